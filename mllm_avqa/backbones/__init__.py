@@ -1,0 +1,29 @@
+"""Backbone families. `load_backbone` reads the card and nothing else to decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mllm_avqa.card import Card
+from mllm_avqa.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mllm_avqa.backbones.base import Backbone
+
+FAMILIES = ("qwen2_5_omni",)
+
+
+def family(name: str) -> type[Backbone]:
+    if name == "qwen2_5_omni":
+        from mllm_avqa.backbones.qwen2_5_omni import Qwen25Omni
+
+        return Qwen25Omni
+    raise CheckpointError(f"backbone family {name!r} is not one of {', '.join(FAMILIES)} (`family` in avqa.yaml)")
+
+
+def load_backbone(directory: Path, card: Card, dtype: torch.dtype) -> Backbone:
+    """Weights, tokenizer and processors of a checkpoint directory. Raises CheckpointError naming what is missing."""
+    return family(card.family).load(directory, card, dtype)

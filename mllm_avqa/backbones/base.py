@@ -1,0 +1,46 @@
+"""What a backbone family must offer. One file per family implements it on `transformers` classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from mllm_avqa.card import Card
+from mllm_avqa.prompting import Branch, Segment
+from mllm_avqa.rows import EncodedBranch, EncodedSegment
+from mllm_avqa.views import Views
+
+
+class Backbone(Protocol):
+    """An audio-video LLM behind the calls that scoring, chat and training need."""
+
+    model: Any  # torch module of transformers (or a PEFT wrapper around it)
+    tokenizer: Any
+    lora_targets: str  # regex over module names: every linear layer of the LLM
+    projectors: list[str]  # modules trained in full beside LoRA
+    towers: list[str]  # name fragments of the encoder towers
+    frozen: list[str]  # parameters that never get a gradient
+    end_id: int  # token that closes an answer
+
+    @classmethod
+    def load(cls, directory: Path, card: Card, dtype: torch.dtype) -> Backbone: ...
+
+    def encode_segment(self, segment: Segment, media: dict[str, torch.Tensor]) -> EncodedSegment:
+        """Tokens and positions of a segment; `media` comes from `media_tensors`."""
+        ...
+
+    def media_tensors(self, views: Views) -> dict[str, torch.Tensor]:
+        """Model inputs of the views: pixel patches, grids, log-mel."""
+        ...
+
+    def encode_branch(self, branch: Branch) -> EncodedBranch: ...
+
+    def hidden(self, batch: dict[str, Any], cache: Any = None) -> Any:
+        """Last hidden states [B, T, D] of a collated batch (an object with `.last_hidden_state`, `.past_key_values`)."""
+        ...
+
+    def head(self) -> torch.nn.Module:
+        """The language-model head: hidden -> vocabulary logits."""
+        ...

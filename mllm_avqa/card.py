@@ -1,0 +1,82 @@
+"""`avqa.yaml`, the card of a checkpoint. The runtime reads everything it needs from here and guesses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mllm_avqa.errors import CheckpointError
+from mllm_avqa.levels import WORDS
+from mllm_avqa.media.clip import DecodeSpec
+
+CARD_FILE = "avqa.yaml"
+
+
+class ViewSpec(BaseModel):
+    """What of a clip the model sees. Equal specs give equal pixels for equal clips."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window_seconds: float = 8.0
+    hop_seconds: float = 8.0
+    max_windows: int = Field(8, ge=1)  # longer clips are sampled at this many evenly spread windows
+    segments: int = Field(4, ge=1)  # native frame groups per window
+    frames_per_segment: int = Field(2, ge=1)
+    global_pixels: int = Field(84 * 140, ge=28 * 28)  # budget of one whole-frame view
+    fragment_grid: tuple[int, int] = (6, 6)  # rows, columns of native mini-patches
+    patch: int = 28  # side of a mini-patch = patch x merge of the backbone: one visual token
+    audio_rate: int = 16000  # Hz, mono
+
+    def decode(self, start: float = 0.0) -> DecodeSpec:
+        return DecodeSpec(
+            start=start,
+            duration=self.window_seconds,
+            segments=self.segments,
+            frames_per_segment=self.frames_per_segment,
+        )
+
+
+class Pooling(BaseModel):
+    """Clip score = (1 - worst) * mean of the windows + worst * lowest window."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    worst: float = Field(0.3, ge=0.0, le=1.0)
+
+
+class Card(BaseModel):
+    """Checkpoint card. Unknown keys are errors: a card that means more than this code knows must not be half read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    family: str  # key of mllm_avqa.backbones.FAMILIES
+    base_model: str | None = None  # hub name or path when the directory holds an adapter only
+    revision: str | None = None
+    aspects: list[str] = ["overall", "video", "audio", "sync", "text"]
+    level_words: list[str] = list(WORDS)
+    views: ViewSpec = ViewSpec()
+    pooling: Pooling = Pooling()
+    prompts: str = "1"  # version of prompts/*.yaml it was trained with
+    languages: list[str] = ["en", "zh"]
+    isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
+    limits: str = ""  # printed where the checkpoint is used
+    licence: str = "Apache-2.0"
+    training: dict[str, object] = {}  # provenance: recipe, sources, steps, hardware
+    results: dict[str, object] = {}  # measured on held-out sources
+
+    @classmethod
+    def load(cls, directory: Path) -> Card:
+        path = directory / CARD_FILE
+        if not path.is_file():
+            raise CheckpointError(f"{directory} has no {CARD_FILE}: not a checkpoint of this project (--checkpoint)")
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (ValidationError, yaml.YAMLError) as e:
+            raise CheckpointError(f"{path}: {e}") from e
+
+    def save(self, directory: Path) -> None:
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+        (directory / CARD_FILE).write_text(text, encoding="utf-8")

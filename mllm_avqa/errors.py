@@ -1,0 +1,79 @@
+"""One exception tree. Every message names the value, what is allowed and, where a flag set it, the flag."""
+
+
+class AvqaError(Exception):
+    """Base of every error this package raises on purpose. `kind` is the stable word written into batch rows."""
+
+    kind = "error"
+
+
+class ConfigError(AvqaError):
+    """A setting, file or flag the user gave is not usable."""
+
+    kind = "config"
+
+
+class CheckpointError(AvqaError):
+    """A checkpoint cannot be found, read or trusted (unknown name, missing card, ambiguous level words)."""
+
+    kind = "checkpoint"
+
+
+class OutputError(AvqaError):
+    """An output path cannot be continued or written (rows of another model, unknown format)."""
+
+    kind = "output"
+
+
+class ContextUnavailable(AvqaError):
+    """A text engine (OCR, speech recognition) or its weights are not to be had; says how to get them."""
+
+    kind = "context_unavailable"
+
+
+class MediaError(AvqaError):
+    """Base of everything that can be wrong with a media file."""
+
+    kind = "media"
+
+
+class MediaNotFound(MediaError):
+    kind = "not_found"
+
+
+class NotAFile(MediaError):
+    """A directory, FIFO, socket or device where a regular file is needed."""
+
+    kind = "not_a_file"
+
+
+class NotMedia(MediaError):
+    """No container format recognises the bytes (empty file, text, random data)."""
+
+    kind = "not_media"
+
+
+class NoUsableStream(MediaError):
+    """A container without a decodable video or audio stream."""
+
+    kind = "no_usable_stream"
+
+
+class TruncatedMedia(MediaError):
+    """The file is cut off and nothing of it can be decoded (if something can, that is a warning, not an error)."""
+
+    kind = "truncated"
+
+
+class MediaTooLarge(MediaError):
+    """Pixels, memory or duration beyond the limits the user set."""
+
+    kind = "too_large"
+
+
+class MediaTimeout(MediaError):
+    kind = "timed_out"
+
+
+class UnsupportedCodec(MediaError):
+    kind = "unsupported_codec"

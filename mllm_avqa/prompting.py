@@ -1,0 +1,163 @@
+"""Task, language, evidence and context -> what the model is told and asked. Sentences come from prompts/*.yaml.
+
+Text written by strangers travels as `Quoted`: the tokenizer never parses special tokens inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.views import Views
+
+LANGUAGES = ("en", "zh")
+SEGMENTS = ("video", "audio", "sync", "text")  # order in the prefix, after the system segment
+EVERYTHING = ("system", *SEGMENTS)
+# Which segments an answer about an aspect may look at. With isolation on, this is enforced by the attention mask:
+# the sound can not move the video score, a title can not move either, and both are true by construction.
+SEES: dict[str, tuple[str, ...]] = {
+    "video": ("system", "video"),
+    "audio": ("system", "audio"),
+    "sync": ("system", "video", "audio", "sync"),
+    "text": ("system", "video", "text"),
+    "overall": EVERYTHING,
+}
+CONTEXT_CHARACTERS = 600  # of quoted text shown to the model
+ITEM_CHARACTERS = 160
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """Text of this project."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """Text of a stranger."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Media:
+    """Place of a view: "whole", "fragments" or "sound"."""
+
+    view: str
+
+
+Part = Trusted | Quoted | Media
+
+
+@dataclass(frozen=True)
+class Segment:
+    name: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A question on the encoded clip. `stem` opens the answer; scores are read right after it."""
+
+    aspect: str
+    question: str
+    stem: str = ""
+    answer: str = ""  # training only: what follows the stem
+    quoted: bool = False  # the question was typed by a user
+
+
+@cache
+def load_prompts(name: str, language: str) -> Mapping[str, Any]:
+    """prompts/<name>.<language>.yaml, from the wheel or the checkout. Raises ConfigError for an unknown language."""
+    if language not in LANGUAGES:
+        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
+    here = Path(__file__).parent
+    for folder in (here / "prompts", here.parent / "prompts"):
+        path = folder / f"{name}.{language}.yaml"
+        if path.is_file():
+            data: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return data
+    raise ConfigError(f"prompts/{name}.{language}.yaml is missing from this installation")
+
+
+def number(value: float) -> str:
+    """Three significant digits without exponent: what a small model can read."""
+    if value == 0 or abs(value) < 5e-4:
+        return "0"
+    text = f"{value:.3g}"
+    return text if "e" not in text else f"{value:.0f}"
+
+
+def facts(measurements: Iterable[Measurement], language: str = "en") -> str:
+    """Measurements as one line, worst first; measured and harmless ones are only named."""
+    prompts = load_prompts("rating", language)
+    found = [m for m in measurements if m.value is not None and m.severity != "none"]
+    fine = [m.name for m in measurements if m.value is not None and m.severity == "none"]
+    found.sort(key=lambda m: -SEVERITIES.index(m.severity))
+    words = [
+        prompts["fact"].format(
+            name=m.name, value=number(m.value or 0.0), unit="" if m.unit == "ratio" else m.unit, severity=m.severity
+        ).replace("  ", " ")
+        for m in found
+    ]
+    if fine:
+        words.append(prompts["nothing"].format(names=", ".join(fine)))
+    return " ".join([prompts["facts"], *words]) if words else ""
+
+
+def prefix_segments(
+    views: Views, measurements: list[Measurement], context: TextContext | None, language: str = "en"
+) -> list[Segment]:
+    """The part of the conversation that is encoded once per clip, cut into segments of `EVERYTHING`."""
+    prompts = load_prompts("rating", language)
+    segments = [Segment("system", (Trusted(prompts["system"]),))]
+    present = {"video": views.whole is not None, "audio": views.sound is not None}
+    media = {"video": (Media("whole"), Media("fragments")), "audio": (Media("sound"),)}
+    for name in SEGMENTS:
+        parts: list[Part] = [Trusted(prompts["segments"][name])]
+        if name in media:
+            parts += media[name] if present[name] else (Trusted(prompts["absent"][name]),)
+        said = facts([m for m in measurements if m.modality == name], language)
+        if said:
+            parts.append(Trusted(said))
+        if name == "text" and context is not None:
+            parts += _quotes(context, prompts["quote"])
+        segments.append(Segment(name, tuple(parts)))
+    return segments
+
+
+def _quotes(context: TextContext, template: str) -> list[Part]:
+    """Context items by priority, cut to the budget. The frame around a quote is ours, the quote is not."""
+    priority = {"user": 0, "subtitle": 1, "sidecar": 1, "asr": 2, "ocr": 3, "metadata": 4}
+    parts: list[Part] = []
+    left = CONTEXT_CHARACTERS
+    before, after = template.split("{text}")
+    for item in sorted(context.items, key=lambda i: priority[i.origin]):
+        text = item.text[: min(ITEM_CHARACTERS, left)]
+        if not text:
+            break
+        left -= len(text)
+        parts += [Trusted(before.format(origin=item.origin)), Quoted(text), Trusted(after)]
+    return parts
+
+
+def aspect_branch(aspect: str, language: str = "en", level: str = "") -> Branch:
+    """The score question of an aspect; `level` fills the answer in training."""
+    words = load_prompts("rating", language)["aspects"][aspect]
+    return Branch(aspect, words["question"], words["stem"], f" {level}." if level else "")
+
+
+def explain_branch(levels: Mapping[str, str], language: str = "en", answer: str = "") -> Branch:
+    """The request for an explanation, conditioned on the scores already given."""
+    prompts = load_prompts("rating", language)
+    scores = ", ".join(prompts["score"].format(aspect=a, level=w) for a, w in levels.items())
+    return Branch("overall", prompts["explain"].format(scores=scores), "", answer)

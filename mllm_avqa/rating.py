@@ -1,0 +1,68 @@
+"""The one public result schema. JSON, CSV, Parquet, HTML and the API all come from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.media.clip import MediaInfo
+
+Aspect = Literal["overall", "video", "audio", "sync", "text"]
+ASPECTS: tuple[Aspect, ...] = ("overall", "video", "audio", "sync", "text")
+
+
+class ScoreDistribution(BaseModel):
+    """Five-level distribution of one aspect. Scores are 1-5, higher is better."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: float  # sum of k * p_k
+    std: float  # sqrt(sum p_k (k - score)^2)
+    level: str  # the most probable level word
+    probs: dict[str, float]  # {"excellent": .., "good": .., "fair": .., "poor": .., "bad": ..}, sums to 1
+    mass: float  # share of the full vocabulary's probability that falls on the five level tokens (health number)
+
+
+class Claim(BaseModel):
+    """One statement of the explanation and what the evidence says of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    support: Literal["supported", "contradicted", "unverified"]
+    because: str = ""  # the measurement or score it was checked against
+
+
+class Window(BaseModel):
+    """Scores of one window of the clip; seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: float
+    end: float
+    scores: dict[str, ScoreDistribution | None]
+
+
+class Rating(BaseModel):
+    """What people get for a clip. An aspect that cannot be judged is None and `missing[aspect]` says why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    scores: dict[str, ScoreDistribution | None]
+    missing: dict[str, str] = {}
+    explanation: str | None = None
+    claims: list[Claim] = []
+    windows: list[Window] = []
+    evidence: list[Measurement] = []
+    context: TextContext = TextContext()
+    media: MediaInfo
+    warnings: list[str] = []
+    inputs: dict[str, object] = {}  # what was done to the input: frames used, sizes, resampling
+    fingerprint: dict[str, str] = {}  # weights, prompts, views, package: equal fingerprints mean comparable scores
+    content_hash: str = ""  # sha256 of the file's bytes
+    language: str = "en"
+    seconds: dict[str, float] = {}  # wall time per room

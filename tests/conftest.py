@@ -1,0 +1,66 @@
+"""Shared fixtures: a tiny random-weight backbone of the production class, and a prepared window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mllm_avqa.context.base import TextContext, TextItem
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.views import Views
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory):
+    """A checkpoint directory with a random-weight Qwen2.5-Omni thinker of 0.2 M parameters."""
+    from mllm_avqa.card import Card, ViewSpec
+    from train.corpus import corpus
+    from train.tiny import Size, build, save
+
+    directory = tmp_path_factory.mktemp("tiny")
+    model, tokenizer = build(corpus([]), Size(vocab=900, llm=(64, 2), vision=(64, 2), audio=(64, 1), heads=2))
+    card = Card(name="tiny", family="qwen2_5_omni", views=ViewSpec(global_pixels=56 * 84, fragment_grid=(2, 3)))
+    save(model, tokenizer, card, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_dir):
+    import torch
+
+    from mllm_avqa.backbones import load_backbone
+    from mllm_avqa.card import Card
+
+    torch.set_num_threads(1)
+    backbone = load_backbone(tiny_dir, Card.load(tiny_dir), torch.float32)
+    backbone.model.eval()
+    return backbone
+
+
+def make_views(seed: int = 0, seconds: float = 1.0) -> Views:
+    rng = np.random.default_rng(seed)
+    return Views(
+        whole=rng.integers(0, 255, (4, 56, 84, 3), dtype=np.uint8),
+        fragments=rng.integers(0, 255, (4, 56, 84, 3), dtype=np.uint8),
+        sound=(rng.standard_normal(int(16000 * seconds)) * 0.1).astype(np.float32),
+        seconds_per_pair=1.0,
+    )
+
+
+@pytest.fixture
+def views() -> Views:
+    return make_views()
+
+
+@pytest.fixture
+def facts() -> list[Measurement]:
+    return [
+        Measurement(name="blur", modality="video", value=3.21, unit="px", severity="strong"),
+        Measurement(name="noise", modality="video", value=0.4, unit="dB"),
+        Measurement(name="loudness", modality="audio", value=-41.0, unit="LUFS", severity="moderate"),
+    ]
+
+
+@pytest.fixture
+def context() -> TextContext:
+    return TextContext(items=[TextItem(origin="subtitle", text="hello", start=0.0, end=1.0)])

@@ -1,0 +1,130 @@
+"""Prepared windows of training clips on disk: decoding, evidence and context are done once, not every epoch.
+
+A cache file belongs to one clip's bytes and one view spec; a changed clip or spec has another name and is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mllm_avqa.card import ViewSpec
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.errors import AvqaError
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.records import Record
+from mllm_avqa.views import Views
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class CachedWindow:
+    views: Views
+    evidence: list[Measurement]
+    context: TextContext
+    missing: dict[str, str]
+
+
+def cache_path(root: Path, record: Record, media: Path, spec: ViewSpec, context: str) -> Path:
+    stat = media.stat()
+    given = json.dumps([record.context, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns], default=str)
+    return root / f"{record.id}-{hashlib.sha256(given.encode()).hexdigest()[:12]}.npz"
+
+
+def store(path: Path, window: CachedWindow) -> None:
+    arrays: dict[str, Any] = {}
+    if window.views.whole is not None and window.views.fragments is not None:
+        arrays |= {"whole": window.views.whole, "fragments": window.views.fragments}
+    if window.views.sound is not None:
+        arrays["sound"] = window.views.sound.astype(np.float32)
+    text = {
+        "pair": window.views.seconds_per_pair,
+        "evidence": [m.model_dump() for m in window.evidence],
+        "context": window.context.model_dump(),
+        "missing": window.missing,
+    }
+    arrays["text"] = np.frombuffer(json.dumps(text).encode(), np.uint8)
+    part = path.with_suffix(".part")
+    with part.open("wb") as f:
+        np.savez(f, **arrays)
+    part.replace(path)
+
+
+def load(path: Path) -> CachedWindow:
+    with np.load(path) as z:
+        text = json.loads(z["text"].tobytes())
+        views = Views(
+            whole=z["whole"] if "whole" in z else None,
+            fragments=z["fragments"] if "fragments" in z else None,
+            sound=z["sound"] if "sound" in z else None,
+            seconds_per_pair=text["pair"],
+        )
+    return CachedWindow(
+        views,
+        [Measurement.model_validate(m) for m in text["evidence"]],
+        TextContext.model_validate(text["context"]),
+        text["missing"],
+    )
+
+
+@cache
+def _reader() -> Any:
+    from mllm_avqa.media import MediaReader
+
+    return MediaReader()
+
+
+def _make(job: tuple[str, str, str, str | None, ViewSpec, str]) -> tuple[str, str | None]:
+    from mllm_avqa.prepare import prepare
+
+    record_id, media, target, user_text, spec, context = job
+    try:
+        p = prepare(media, 0.0, _reader(), spec, context=context, user_text=user_text)
+    except AvqaError as e:
+        return record_id, f"{type(e).__name__}: {e}"
+    store(Path(target), CachedWindow(p.views, p.evidence, p.context, p.missing))
+    return record_id, None
+
+
+def build(
+    records: Iterable[Record], base: Path, root: Path, spec: ViewSpec, *, context: str = "fast", workers: int = 1
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Make what is missing. Returns (cache path by record id, error by record id); media are relative to `base`."""
+    root.mkdir(parents=True, exist_ok=True)
+    paths: dict[str, Path] = {}
+    errors: dict[str, str] = {}
+    jobs = []
+    for r in records:
+        media = base / r.media
+        if not media.is_file():
+            errors[r.id] = f"media file {media} does not exist"
+            continue
+        paths[r.id] = cache_path(root, r, media, spec, context)
+        if not paths[r.id].is_file():
+            jobs.append((r.id, str(media), str(paths[r.id]), r.context.get("user"), spec, context))
+    if jobs:
+        log.info("preparing %d clips (%d already there)", len(jobs), len(paths) - len(jobs))
+        with multiprocessing.get_context("spawn").Pool(workers, initializer=_one_thread) as pool:
+            for n, (record_id, error) in enumerate(pool.imap_unordered(_make, jobs, chunksize=4), 1):
+                if error:
+                    errors[record_id] = error
+                    paths.pop(record_id)
+                if n % 100 == 0:
+                    log.info("prepared %d of %d", n, len(jobs))
+    return paths, errors
+
+
+def _one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)

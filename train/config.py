@@ -1,0 +1,136 @@
+"""Training configuration: one YAML runs the stages in order."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mllm_avqa.card import ViewSpec
+from mllm_avqa.errors import ConfigError
+from train.tiny import Size
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Build(Strict):
+    """Start from random weights: a new tokenizer from prompts and records, a model of this size."""
+
+    size: Size = Size()
+    dct_patches: bool = True  # patch embedding starts as a spatio-temporal DCT: quality lives in its high bands
+
+
+class Lora(Strict):
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+class Weights(Strict):
+    """Loss weights."""
+
+    answer: float = 1.0
+    kl: float = 1.0
+    mass: float = 0.05
+    rank: float = 1.0
+
+
+class Mixture(Strict):
+    """How many questions of each stage are packed behind one clip (a fraction is a probability)."""
+
+    stage1: float = 0.0
+    stage2: float = 0.0  # 1 = every aspect of the clip
+    stage3: float = 0.0
+
+
+class Dropout(Strict):
+    """Share of rows that lose a part of the input, so that no part is leaned on alone."""
+
+    facts: float = 0.25  # evidence of one modality
+    views: float = 0.1  # pixels or sound (never together with the facts of the same modality)
+    context: float = 0.1
+
+
+class Stage(Strict):
+    name: str
+    steps: int = Field(gt=0)
+    batch: int = Field(8, gt=0)
+    accumulate: int = Field(1, gt=0)
+    lr: float = 1e-3
+    warmup: float = Field(0.03, ge=0, lt=1)
+    mixture: Mixture = Mixture()
+    weights: Weights = Weights()
+    dropout: Dropout = Dropout()
+    tune: Literal["full", "lora"] = "full"
+    lora: Lora = Lora()
+    freeze_towers: bool = False
+    save_every: int = 200
+
+
+class Warmup(Strict):
+    """Towers alone: distortion kind and level, and the modality's score, from pooled tower outputs."""
+
+    steps: int = Field(gt=0)
+    batch: int = 16
+    lr: float = 1e-3
+
+
+class Config(Strict):
+    name: str
+    records: Path
+    output: Path
+    init: Path | None = None  # a checkpoint directory; without it `build` makes one
+    build: Build = Build()
+    views: ViewSpec = ViewSpec()
+    languages: list[Literal["en", "zh"]] = ["en", "zh"]
+    warmup: Warmup | None = None
+    stages: list[Stage]
+    seed: int = 0
+    bf16: bool = True
+    threads: int | None = None
+    val_clips: int = 120  # held-out clips scored after every save
+    limits: str = ""  # goes into the card
+    licence: str = "Apache-2.0"
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML; `a.b=c` overrides (list items by index). Raises ConfigError naming the nearest key for an unknown one."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"config {path} does not exist")
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for item in overrides or []:
+        key, _, value = item.partition("=")
+        node: Any = data
+        *parents, last = key.split(".")
+        try:
+            for p in parents:
+                node = node[int(p)] if isinstance(node, list) else node.setdefault(p, {})
+            node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
+        except (ValueError, IndexError, TypeError, AttributeError) as e:
+            raise ConfigError(f"--set {item}: no such place in {path}") from e
+    try:
+        return Config.model_validate(data)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(x) for x in first["loc"])
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(Config)), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{path}: {where}: {first['msg']}{hint}") from e
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    keys: set[str] = set()
+    for name, field in model.model_fields.items():
+        keys.add(name)
+        for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys |= _keys(inner)
+    return keys

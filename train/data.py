@@ -1,0 +1,177 @@
+"""Records and prepared windows -> packed rows: many questions behind one encoded clip."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.levels import WORDS, Scale, soft_target, sos_std, word
+from mllm_avqa.prompting import Branch, aspect_branch, explain_branch, prefix_segments
+from mllm_avqa.records import Label, Record
+from mllm_avqa.rows import EncodedBranch, Row, collate, pack
+from mllm_avqa.views import Views
+from train.cache import CachedWindow, load
+from train.config import Dropout, Mixture
+
+
+@dataclass
+class Target:
+    """Label of one aspect on 1-5, higher better."""
+
+    mean: float
+    std: float
+    probs: list[float]  # order of levels.WORDS
+
+
+def target(label: Label) -> Target:
+    """A record's label as mean, std and soft level target. Votes, where given, are used as they are."""
+    scale = Scale(*label.scale, label.higher_is_better)
+    mean = min(5.0, max(1.0, scale.to_five(label.mean)))
+    std = scale.std_to_five(label.std) if label.std is not None else sos_std(mean)
+    if label.votes is not None and sum(label.votes) > 0:
+        worst_first = label.votes if label.higher_is_better else label.votes[::-1]
+        probs = [v / sum(label.votes) for v in worst_first[::-1]]
+    else:
+        probs = soft_target(mean, std).tolist()
+    return Target(mean, std, probs)
+
+
+class Clips(Dataset[dict[str, Any]]):
+    """Index -> record and its prepared window. Every epoch draws other questions and another dropout."""
+
+    def __init__(self, records: list[Record], paths: dict[str, Path]) -> None:
+        self.records = [r for r in records if r.id in paths]
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self.records[index]
+        return {"record": record, "window": load(self.paths[record.id])}
+
+
+def drop(window: CachedWindow, rates: Dropout, rng: random.Random) -> CachedWindow:
+    """Lose facts, pixels, sound or context of one row."""
+    views, evidence, context = window.views, window.evidence, window.context
+    for modality in ("video", "audio"):
+        if rng.random() < rates.facts:
+            evidence = [m for m in evidence if m.modality != modality]
+        elif rng.random() < rates.views and any(m.modality == modality for m in evidence):
+            v = views
+            views = (
+                Views(None, None, v.sound, v.seconds_per_pair)
+                if modality == "video"
+                else Views(v.whole, v.fragments, None, v.seconds_per_pair)
+            )
+    if rng.random() < rates.context:
+        context = TextContext()
+    return CachedWindow(views, evidence, context, window.missing)
+
+
+def branches(record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
+    """The questions of one row: stage-1 questions, every labelled aspect, and a description."""
+    out: list[Branch] = []
+    pool = [q for q in record.questions if q.language == language and q.stage == 1]
+    count = int(mixture.stage1) + (rng.random() < mixture.stage1 % 1)
+    for q in rng.sample(pool, min(count, len(pool))):
+        out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
+    if rng.random() < mixture.stage2:
+        for aspect in record.labels:
+            if aspect not in missing:
+                out.append(aspect_branch(aspect, language, level=WORDS[0]))
+    described = [q for q in record.questions if q.language == language and q.stage == 3]
+    if described and rng.random() < mixture.stage3:
+        levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
+        out.append(explain_branch(levels, language, rng.choice(described).answer))
+    return out
+
+
+def make_row(
+    backbone: Backbone, window: CachedWindow, questions: list[Branch], language: str, isolate: bool
+) -> tuple[Row, list[EncodedBranch]]:
+    """The same segments and branches that `Rater` encodes."""
+    media = backbone.media_tensors(window.views)
+    segments = [
+        backbone.encode_segment(s, media)
+        for s in prefix_segments(window.views, window.evidence, window.context, language)
+    ]
+    encoded = [backbone.encode_branch(b) for b in questions]
+    return pack(segments, encoded, media, isolate), encoded
+
+
+class Collator:
+    """Batch of items -> model inputs and targets.
+
+    answer_at, answer_ids: flat positions (row, column) whose next token is an answer token, and that token;
+    level_at, level_target, level_mean, level_std, level_group: the same for level positions.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        mixture: Mixture,
+        dropout: Dropout,
+        languages: list[str],
+        isolate: bool,
+        seed: int,
+        aspects: list[str],
+    ) -> None:
+        self.backbone, self.mixture, self.dropout = backbone, mixture, dropout
+        self.languages, self.isolate, self.aspects = languages, isolate, aspects
+        self.rng = random.Random(seed)
+        self.make: Callable[..., Any] = make_row
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        rng = self.rng
+        rows: list[Row] = []
+        answer_at: list[tuple[int, int]] = []
+        answer_ids: list[int] = []
+        level_at: list[tuple[int, int]] = []
+        level: dict[str, list[Any]] = {"target": [], "mean": [], "std": [], "group": []}
+        for item in items:
+            record: Record = item["record"]
+            language = rng.choice(self.languages)
+            window = drop(item["window"], self.dropout, rng)
+            questions = branches(record, self.mixture, language, window.missing, rng)
+            row, encoded = self.make(self.backbone, window, questions, language, self.isolate)
+            k = len(rows)
+            rows.append(row)
+            for start, b in zip(row.starts, encoded, strict=True):
+                first = b.stem_end
+                if b.level:
+                    t = target(record.labels[b.aspect])
+                    level_at.append((k, start + first))
+                    level["target"].append(t.probs)
+                    level["mean"].append(t.mean)
+                    level["std"].append(t.std)
+                    # ranks are compared within one dataset and one aspect only
+                    level["group"].append(hash_group(record.dataset, self.aspects.index(b.aspect)))
+                    first += 1  # the level token itself is learnt from the soft target, not from this word
+                for at in range(first, len(b.ids) - 1):
+                    answer_at.append((k, start + at))
+                    answer_ids.append(b.ids[at + 1])
+        batch: dict[str, Any] = {"inputs": collate(rows, self.backbone.tokenizer.pad_token_id)}
+        batch["answer_at"] = torch.tensor(answer_at, dtype=torch.long).view(-1, 2)
+        batch["answer_ids"] = torch.tensor(answer_ids, dtype=torch.long)
+        batch["level_at"] = torch.tensor(level_at, dtype=torch.long).view(-1, 2)
+        batch["level_target"] = torch.tensor(level["target"], dtype=torch.float32).view(-1, 5)
+        batch["level_mean"] = torch.tensor(level["mean"], dtype=torch.float32)
+        batch["level_std"] = torch.tensor(level["std"], dtype=torch.float32)
+        batch["level_group"] = torch.tensor(level["group"], dtype=torch.long)
+        return batch
+
+
+def hash_group(dataset: str, aspect: int) -> int:
+    """A stable number per dataset and aspect (Python's own hash differs between processes)."""
+    import zlib
+
+    return zlib.crc32(dataset.encode()) * 8 + aspect

@@ -1,0 +1,62 @@
+"""Losses of the level stage: soft level targets, level mass, and rank fidelity.
+
+L = CE(answer text, level positions excluded) + kl * KL(q || p_closed) + mass * (-log mass) + rank * L_fidelity
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from mllm_avqa.levels import VALUES
+
+FLOOR = 1e-8  # floor of each root's argument: keeps the gradient of sqrt finite at 0
+
+
+def level_kl(log_probs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """KL(q || p) per row. log_probs [N, 5] fp32 closed-set, target [N, 5]. Zero targets contribute zero, not NaN."""
+    return (torch.xlogy(target, target) - target * log_probs).sum(-1)
+
+
+def moments(log_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Score and variance [N] of closed-set log-probabilities [N, 5]."""
+    values = torch.as_tensor(VALUES, dtype=log_probs.dtype, device=log_probs.device)
+    p = log_probs.exp()
+    mean = (p * values).sum(-1)
+    return mean, (p * (values - mean[:, None]) ** 2).sum(-1)
+
+
+def fidelity(
+    score: torch.Tensor,
+    variance: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    group: torch.Tensor,
+) -> torch.Tensor:
+    """Mean fidelity loss over the unordered pairs of one group (same dataset and aspect), 0 without a pair.
+
+    score, variance: predictions [N] (the variance is detached); mean, std: labels [N]; group: int [N].
+    P = Phi((mu_i - mu_j) / sqrt(sd_i^2 + sd_j^2)), P^ the same of the predictions,
+    L = 1 - sqrt(P P^) - sqrt((1 - P)(1 - P^)). Source: Tsai et al. 2007; UNIQUE, arXiv 2005.13983.
+    """
+    i, j = torch.triu_indices(len(score), len(score), 1, device=score.device)
+    keep = group[i] == group[j]
+    i, j = i[keep], j[keep]
+    if not len(i):
+        return score.sum() * 0.0
+    truth = _phi((mean[i] - mean[j]) / (std[i] ** 2 + std[j] ** 2).clamp_min(1e-4).sqrt())
+    v = variance.detach()
+    guess = _phi((score[i] - score[j]) / (v[i] + v[j]).clamp_min(1e-4).sqrt())
+    loss = 1 - (truth * guess).clamp_min(FLOOR).sqrt() - ((1 - truth) * (1 - guess)).clamp_min(FLOOR).sqrt()
+    return loss.mean()
+
+
+def answer_ce(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of answer tokens. logits [N, V], target [N]; 0 for no token."""
+    if not len(target):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.float(), target)
+
+
+def _phi(x: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (1.0 + torch.erf(x / 2**0.5))

@@ -1,0 +1,160 @@
+"""Builds small random-weight Qwen2.5-Omni thinkers: the start of `nano` and the test double of the 3B and 7B."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mllm_avqa.backbones.qwen2_5_omni import SPECIAL
+
+# The pre-tokeniser of the Qwen2 family: single digits, words with their leading space.
+QWEN2_REGEX = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+class Size(BaseModel):
+    """Widths and depths of the three parts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vocab: int = 1024
+    llm: tuple[int, int] = (192, 4)  # width, layers
+    vision: tuple[int, int] = (128, 3)
+    audio: tuple[int, int] = (128, 3)
+    heads: int = 4  # LLM attention heads; two key-value heads
+
+
+def train_tokenizer(corpus: Iterable[str], vocab: int) -> Any:
+    """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and control tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.trainers import BpeTrainer
+    from transformers import Qwen2TokenizerFast
+
+    tk = Tokenizer(models.BPE())
+    tk.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_REGEX), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tk.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tk.train_from_iterator(corpus, trainer)
+    model = json.loads(tk.to_str())["model"]
+    tokenizer = Qwen2TokenizerFast(
+        vocab=model["vocab"],
+        merges=[tuple(m) for m in model["merges"]],
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        padding_side="left",
+    )
+    tokenizer.add_tokens(list(SPECIAL), special_tokens=True)
+    return tokenizer
+
+
+def thinker_config(tokenizer: Any, size: Size) -> Any:
+    from transformers import Qwen2_5OmniThinkerConfig
+
+    t = {s: tokenizer.convert_tokens_to_ids(s) for s in SPECIAL}
+    width, layers = size.llm
+    half = width // size.heads // 2  # rotary pairs, shared between time, height and width
+    return Qwen2_5OmniThinkerConfig(
+        text_config=dict(
+            vocab_size=(len(tokenizer) + 63) // 64 * 64,
+            hidden_size=width,
+            intermediate_size=width * 8 // 3 // 32 * 32,
+            num_hidden_layers=layers,
+            num_attention_heads=size.heads,
+            num_key_value_heads=2,
+            rope_parameters=dict(
+                rope_type="default", rope_theta=1e6, mrope_section=[half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8]
+            ),
+            tie_word_embeddings=True,
+            pad_token_id=t["<|endoftext|>"],
+            eos_token_id=t["<|im_end|>"],
+        ),
+        vision_config=dict(
+            depth=size.vision[1],
+            hidden_size=size.vision[0],
+            intermediate_size=size.vision[0] * 8 // 3 // 32 * 32,
+            num_heads=max(1, size.vision[0] // 64),
+            out_hidden_size=width,
+            fullatt_block_indexes=[size.vision[1] - 1],
+            window_size=112,
+        ),
+        audio_config=dict(
+            num_mel_bins=128,
+            d_model=size.audio[0],
+            encoder_layers=size.audio[1],
+            encoder_attention_heads=max(1, size.audio[0] // 64),
+            encoder_ffn_dim=size.audio[0] * 4,
+            output_dim=width,
+        ),
+        audio_token_index=t["<|AUDIO|>"],
+        image_token_index=t["<|IMAGE|>"],
+        video_token_index=t["<|VIDEO|>"],
+        audio_start_token_id=t["<|audio_bos|>"],
+        audio_end_token_id=t["<|audio_eos|>"],
+        vision_start_token_id=t["<|vision_bos|>"],
+        vision_end_token_id=t["<|vision_eos|>"],
+        user_token_id=tokenizer.convert_tokens_to_ids("user"),
+        tie_word_embeddings=True,
+    )
+
+
+def build(corpus: Iterable[str], size: Size, seed: int = 0) -> tuple[Any, Any]:
+    """A random-weight thinker and its tokenizer. Equal arguments give equal weights."""
+    import torch
+    from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+
+    tokenizer = train_tokenizer(corpus, size.vocab)
+    torch.manual_seed(seed)
+    model = Qwen2_5OmniThinkerForConditionalGeneration(thinker_config(tokenizer, size))
+    return model, tokenizer
+
+
+def save(model: Any, tokenizer: Any, card: Any, directory: Path) -> None:
+    """A checkpoint directory: weights, tokenizer and avqa.yaml."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    card.save(directory)
+
+
+def dct_patches(model: Any, seed: int = 0) -> None:
+    """Start the patch embedding as a DCT: brightness bands of the frame mean, of the frame difference, and colour.
+
+    Blur, noise, block edges and flicker are statements about these bands; random filters would have to find them first.
+    """
+    import numpy as np
+    import torch
+
+    weight = model.model.visual.patch_embed.proj.weight  # [D, 3, 2, 14, 14]
+    d, _, t, s, _ = weight.shape
+    k = np.arange(s)
+    basis = np.stack([np.cos(np.pi * (k + 0.5) * f / s) for f in range(s)])
+    basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+    luma = np.array([0.299, 0.587, 0.114]) / np.linalg.norm([0.299, 0.587, 0.114])
+    chroma = [np.array([1, -1, 0]) / 2**0.5, np.array([1, 1, -2]) / 6**0.5]
+    mean, change = np.full(t, t**-0.5), np.array([1.0, -1.0]) / 2**0.5
+    order = sorted(((u, v) for u in range(s) for v in range(s)), key=lambda uv: (uv[0] + uv[1], uv))
+    spread = order[:24] + order[24 :: max(1, (len(order) - 24) // (d * 5 // 8 - 24))]
+    plan = [(luma, mean, uv) for uv in spread[: d * 5 // 8]]
+    plan += [(luma, change, uv) for uv in spread[:: max(1, len(spread) // (d // 4))][: d // 4]]
+    plan += [(c, mean, uv) for uv in order for c in chroma]
+    filters = np.stack([np.einsum("c,t,y,x->ctyx", c, m, basis[u], basis[v]) for c, m, (u, v) in plan[:d]])
+    with torch.no_grad():
+        # Energy falls with frequency in natural pictures: lift the high bands so that they matter from the start.
+        gain = np.array([1.0 + 0.6 * (u + v) ** 0.8 for _, _, (u, v) in plan[:d]])
+        weight.copy_(torch.from_numpy(filters * gain[:, None, None, None, None] * 0.25).to(weight))
