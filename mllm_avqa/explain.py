@@ -3,29 +3,71 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from mllm_avqa.evidence.base import SEVERITIES
+from mllm_avqa.evidence.base import SEVERITIES, Measurement
 from mllm_avqa.levels import VALUES, WORDS
 from mllm_avqa.prompting import load_prompts
 from mllm_avqa.rating import Claim, Rating
 
 LEVEL_TOLERANCE = 1.0  # a level word may be off by one grade from the score before it counts as contradicted
+SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
+
+# Which measures can see a fault. A kind that no measure can see is left out: claims about it stay "unverified".
+MEASURES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("h264", "hevc", "vp9", "av1"), ("blur", "detail", "blockiness", "bitrate")),
+    **dict.fromkeys(("mpeg4", "mpeg2", "mosaic"), ("blockiness", "block_size", "blur")),
+    "packet_loss": ("decode_errors", "blockiness", "freeze", "flicker"),
+    "downscale": ("blur", "detail", "resolution"),
+    **dict.fromkeys(("gblur", "defocus", "motion_blur", "ghosting"), ("blur", "detail", "ghosting")),
+    **dict.fromkeys(("gnoise", "chroma_noise", "speckle"), ("noise", "chroma_noise")),
+    "impulse": ("impulse_noise", "noise"),
+    "banding": ("banding",),
+    "flicker": ("flicker",),
+    "overexp": ("overexposure",),
+    "underexp": ("underexposure",),
+    **dict.fromkeys(("low_contrast", "high_contrast"), ("contrast",)),
+    **dict.fromkeys(("desat", "oversat", "cast"), ("colourfulness", "colour_cast")),
+    **dict.fromkeys(("framedrop", "jerky", "freeze"), ("frame_rate", "freeze", "duplicates")),
+    "shake": ("shake",),
+    "interlace": ("comb", "interlace"),
+    "black_frames": ("black",),
+    **dict.fromkeys(("white", "pink", "brown", "bgnoise", "bits"), ("noise_floor", "snr", "flatness")),
+    **dict.fromkeys(("clip", "softclip", "loud"), ("clipping", "true_peak", "loudness")),
+    **dict.fromkeys(("dropout", "chop"), ("dropouts", "silence")),
+    **dict.fromkeys(("aac", "mp3", "opus", "amr", "lowpass", "telephone"), ("bandwidth",)),
+    "hum": ("hum",),
+    "quiet": ("loudness",),
+    "imbalance": ("balance",),
+    "antiphase": ("stereo_correlation",),
+    "clicks": ("clicks",),
+    **dict.fromkeys(("offset_early", "offset_late", "drift"), ("av_content_offset", "av_start_offset")),
+    "caption_speed": ("caption_speed",),
+    "caption_mismatch": ("caption_mismatch",),
+    "illegible_text": ("text_height", "text_contrast"),
+    "missing_caption": ("caption_gap",),
+}
 
 
 def sentences(text: str) -> list[str]:
-    return [s.strip() for s in re.findall(r"[^.!?。！？]+(?:\.\d[^.!?。！？]*)*[.!?。！？]?", text) if s.strip()]
+    """Split at full stops, but not inside numbers ("2.5 s") or codec names ("H.264")."""
+    return [s.strip() for s in re.split(r"(?<=[!?。！？])|(?<=\.)(?=\s|$)", text) if s.strip()]
 
 
 def check_claims(explanation: str, rating: Rating, language: str = "en") -> list[Claim]:
-    """One claim per sentence, with its support and what it was checked against."""
-    table = load_prompts("claims", language)
-    return [_check(s, rating, table) for s in sentences(explanation)]
+    """One claim per sentence, with its support and what it was checked against.
+
+    "contradicted" wins over "supported": a sentence with one false part is a false sentence.
+    """
+    words = load_prompts("claims", language)
+    names = load_prompts("questions", language)["names"]
+    return [_check(s, rating, words, names) for s in sentences(explanation)]
 
 
-def _check(sentence: str, rating: Rating, table: dict[str, dict[str, list[str]]] | object) -> Claim:
-    assert isinstance(table, dict)
+def _check(sentence: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]) -> Claim:
     low = sentence.lower()
-    findings = [*_levels(low, rating, table["aspects"]), *_faults(low, rating, table)]
+    findings = [*_levels(low, rating, words["aspects"]), *_faults(low, rating, words, names)]
     for verdict in ("contradicted", "supported"):
         for support, because in findings:
             if support == verdict:
@@ -33,37 +75,63 @@ def _check(sentence: str, rating: Rating, table: dict[str, dict[str, list[str]]]
     return Claim(text=sentence, support="unverified")
 
 
-def _levels(low: str, rating: Rating, aspects: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """A level word beside an aspect's name must agree with that aspect's score."""
-    out = []
-    named = [w for w in WORDS if re.search(rf"(?<![a-z]){w}(?![a-z])", low)]
-    for aspect, names in aspects.items():
-        if len(named) == 1 and any(n in low for n in names):
+def _levels(low: str, rating: Rating, aspects: Mapping[str, list[str]]) -> list[tuple[Any, str]]:
+    """Every level word is a claim about the aspect named last before it."""
+    mentions = sorted(
+        (m.start(), kind, name)
+        for kind, table in (("aspect", aspects), ("level", {w: [w] for w in WORDS}))
+        for name, spellings in table.items()
+        for spelling in spellings
+        for m in re.finditer(rf"(?<![a-z]){re.escape(spelling)}", low)
+    )
+    out: list[tuple[Any, str]] = []
+    aspect: str | None = None
+    for _, kind, name in mentions:
+        if kind == "aspect":
+            aspect = name
+        elif aspect is not None:
             score = rating.scores.get(aspect)
             if score is None:
-                out.append(("contradicted", f"{aspect} was not scored: {rating.missing.get(aspect, '')}"))
+                out.append(("contradicted", f"{aspect} was not scored: {rating.missing.get(aspect, 'absent')}"))
                 continue
-            off = abs(score.score - float(VALUES[WORDS.index(named[0])]))
-            verdict = "supported" if off <= LEVEL_TOLERANCE else "contradicted"
-            out.append((verdict, f"{aspect} score {score.score:.2f}"))
+            off = abs(score.score - float(VALUES[WORDS.index(name)]))
+            out.append(("supported" if off <= LEVEL_TOLERANCE else "contradicted", f"{aspect} score {score.score:.2f}"))
     return out
 
 
-def _faults(low: str, rating: Rating, table: dict[str, dict[str, list[str]]]) -> list[tuple[str, str]]:
-    """A named fault must show in the measures that can see it."""
-    out = []
-    for phrase, measures in table["faults"].items():
-        if phrase not in low:
-            continue
-        seen = [m for m in rating.evidence if m.name in measures and m.value is not None]
+def _faults(
+    low: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]
+) -> list[tuple[Any, str]]:
+    """A named fault must show in the measures that can see it, and at the time that is claimed."""
+    out: list[tuple[Any, str]] = []
+    denied = any(n in low for n in words["negations"])
+    claimed = re.search(words["span"], low)
+    for kind in _named(low, names):
+        seen = [m for m in rating.evidence if m.name in MEASURES.get(kind, ()) and m.value is not None]
         if not seen:
             continue
         worst = max(seen, key=lambda m: SEVERITIES.index(m.severity))
-        denied = any(n in low for n in table["negations"])
-        present = worst.severity not in ("none", "faint")
         because = f"{worst.name} {worst.value:.3g} {worst.unit}: {worst.severity}"
+        present = worst.severity not in ("none", "faint")
         if present != denied:
-            out.append(("supported", because))
+            late = claimed is not None and worst.spans and not _overlaps(claimed, worst)
+            out.append(("contradicted" if late else "supported", because + (f" at {worst.spans}" if late else "")))
         elif worst.severity != "faint":
             out.append(("contradicted", because))
     return out
+
+
+def _named(low: str, names: Mapping[str, str]) -> list[str]:
+    """Fault kinds named in the sentence; a longer name hides a shorter one inside it ("salt and pepper noise")."""
+    found = []
+    rest = low
+    for kind, name in sorted(names.items(), key=lambda kv: -len(kv[1])):
+        if name.lower() in rest:
+            found.append(kind)
+            rest = rest.replace(name.lower(), " ")
+    return found
+
+
+def _overlaps(claimed: re.Match[str], m: Measurement) -> bool:
+    start, end = float(claimed[1]) - SPAN_SLACK, float(claimed[2]) + SPAN_SLACK
+    return any(a <= end and z >= start for a, z in m.spans)

@@ -77,7 +77,7 @@ def prepare(
         seconds[room] = seconds.get(room, 0.0) + time.perf_counter() - begin
         return result
 
-    clip: Clip = timed("media", lambda: reader.read(path, spec.decode(start)))
+    clip: Clip = timed("media", lambda: reader.read_clip(path, spec.decode(start)))
     views = timed("views", lambda: make_views(clip, spec))
     evidence = timed("evidence", lambda: measure(clip))
     text, captions = timed("context", lambda: _context(path, clip, reader, context, user_text, asr))
@@ -99,7 +99,7 @@ def _context(
 ) -> tuple[TextContext, list[Measurement]]:
     from mllm_avqa.context.captions import caption_measurements
 
-    cues = reader.subtitles(path) if level != "none" and clip.info.subtitle_streams else []
+    cues = reader.read_subtitles(path) if level != "none" and clip.info.subtitle_streams else []
     text = gather(path, clip, level=level, user_text=user_text, cues=cues, asr=asr)
     return text, caption_measurements(clip, text)
 

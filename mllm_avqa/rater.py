@@ -124,7 +124,7 @@ class Rater:
     def fingerprint(self) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
         prompts = repr(load_prompts("rating", self.language))
-        settings = f"{self.card.views!r}{self.card.pooling!r}{self.card.isolate}{self.context}{self.reader.name}"
+        settings = f"{self.card.views!r}{self.card.pooling!r}{self.card.isolate}{self.context}{self.reader.reader}"
         return {
             "model": self.card.name,
             "weights": self.weights,

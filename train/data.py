@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +88,14 @@ def branches(record: Record, mixture: Mixture, language: str, missing: dict[str,
             if aspect not in missing:
                 out.append(aspect_branch(aspect, language, level=WORDS[0]))
     described = [q for q in record.questions if q.language == language and q.stage == 3]
-    if described and rng.random() < mixture.stage3:
+    whole = [q for q in described if q.aspect == "overall"]
+    if whole and rng.random() < mixture.stage3:
         levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
-        out.append(explain_branch(levels, language, rng.choice(described).answer))
+        out.append(explain_branch(levels, language, rng.choice(whole).answer))
+    sides = [q for q in described if q.aspect != "overall" and q.aspect not in missing]
+    if sides and rng.random() < mixture.stage3 / 2:
+        q = rng.choice(sides)
+        out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
     return out
 
 
@@ -128,7 +132,6 @@ class Collator:
         self.backbone, self.mixture, self.dropout = backbone, mixture, dropout
         self.languages, self.isolate, self.aspects = languages, isolate, aspects
         self.rng = random.Random(seed)
-        self.make: Callable[..., Any] = make_row
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         rng = self.rng
@@ -142,7 +145,7 @@ class Collator:
             language = rng.choice(self.languages)
             window = drop(item["window"], self.dropout, rng)
             questions = branches(record, self.mixture, language, window.missing, rng)
-            row, encoded = self.make(self.backbone, window, questions, language, self.isolate)
+            row, encoded = make_row(self.backbone, window, questions, language, self.isolate)
             k = len(rows)
             rows.append(row)
             for start, b in zip(row.starts, encoded, strict=True):

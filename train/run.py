@@ -16,7 +16,7 @@ from mllm_avqa import __version__
 from mllm_avqa.backbones import load_backbone
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.errors import CheckpointError, ConfigError
 from mllm_avqa.records import Record, read_records
 from mllm_avqa.scoring import level_token_ids
 from train import cache, tiny
@@ -94,6 +94,13 @@ def _train_stage(config: Config, stage: Stage, start: Path, directory: Path, cli
 
     backbone, card = open_checkpoint(start)
     _select_parameters(backbone, stage)
+    # An adapter names the full weights it sits on, relative to itself, so that a run folder can be moved.
+    adapting = hasattr(backbone.model, "peft_config")
+    if adapting:
+        base = start if card.base_model is None else (start / card.base_model).resolve()
+        card.base_model = os.path.relpath(base, directory)
+    else:
+        card.base_model = None
     card.training = card.training | {
         stage.name: {"steps": stage.steps, "batch": stage.batch * stage.accumulate, "lr": stage.lr, "tune": stage.tune}
     }
@@ -137,8 +144,26 @@ def _train_stage(config: Config, stage: Stage, start: Path, directory: Path, cli
         "torch": torch.__version__,
     }
     trainer.save_model(str(directory))
+    report["reload_max_diff"] = reload_difference(backbone, directory, collator([clips[0]]))
     (directory / DONE).write_text(json.dumps(report, indent=1))
     log.info("%s: %s", stage.name, report)
+
+
+def reload_difference(backbone: Backbone, directory: Path, batch: dict[str, Any]) -> float:
+    """Largest |difference| of the logits of one batch between the trained model and its saved copy.
+
+    Raises CheckpointError above 1e-5: a checkpoint that does not give back what was trained must not go unnoticed.
+    """
+    again, _ = open_checkpoint(directory)
+    logits = []
+    with torch.inference_mode():
+        for b in (backbone, again):
+            b.model.eval()
+            logits.append(b.head()(b.hidden(batch["inputs"]).last_hidden_state))
+    difference = float((logits[0] - logits[1]).abs().max())
+    if not difference <= 1e-5:
+        raise CheckpointError(f"{directory} reloads with logits off by {difference:.2g}")
+    return difference
 
 
 def _last_checkpoint(directory: Path) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import get_cosine_schedule_with_warmup
 
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.records import Record
@@ -55,7 +56,7 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
     optimizer = torch.optim.AdamW(
         [*(p for p in towers if p.requires_grad), *heads.parameters()], lr=w.lr, weight_decay=0.01, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=w.lr, total_steps=w.steps, pct_start=0.05)
+    schedule = get_cosine_schedule_with_warmup(optimizer, max(1, w.steps // 20), w.steps)
 
     def outputs(items: list[dict[str, Any]]) -> dict[str, tuple[list[int], torch.Tensor, torch.Tensor]]:
         media = [backbone.media_tensors(i["window"].views) for i in items]

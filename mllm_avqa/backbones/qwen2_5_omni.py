@@ -43,17 +43,25 @@ class Qwen25Omni:
         from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
         try:
-            base = card.base_model or str(directory)
+            base = cls._base(directory, card)
             model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
                 base, revision=card.revision if card.base_model else None, dtype=dtype
             )
-            if (directory / "adapter_config.json").is_file():
+            if card.base_model is not None:
                 from peft import PeftModel
 
                 model = PeftModel.from_pretrained(model, str(directory))
             return cls(model, *cls.processors(base, card))
         except (OSError, ValueError) as e:
             raise CheckpointError(f"cannot load {card.name} from {directory}: {e} (--checkpoint)") from e
+
+    @staticmethod
+    def _base(directory: Path, card: Card) -> str:
+        """Where the full weights are: here, or (for an adapter) a folder relative to here, or a hub name."""
+        if card.base_model is None:
+            return str(directory)
+        beside = directory / card.base_model
+        return str(beside) if beside.is_dir() else card.base_model
 
     @staticmethod
     def processors(base: str, card: Card) -> tuple[Any, Any, Any]:

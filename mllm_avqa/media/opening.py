@@ -1,0 +1,138 @@
+"""The front door: regular files only, content-sniffed still images, and FFmpeg told to open nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mllm_avqa.errors import MediaNotFound, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
+from mllm_avqa.media.clip import Limits
+from mllm_avqa.media.cutoff import cut_off
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# Playlists and scripts (hls, dash, concat, sdp, image2 patterns ...) can name other files; none of them is listed.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,wav,w64,aiff,caf,au,mp3,flac,aac,ac3,eac3,"
+    "amr,asf,gif,apng,mxf,nut,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,rm,wv,ape,tta,opus,"
+    "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+STILL_FORMATS = frozenset({"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
+
+
+def show(path: str | os.PathLike[str]) -> str:
+    """`path` as printable text: names that are not valid UTF-8 get backslash escapes."""
+    return os.fsencode(os.fspath(path)).decode("utf-8", "backslashreplace")
+
+
+def check_regular(path: str) -> os.stat_result:
+    """Stat of `path`, following links, without ever opening it (opening a FIFO would block).
+
+    Raises:
+        MediaNotFound: nothing is there, or it may not be looked at.
+        NotAFile: a directory, FIFO, socket or device.
+    """
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaNotFound(f"{show(path)}: {reason}; a path of an existing media file is needed") from error
+    if not stat.S_ISREG(facts.st_mode):
+        kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(facts.st_mode), "a device")
+        raise NotAFile(f"{show(path)} is {kind}; only regular files are read")
+    if not os.access(path, os.R_OK):
+        raise MediaNotFound(f"{show(path)}: permission denied")
+    return facts
+
+
+def content_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of the bytes of a regular file, read in 1 MiB pieces.
+
+    Raises:
+        MediaNotFound, NotAFile: see `check_regular`.
+    """
+    name = os.fspath(path)
+    check_regular(name)
+    digest = hashlib.sha256()
+    with open(name, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def open_media(path: str, limits: Limits) -> InputContainer:
+    """Opens a container for reading; use it in a `with` block (unclosed containers keep their memory).
+
+    Raises:
+        MediaNotFound, NotAFile: see `check_regular`.
+        NotMedia: empty, or no allowed container format recognises the bytes.
+        TruncatedMedia: the container's index lies in the part that is missing.
+        MediaTooLarge: a still image whose header asks for more than `limits.max_pixels`.
+    """
+    import av
+
+    if check_regular(path).st_size == 0:
+        raise NotMedia(f"{show(path)} is empty (0 bytes)")
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    try:
+        # A name such as `concat:x` or `pipe:0` must stay a file name, hence the explicit protocol.
+        # Images get their demuxer from their content: by name FFmpeg would expand patterns such as `%03d.png`.
+        return av.open(
+            "file:" + os.path.abspath(path),
+            format=_still_format(path, limits),
+            options=options,
+            metadata_errors="replace",
+        )
+    except av.error.MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError) as error:
+        if cut_off(path):
+            message = f"{show(path)} is cut off: its index lies in the missing part, so nothing can be decoded"
+            raise TruncatedMedia(message) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotMedia(f"{show(path)} is no media file that can be read ({reason})") from error
+
+
+def _still_format(path: str, limits: Limits) -> str | None:
+    with open(path, "rb") as stream:
+        head = stream.read(32)
+        if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            if b"acTL" in stream.read(4096):
+                return None  # an animation
+            size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+            # FFmpeg refuses absurd sizes without telling them, so the header is read here.
+            check_pixels(path, *size, limits)
+            return "png_pipe"
+        if head.startswith(b"\xff\xd8\xff"):
+            stream.seek(0)
+            check_pixels(path, *_jpeg_size(stream.read(1 << 20)), limits)
+            return "jpeg_pipe"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp_pipe"
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return "bmp_pipe"
+    return "tiff_pipe" if head.startswith((b"II*\0", b"MM\0*")) else None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in the first start-of-frame segment, (0, 0) if there is none."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def check_pixels(path: str, width: int, height: int, limits: Limits) -> None:
+    """Raises `MediaTooLarge` if one frame has more than `limits.max_pixels`."""
+    if width * height > limits.max_pixels:
+        raise MediaTooLarge(
+            f"{show(path)}: frames of {width}x{height} = {width * height} pixels, at most {limits.max_pixels} are "
+            "allowed (--max-pixels)"
+        )

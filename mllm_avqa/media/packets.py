@@ -1,0 +1,123 @@
+"""Reading packets from files that may be damaged, and choosing where decoding of a window has to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from errno import ENOMEM
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.frame import Frame
+    from av.packet import Packet
+    from av.stream import Stream
+
+_MAX_READ_ERRORS = 100  # in a row; some demuxers report the same unreadable place for ever
+
+
+def read_packets(container: InputContainer, streams: list[Any], on_error: Callable[[], None]) -> Iterator[Packet[Any]]:
+    """Packets of `streams` in file order, then one empty packet for each; read errors are reported and skipped."""
+    import av
+
+    failures = 0
+    while failures <= _MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(*streams):
+                failures = 0
+                yield packet
+            return
+        except av.error.FFmpegError as error:
+            _reraise_memory(error)
+            failures += 1
+            on_error()
+
+
+def decode(packet: Packet[Any], on_error: Callable[[], None]) -> list[Any]:
+    """Frames that `packet` completes; a packet that cannot be decoded is reported and gives none."""
+    import av
+
+    try:
+        return list(packet.decode())
+    except av.error.FFmpegError as error:
+        _reraise_memory(error)
+        on_error()
+        return []
+
+
+def _reraise_memory(error: Any) -> None:
+    if error.errno == ENOMEM:
+        raise MemoryError("FFmpeg ran out of memory") from error
+
+
+class Clock:
+    """Presentation times in ticks; streams without any (raw elementary streams) are counted at their frame rate."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.base: Fraction = stream.time_base or Fraction(1, 1_000_000)
+        rate = getattr(stream, "guessed_rate", None) or getattr(stream, "average_rate", None) or Fraction(25)
+        self._step = max(1, round(1 / (rate * self.base)))
+        self._next = 0
+        self.reorder = round(2 / self.base)  # how far decoding order may run ahead of presentation order
+
+    def ticks(self, item: Packet[Any] | Frame) -> int:
+        """Time of a packet or frame; call it once for each, in order."""
+        value = item.pts if item.pts is not None else item.dts
+        ticks = self._next if value is None else value
+        self._next = ticks + (item.duration or self._step)
+        return ticks
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One packet. `stamp` is (pts, dts) as stored, to find it again; `pts` is never missing."""
+
+    stamp: tuple[int | None, int | None]
+    pts: int
+    dts: int
+    key: bool
+    discard: bool
+    duration: int
+
+
+@dataclass
+class PacketLog:
+    """What the packets of one video stream say, in decoding order."""
+
+    clock: Clock
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, packet: Packet[Any], forget_before: int) -> Entry:
+        """Notes a packet; what a key frame at or before `forget_before` ticks makes unnecessary is dropped."""
+        pts = self.clock.ticks(packet)
+        dts = packet.dts if packet.dts is not None else pts - self.clock.reorder
+        stamp = (packet.pts, packet.dts)
+        entry = Entry(stamp, pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+        restart = entry.key and pts <= forget_before and not entry.discard
+        if restart and not any(e.pts > forget_before for e in self.entries[-32:]):
+            self.entries.clear()
+        self.entries.append(entry)
+        return entry
+
+    def shown(self, low: int, high: int) -> list[int]:
+        """Sorted distinct presentation times in [low, high); if there are none, the one on screen at `low`."""
+        visible = {e.pts for e in self.entries if not e.discard}
+        window = sorted(t for t in visible if low <= t < high)
+        if window:
+            return window
+        return [max(earlier)] if (earlier := [t for t in visible if t < low]) else []
+
+    def decoding_start(self, low: int, high: int) -> Entry | None:
+        """The last key packet from which every frame of [low, high) decodes; None: begin with the first packet.
+
+        Frames that follow a key packet in the file but precede it on screen refer to what came before it, and an edit
+        list may hide the key packet that shown frames need: so a key packet counts only if it comes first both in the
+        file and on screen.
+        """
+        wanted = [at for at, e in enumerate(self.entries) if low <= e.pts < high and not e.discard]
+        if not wanted:
+            return None
+        earliest = min(self.entries[at].pts for at in wanted)
+        keys = [e for e in self.entries[: wanted[0] + 1] if e.key and e.pts <= earliest and e.stamp != (None, None)]
+        return keys[-1] if keys else None

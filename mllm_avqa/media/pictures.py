@@ -1,0 +1,92 @@
+"""Turns decoded frames into what a clip keeps: a luma thumbnail of each, native RGB of a few."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mllm_avqa.media.clip import VideoTrack
+from mllm_avqa.media.orientation import Orientation
+from mllm_avqa.media.plan import Run
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+class Pictures:
+    """Collects frames in presentation order; `ticks` is the stream's clock, `seconds` the clip's."""
+
+    def __init__(self, runs: list[Run], thumb_side: int, orientation: Orientation) -> None:
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        self._runs = runs
+        self._left = [run.count for run in runs]
+        self._thumb_side = thumb_side
+        self._orientation = orientation
+        self._scaler = VideoReformatter()
+        # AREA averages every source pixel, so thumbnails of a still scene do not shimmer.
+        self._area = int(Interpolation.AREA)
+        self._frames: np.ndarray | None = None
+        self._pts: list[float] = []
+        self._thumbs: list[np.ndarray] = []
+        self._thumb_pts: list[float] = []
+        self._last: tuple[VideoFrame, float] | None = None
+        self._size = (0, 0)
+        self.damaged = 0
+        self.warnings: list[str] = []
+
+    def add(self, frame: VideoFrame, ticks: int, seconds: float) -> None:
+        """Takes the next frame of the window."""
+        if self._thumb_pts and seconds <= self._thumb_pts[-1]:
+            return  # a repeated timestamp: the first frame with it is the one on screen
+        if not self._thumbs:
+            self._size = (frame.width, frame.height)
+        elif (frame.width, frame.height) != self._size:
+            text = "the frame size changes; later frames are scaled to the first one's"
+            self.warnings += [] if text in self.warnings else [text]
+        self.damaged += bool(frame.is_corrupt)
+        self._thumbs.append(self._thumbnail(frame))
+        self._thumb_pts.append(seconds)
+        for at, run in enumerate(self._runs):
+            if self._left[at] and run.first <= ticks < run.stop:
+                self._left[at] -= 1
+                self._keep(frame, seconds)
+                return
+        self._last = (frame, seconds)
+
+    def track(self) -> VideoTrack | None:
+        """What was collected, or None if no frame was."""
+        if not self._thumbs:
+            return None
+        if not self._pts and self._last:  # damage swallowed every planned frame; one picture is better than none
+            self._keep(*self._last)
+        assert self._frames is not None
+        return VideoTrack(
+            frames=self._frames[: len(self._pts)],
+            pts=np.asarray(self._pts, np.float64),
+            thumbs=np.stack(self._thumbs),
+            thumb_pts=np.asarray(self._thumb_pts, np.float64),
+            damaged=self.damaged,
+        )
+
+    def _thumbnail(self, frame: VideoFrame) -> np.ndarray:
+        width, height = self._size
+        scale = min(1.0, self._thumb_side / max(width, height))  # never enlarged
+        small = self._scaler.reformat(
+            frame,
+            max(1, round(width * scale)),
+            max(1, round(height * scale)),
+            "gray",
+            interpolation=self._area,
+        )
+        return self._orientation.apply(small.to_ndarray())
+
+    def _keep(self, frame: VideoFrame, seconds: float) -> None:
+        if (frame.width, frame.height) != self._size:
+            frame = frame.reformat(width=self._size[0], height=self._size[1])
+        image = self._orientation.apply(frame.to_ndarray(format="rgb24"))
+        if self._frames is None:  # one block for all, so that stacking does not hold every picture twice
+            self._frames = np.empty((max(1, sum(run.count for run in self._runs)), *image.shape), np.uint8)
+        self._frames[len(self._pts)] = image
+        self._pts.append(seconds)

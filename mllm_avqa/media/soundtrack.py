@@ -1,0 +1,103 @@
+"""Puts decoded sound on the timeline: float samples at the native rate, holes in the timestamps filled and listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mllm_avqa.media.clip import AudioTrack
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+
+# Containers round timestamps (Matroska and FLV to 1 ms); the shortest dropout worth listing is one 20 ms packet.
+TOLERANCE = 0.010  # seconds
+
+
+class Soundtrack:
+    """Collects the samples of [start, end) seconds; times given to `add` are on the same clock."""
+
+    def __init__(self, start: float, end: float) -> None:
+        self._window = (start, end)
+        self._rate = 0
+        self._channels = 0
+        self._first: int | None = None  # position of the first kept sample, in samples from time 0
+        self._next = 0  # position after the last sample seen
+        self._pieces: list[np.ndarray] = []
+        self._gaps: list[tuple[float, float]] = []
+        self._resampler: AudioResampler | None = None
+        self.damaged = 0
+        self.warnings: list[str] = []
+
+    def add(self, frame: AudioFrame, time: float | None) -> None:
+        """Appends one decoded frame that starts at `time` seconds (None: right after the one before)."""
+        if not self._rate:
+            self._rate, self._channels = frame.sample_rate, frame.layout.nb_channels
+            self._layout = frame.layout.name
+        if (frame.sample_rate, frame.layout.nb_channels) != (self._rate, self._channels):
+            samples = self._converted(frame)
+        else:
+            samples = as_float(frame)
+        position = self._next if time is None else round(time * self._rate)
+        slack = round(TOLERANCE * self._rate)
+        if not self._pieces and self._next == 0:
+            self._next = position
+        elif position - self._next > slack:
+            self._fill(position)
+        elif self._next - position > slack:  # stamped before the end of what is there: what came first stays
+            samples = samples[:, self._next - position :]
+            self._warn("audio timestamps overlap; the later samples were dropped")
+        self._keep(samples, self._next)
+        self._next += samples.shape[1]
+
+    def track(self) -> AudioTrack | None:
+        """The window's sound, or None if no sample fell into it."""
+        if self._first is None:
+            return None
+        samples = np.concatenate(self._pieces, axis=1)
+        return AudioTrack(samples, self._rate, self._first / self._rate, self._gaps, self.damaged)
+
+    def _fill(self, position: int) -> None:
+        low, high = self._clamp(self._next), self._clamp(position)
+        if high > low:
+            self._gaps.append((low / self._rate, high / self._rate))
+            self._keep(np.zeros((self._channels, high - low), np.float32), low)
+        self._next = position
+
+    def _keep(self, samples: np.ndarray, position: int) -> None:
+        low, high = self._clamp(position), self._clamp(position + samples.shape[1])
+        if high > low:
+            self._first = low if self._first is None else self._first
+            self._pieces.append(samples[:, low - position : high - position])
+
+    def _clamp(self, position: int) -> int:
+        low, high = (round(t * self._rate) for t in self._window)
+        return min(max(position, low), high)
+
+    def _converted(self, frame: AudioFrame) -> np.ndarray:
+        import av
+
+        self._warn("audio changes its rate or channels; converted to those of its beginning")
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+        frame.pts = None
+        parts = [as_float(part) for part in self._resampler.resample(frame)]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self._channels, 0), np.float32)
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def as_float(frame: AudioFrame) -> np.ndarray:
+    """float32 [channels, n]; integer formats are divided by their full scale."""
+    data, channels = frame.to_ndarray(), frame.layout.nb_channels
+    if not frame.format.is_planar:
+        data = data.reshape(-1, channels).T
+    if data.dtype == np.uint8:
+        return (data.astype(np.float32) - 128.0) / 128.0
+    if data.dtype.kind == "i":
+        return data.astype(np.float32) * np.float32(2.0 ** (1 - 8 * data.dtype.itemsize))
+    return data.astype(np.float32, copy=False)
