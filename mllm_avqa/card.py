@@ -21,10 +21,10 @@ class ViewSpec(BaseModel):
 
     window_seconds: float = 8.0
     hop_seconds: float = 8.0
-    max_windows: int = Field(8, ge=1)  # longer clips are sampled at this many evenly spread windows
-    segments: int = Field(4, ge=1)  # native frame groups per window
-    frames_per_segment: int = Field(2, ge=1)
-    global_pixels: int = Field(84 * 140, ge=28 * 28)  # budget of one whole-frame view
+    max_windows: int = Field(default=8, ge=1)  # longer clips are sampled at this many evenly spread windows
+    segments: int = Field(default=4, ge=1)  # native frame groups per window
+    frames_per_segment: int = Field(default=2, ge=1)
+    global_pixels: int = Field(default=84 * 140, ge=28 * 28)  # budget of one whole-frame view
     fragment_grid: tuple[int, int] = (6, 6)  # rows, columns of native mini-patches
     patch: int = 28  # side of a mini-patch = patch x merge of the backbone: one visual token
     audio_rate: int = 16000  # Hz, mono
@@ -43,7 +43,7 @@ class Pooling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    worst: float = Field(0.3, ge=0.0, le=1.0)
+    worst: float = Field(default=0.3, ge=0.0, le=1.0)
 
 
 class Card(BaseModel):

@@ -17,32 +17,39 @@ SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
 # Which measures can see a fault. A kind that no measure can see is left out: claims about it stay "unverified".
 MEASURES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("h264", "hevc", "vp9", "av1"), ("blur", "detail", "blockiness", "bitrate")),
-    **dict.fromkeys(("mpeg4", "mpeg2", "mosaic"), ("blockiness", "block_size", "blur")),
-    "packet_loss": ("decode_errors", "blockiness", "freeze", "flicker"),
+    **dict.fromkeys(("mpeg4", "mpeg2", "mosaic"), ("blockiness", "mosaic", "blur")),
+    "packet_loss": ("decode_errors", "blockiness", "freeze", "flicker", "judder"),
     "downscale": ("blur", "detail", "resolution"),
-    **dict.fromkeys(("gblur", "defocus", "motion_blur", "ghosting"), ("blur", "detail", "ghosting")),
-    **dict.fromkeys(("gnoise", "chroma_noise", "speckle"), ("noise", "chroma_noise")),
+    **dict.fromkeys(("gblur", "defocus", "motion_blur"), ("blur", "detail")),
+    "ghosting": ("blur",),
+    **dict.fromkeys(("gnoise", "speckle"), ("noise",)),
+    "chroma_noise": ("chroma_noise", "noise"),
     "impulse": ("impulse_noise", "noise"),
     "banding": ("banding",),
     "flicker": ("flicker",),
     "overexp": ("overexposure",),
-    "underexp": ("underexposure",),
+    "underexp": ("underexposure", "crushed_blacks"),
     **dict.fromkeys(("low_contrast", "high_contrast"), ("contrast",)),
-    **dict.fromkeys(("desat", "oversat", "cast"), ("colourfulness", "colour_cast")),
-    **dict.fromkeys(("framedrop", "jerky", "freeze"), ("frame_rate", "freeze", "duplicates")),
+    **dict.fromkeys(("desat", "oversat"), ("colourfulness",)),
+    "cast": ("colour_cast",),
+    **dict.fromkeys(("framedrop", "jerky", "freeze"), ("frame_rate", "freeze", "duplicate_frames", "judder")),
     "shake": ("shake",),
-    "interlace": ("comb", "interlace"),
+    "interlace": ("interlacing",),
     "black_frames": ("black",),
-    **dict.fromkeys(("white", "pink", "brown", "bgnoise", "bits"), ("noise_floor", "snr", "flatness")),
+    **dict.fromkeys(("white", "pink", "brown", "bgnoise", "bits"), ("noise_floor", "snr")),
     **dict.fromkeys(("clip", "softclip", "loud"), ("clipping", "true_peak", "loudness")),
+    "overcomp": ("crest_factor",),
+    **dict.fromkeys(("reverb", "echo"), ("reverberation",)),
     **dict.fromkeys(("dropout", "chop"), ("dropouts", "silence")),
     **dict.fromkeys(("aac", "mp3", "opus", "amr", "lowpass", "telephone"), ("bandwidth",)),
+    "highpass": ("low_cut",),
     "hum": ("hum",),
     "quiet": ("loudness",),
     "imbalance": ("balance",),
     "antiphase": ("stereo_correlation",),
     "clicks": ("clicks",),
     **dict.fromkeys(("offset_early", "offset_late", "drift"), ("av_content_offset", "av_start_offset")),
+    "caption_offset": ("caption_offset",),
     "caption_speed": ("caption_speed",),
     "caption_mismatch": ("caption_mismatch",),
     "illegible_text": ("text_height", "text_contrast"),
@@ -99,9 +106,7 @@ def _levels(low: str, rating: Rating, aspects: Mapping[str, list[str]]) -> list[
     return out
 
 
-def _faults(
-    low: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]
-) -> list[tuple[Any, str]]:
+def _faults(low: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[Any, str]]:
     """A named fault must show in the measures that can see it, and at the time that is claimed."""
     out: list[tuple[Any, str]] = []
     denied = any(n in low for n in words["negations"])

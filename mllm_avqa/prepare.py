@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from mllm_avqa.card import ViewSpec
 from mllm_avqa.context import gather
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mllm_avqa.media import MediaReader
 
 T = TypeVar("T")
+Level = Literal["none", "fast", "full"]
 SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was recorded
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 
@@ -100,7 +101,7 @@ def _context(
     from mllm_avqa.context.captions import caption_measurements
 
     cues = reader.read_subtitles(path) if level != "none" and clip.info.subtitle_streams else []
-    text = gather(path, clip, level=level, user_text=user_text, cues=cues, asr=asr)
+    text = gather(path, clip, level=cast(Level, level), user_text=user_text, cues=cues, asr=asr)
     return text, caption_measurements(clip, text)
 
 

@@ -104,9 +104,11 @@ def facts(measurements: Iterable[Measurement], language: str = "en") -> str:
     fine = [m.name for m in measurements if m.value is not None and m.severity == "none"]
     found.sort(key=lambda m: -SEVERITIES.index(m.severity))
     words = [
-        prompts["fact"].format(
+        prompts["fact"]
+        .format(
             name=m.name, value=number(m.value or 0.0), unit="" if m.unit == "ratio" else m.unit, severity=m.severity
-        ).replace("  ", " ")
+        )
+        .replace("  ", " ")
         for m in found
     ]
     if fine:

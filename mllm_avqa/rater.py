@@ -23,6 +23,7 @@ from mllm_avqa.explain import check_claims
 from mllm_avqa.levels import VALUES, WORDS, word
 from mllm_avqa.media import MediaReader, content_hash
 from mllm_avqa.media.clip import Limits, MediaInfo
+from mllm_avqa.media.opening import show
 from mllm_avqa.prepare import Prepared, prepare, window_starts
 from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts, prefix_segments
 from mllm_avqa.rating import ASPECTS, Rating, ScoreDistribution, Window
@@ -53,10 +54,7 @@ class ChatSession:
 
 def resolve_checkpoint(name: str) -> Path:
     """Directory of a checkpoint: "nano" is embedded, anything else is a path. Raises CheckpointError."""
-    if name == "nano":
-        directory = Path(__file__).parent / "nano"
-    else:
-        directory = Path(name).expanduser()
+    directory = Path(__file__).parent / "nano" if name == "nano" else Path(name).expanduser()
     if not directory.is_dir():
         raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml (--checkpoint)")
     return directory
@@ -180,9 +178,7 @@ class Rater:
     def _windows(self, path: str, user_text: str | None, context: str) -> Iterator[Prepared]:
         info: MediaInfo = self.reader.probe(path)
         for start in window_starts(info.duration, self.card.views):
-            yield prepare(
-                path, start, self.reader, self.card.views, context=context, user_text=user_text, asr=self.asr
-            )
+            yield prepare(path, start, self.reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
 
     def _encode(self, p: Prepared) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
         media = self.backbone.media_tensors(p.views)
@@ -205,53 +201,59 @@ class Rater:
                 worst = (scores["overall"].score, clip)  # the explanation looks at the window that hurts most
             p.views.whole = p.views.fragments = p.views.sound = None  # memory stays one window, however long the file
             windows.append((p, scores))
-        rating = self._rating(path, windows, context)
+        rating = self._rating(path, content_hash(path), windows, context)
         if explain and worst is not None:
             begin = time.perf_counter()
-            levels = {a: word(s.score) for a, s in rating.scores.items() if s is not None}
-            rating.explanation = worst[1].generate(explain_branch(levels, self.language))
-            rating.claims = check_claims(rating.explanation, rating, self.language)
+            self._explain(rating, worst[1])
             seconds["explain"] = time.perf_counter() - begin
         rating.seconds = {k: round(v, 4) for k, v in seconds.items()}
         return rating, worst[1] if worst else None
 
+    def _explain(self, rating: Rating, clip: EncodedClip) -> None:
+        """Write the explanation, conditioned on the scores, and check its claims."""
+        levels = {a: word(s.score) for a, s in rating.scores.items() if s is not None}
+        rating.explanation = clip.generate(explain_branch(levels, self.language))
+        rating.claims = check_claims(rating.explanation, rating, self.language)
+
     # ---- many files -------------------------------------------------------------------------------------------
 
-    def _prepare_file(self, path: str, user_text: str | None) -> tuple[str, list[Any] | AvqaError]:
+    def _prepare_file(self, path: str, user_text: str | None) -> tuple[str, str, list[Any] | AvqaError]:
+        """(path, content hash, encoded windows or what went wrong). Runs beside scoring, in a thread."""
         try:
             done = []
+            digest = content_hash(path)
             for p in self._windows(path, user_text, self.context):
                 encoded = self._encode(p)
                 p.views.whole = p.views.fragments = p.views.sound = None
                 done.append((p, encoded))
-            return path, done
+            return path, digest, done
         except AvqaError as e:
-            return path, e
+            return path, "", e
 
-    def _finish(self, files: list[tuple[str, list[Any] | AvqaError]], explain: bool) -> Iterator[Rating | RatingFailure]:
-        flat = [encoded for _, done in files if isinstance(done, list) for _, encoded in done]
+    def _finish(
+        self, files: list[tuple[str, str, list[Any] | AvqaError]], explain: bool
+    ) -> Iterator[Rating | RatingFailure]:
+        flat = [encoded for _, _, done in files if isinstance(done, list) for _, encoded in done]
         begin = time.perf_counter()
         scored: Iterator[Any]
         if explain:
-            scored = iter([self.scorer.encode(*e, self.language) for e in flat])
+            scored = iter([self.scorer.encode(s, m, a, self.language) for s, m, a in flat])
         else:
             scored = iter([(s, None) for s in self._score_batches(flat)])
         share = (time.perf_counter() - begin) / max(1, len(flat))
-        for path, done in files:
+        for path, digest, done in files:
             if isinstance(done, AvqaError):
                 yield RatingFailure(path, done)
                 continue
             results = [next(scored) for _ in done]
-            rating = self._rating(path, [(p, s) for (p, _), (s, _) in zip(done, results, strict=True)], self.context)
+            windows = [(p, s) for (p, _), (s, _) in zip(done, results, strict=True)]
+            rating = self._rating(path, digest, windows, self.context)
             seconds: dict[str, float] = {}
             for p, _ in done:
                 add(seconds, p.seconds | {"model": share})
             rating.seconds = {k: round(v, 4) for k, v in seconds.items()}
             if explain:
-                clip = min(results, key=lambda r: r[0]["overall"].score)[1]
-                levels = {a: word(s.score) for a, s in rating.scores.items() if s is not None}
-                rating.explanation = clip.generate(explain_branch(levels, self.language))
-                rating.claims = check_claims(rating.explanation, rating, self.language)
+                self._explain(rating, min(results, key=lambda r: r[0]["overall"].score)[1])
             yield rating
 
     def _score_batches(self, flat: list[Any], rows: int = 4) -> Iterator[dict[str, ScoreDistribution]]:
@@ -260,7 +262,9 @@ class Rater:
 
     # ---- result -----------------------------------------------------------------------------------------------
 
-    def _rating(self, path: str, windows: list[tuple[Prepared, dict[str, ScoreDistribution]]], context: str) -> Rating:
+    def _rating(
+        self, path: str, digest: str, windows: list[tuple[Prepared, dict[str, ScoreDistribution]]], context: str
+    ) -> Rating:
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
@@ -271,17 +275,20 @@ class Rater:
                 missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
         warnings = list(dict.fromkeys(w for p, _ in windows for w in p.warnings))
         return Rating(
-            path=path,
+            path=show(path),
             scores=scores,
             missing=missing,
-            windows=[Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS}) for p, s in windows],
+            windows=[
+                Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS})
+                for p, s in windows
+            ],
             evidence=[m for p, _ in windows for m in p.evidence] if len(windows) == 1 else worst_evidence(windows),
             context=first.context,
             media=first.info,
             warnings=warnings,
             inputs={"context": context, "windows": [p.views.notes for p, _ in windows]},
             fingerprint=self.fingerprint,
-            content_hash=content_hash(path),
+            content_hash=digest,
             language=self.language,
         )
 

@@ -115,7 +115,7 @@ def pack(
 
 
 def collate(rows: list[Row], pad_id: int) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:
-    """Right-padded batch for a Qwen-Omni style `forward`: ids [B,T], positions [3,B,T], mask [B,1,T,T], media stacked."""
+    """Right-padded batch of a Qwen-Omni `forward`: ids [B,T], positions [3,B,T], mask [B,1,T,T], stacked media."""
     length = max(len(r.ids) for r in rows)
     ids = torch.full((len(rows), length), pad_id)
     positions = torch.zeros(3, len(rows), length, dtype=torch.long)
@@ -146,9 +146,7 @@ def stack_media(media: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]
         longest = max(m["input_features"].shape[-1] for m in sounds)
 
         def padded(key: str) -> torch.Tensor:
-            return torch.cat(
-                [torch.nn.functional.pad(m[key], (0, longest - m[key].shape[-1])) for m in sounds]
-            )
+            return torch.cat([torch.nn.functional.pad(m[key], (0, longest - m[key].shape[-1])) for m in sounds])
 
         out["input_features"] = padded("input_features")
         out["feature_attention_mask"] = padded("feature_attention_mask")

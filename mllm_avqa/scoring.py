@@ -132,7 +132,7 @@ class Scorer:
         rows = [self._row(segments, media, aspects, language) for segments, media, aspects in clips]
         with torch.inference_mode():
             hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
-        return [self._read(row, h) for row, h in zip(rows, hidden, strict=True)]
+            return [self._read(row, h) for row, h in zip(rows, hidden, strict=True)]
 
     def encode(
         self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str = "en"
@@ -144,7 +144,7 @@ class Scorer:
         cache = DynamicCache()
         with torch.inference_mode():
             hidden = self.backbone.hidden(self._batch([row]), cache=cache).last_hidden_state
-        scores = self._read(row, hidden[0])
+            scores = self._read(row, hidden[0])
         if len(row.ids) > row.prefix_length:
             cache.crop(row.prefix_length - len(row.ids))  # a negative count drops that many from the end
         prefix = pack(segments, [], isolate=self.isolate)

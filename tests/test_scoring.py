@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
 from conftest import make_views
+
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.levels import WORDS
 from mllm_avqa.prompting import SEES, Branch, aspect_branch, prefix_segments

@@ -64,9 +64,9 @@ def load(path: Path) -> CachedWindow:
     with np.load(path) as z:
         text = json.loads(z["text"].tobytes())
         views = Views(
-            whole=z["whole"] if "whole" in z else None,
-            fragments=z["fragments"] if "fragments" in z else None,
-            sound=z["sound"] if "sound" in z else None,
+            whole=z.get("whole"),
+            fragments=z.get("fragments"),
+            sound=z.get("sound"),
             seconds_per_pair=text["pair"],
         )
     return CachedWindow(

@@ -99,7 +99,10 @@ class Config(Strict):
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML; `a.b=c` overrides (list items by index). Raises ConfigError naming the nearest key for an unknown one."""
+    """Read a YAML; `a.b=c` overrides (list items by index).
+
+    Raises ConfigError; for an unknown key it names the nearest one.
+    """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"config {path} does not exist")

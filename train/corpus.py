@@ -28,8 +28,7 @@ def corpus(records: list[Record], limit: int = 3000) -> Iterator[str]:
         yield "; ".join(f"{n} {s}" for n in SOURCES for s in SEVERITIES)
         yield " px; dB; LUFS; Hz; kHz; ms; s; fps; % ;"
     for path in sorted((Path(__file__).parent.parent / "prompts").glob("*.yaml")):
-        for text in _strings(yaml.safe_load(path.read_text(encoding="utf-8"))):
-            yield text
+        yield from _strings(yaml.safe_load(path.read_text(encoding="utf-8")))
     for r in records[:limit]:
         for q in r.questions:
             yield q.question

@@ -76,7 +76,9 @@ def drop(window: CachedWindow, rates: Dropout, rng: random.Random) -> CachedWind
     return CachedWindow(views, evidence, context, window.missing)
 
 
-def branches(record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
+def branches(
+    record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random
+) -> list[Branch]:
     """The questions of one row: stage-1 questions, every labelled aspect, and a description."""
     out: list[Branch] = []
     pool = [q for q in record.questions if q.language == language and q.stage == 1]

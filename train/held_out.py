@@ -25,8 +25,7 @@ def score_held_out(backbone: Backbone, card: Card, clips: Clips, language: str, 
             w = item["window"]
             media = backbone.media_tensors(w.views)
             segments = [
-                backbone.encode_segment(s, media)
-                for s in prefix_segments(w.views, w.evidence, w.context, language)
+                backbone.encode_segment(s, media) for s in prefix_segments(w.views, w.evidence, w.context, language)
             ]
             inputs.append((segments, media, [a for a in item["record"].labels if a not in w.missing]))
         for item, scores in zip(items, scorer.score(inputs, language), strict=True):

@@ -183,7 +183,7 @@ def _select_parameters(backbone: Backbone, stage: Stage) -> None:
             lora_dropout=stage.lora.dropout,
             task_type="CAUSAL_LM",
             target_modules=backbone.lora_targets,
-            modules_to_save=backbone.projectors,
+            modules_to_save=list(backbone.projectors),
         )
         backbone.model = get_peft_model(backbone.model, lora)
         if not any("lora_" in n for n, _ in backbone.model.named_parameters()):

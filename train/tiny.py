@@ -33,7 +33,7 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Any:
     """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and control tokens."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.trainers import BpeTrainer
-    from transformers import Qwen2TokenizerFast
+    from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]
 
     tk = Tokenizer(models.BPE())
     tk.pre_tokenizer = pre_tokenizers.Sequence(
@@ -69,7 +69,7 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
     t = {s: tokenizer.convert_tokens_to_ids(s) for s in SPECIAL}
     width, layers = size.llm
     half = width // size.heads // 2  # rotary pairs, shared between time, height and width
-    return Qwen2_5OmniThinkerConfig(
+    settings: dict[str, Any] = dict(
         text_config=dict(
             vocab_size=(len(tokenizer) + 63) // 64 * 64,
             hidden_size=width,
@@ -78,7 +78,9 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
             num_attention_heads=size.heads,
             num_key_value_heads=2,
             rope_parameters=dict(
-                rope_type="default", rope_theta=1e6, mrope_section=[half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8]
+                rope_type="default",
+                rope_theta=1e6,
+                mrope_section=[half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8],
             ),
             tie_word_embeddings=True,
             pad_token_id=t["<|endoftext|>"],
@@ -111,6 +113,8 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
         user_token_id=tokenizer.convert_tokens_to_ids("user"),
         tie_word_embeddings=True,
     )
+    # vision_start/end ids are no declared fields, yet positions cannot be computed without them
+    return Qwen2_5OmniThinkerConfig(**settings)
 
 
 def build(corpus: Iterable[str], size: Size, seed: int = 0) -> tuple[Any, Any]:

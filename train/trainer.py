@@ -26,7 +26,9 @@ class RatingTrainer(Trainer):
         self._sums: dict[str, float] = {}
         self._count = 0
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         out = model(**inputs)
         for k, v in out.items():
             self._sums[k] = self._sums.get(k, 0.0) + float(v.detach())
@@ -42,7 +44,7 @@ class RatingTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        directory = Path(output_dir or self.args.output_dir)
+        directory = Path(str(output_dir or self.args.output_dir))
         directory.mkdir(parents=True, exist_ok=True)
         objective: Objective = self.accelerator.unwrap_model(self.model)
         objective.backbone.model.save_pretrained(directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.card import Card
 from mllm_avqa.errors import CheckpointError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FAMILIES = ("qwen2_5_omni",)
 
 
-def family(name: str) -> type[Backbone]:
+def family(name: str) -> type[Any]:
+    """The class that implements a family (`Backbone`). Imports it only now: it pulls in transformers."""
     if name == "qwen2_5_omni":
         from mllm_avqa.backbones.qwen2_5_omni import Qwen25Omni
 
@@ -26,4 +27,5 @@ def family(name: str) -> type[Backbone]:
 
 def load_backbone(directory: Path, card: Card, dtype: torch.dtype) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory. Raises CheckpointError naming what is missing."""
-    return family(card.family).load(directory, card, dtype)
+    backbone: Backbone = family(card.family).load(directory, card, dtype)
+    return backbone

@@ -19,9 +19,9 @@ class Backbone(Protocol):
     model: Any  # torch module of transformers (or a PEFT wrapper around it)
     tokenizer: Any
     lora_targets: str  # regex over module names: every linear layer of the LLM
-    projectors: list[str]  # modules trained in full beside LoRA
-    towers: list[str]  # name fragments of the encoder towers
-    frozen: list[str]  # parameters that never get a gradient
+    projectors: tuple[str, ...]  # modules trained in full beside LoRA
+    towers: tuple[str, ...]  # name fragments of the encoder towers
+    frozen: tuple[str, ...]  # parameters that never get a gradient
     end_id: int  # token that closes an answer
 
     @classmethod
@@ -38,7 +38,7 @@ class Backbone(Protocol):
     def encode_branch(self, branch: Branch) -> EncodedBranch: ...
 
     def hidden(self, batch: dict[str, Any], cache: Any = None) -> Any:
-        """Last hidden states [B, T, D] of a collated batch (an object with `.last_hidden_state`, `.past_key_values`)."""
+        """Runs the LLM on a collated batch; the result has `.last_hidden_state` [B, T, D] and `.past_key_values`."""
         ...
 
     def head(self) -> torch.nn.Module:

@@ -26,9 +26,9 @@ SPECIAL = (
 
 class Qwen25Omni:
     lora_targets = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
-    projectors = ["visual.merger", "audio_tower.proj"]
-    towers = ["visual.", "audio_tower."]
-    frozen = ["audio_tower.audio_bos_eos_token"]  # unused by the thinker, so it never gets a gradient
+    projectors = ("visual.merger", "audio_tower.proj")
+    towers = ("visual.", "audio_tower.")
+    frozen = ("audio_tower.audio_bos_eos_token",)  # unused by the thinker, so it never gets a gradient
 
     def __init__(self, model: Any, tokenizer: Any, video_processor: Any, feature_extractor: Any) -> None:
         self.model = model
@@ -44,8 +44,8 @@ class Qwen25Omni:
 
         try:
             base = cls._base(directory, card)
-            model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-                base, revision=card.revision if card.base_model else None, dtype=dtype
+            model: Any = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+                base, revision=cls._revision(card), dtype=dtype
             )
             if card.base_model is not None:
                 from peft import PeftModel
@@ -64,10 +64,14 @@ class Qwen25Omni:
         return str(beside) if beside.is_dir() else card.base_model
 
     @staticmethod
+    def _revision(card: Card) -> str:
+        return card.revision if card.base_model and card.revision else "main"
+
+    @staticmethod
     def processors(base: str, card: Card) -> tuple[Any, Any, Any]:
         from transformers import AutoTokenizer, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-        revision = card.revision if card.base_model else None
+        revision = Qwen25Omni._revision(card)
         return (
             AutoTokenizer.from_pretrained(base, revision=revision),
             Qwen2VLVideoProcessor(),

@@ -20,12 +20,12 @@ class TextItem(BaseModel):
     start: float | None = None
     end: float | None = None
     detail: str = ""  # e.g. the metadata key, the sidecar's name, "engine=rapidocr"
-    box: tuple[float, float, float, float] | None = None  # OCR: x0, y0, x1, y1 as fractions of the frame
+    box: tuple[float, float, float, float] | None = None  # OCR: x0, y0, x1, y1, fractions of the frame
     confidence: float | None = None
 
 
 class SourceStatus(BaseModel):
-    """What became of one origin: `ok`, `absent` (looked, nothing there), `unavailable` or `skipped` (detail says why)."""
+    """What became of one origin: `ok`, `absent` (nothing there), `unavailable` or `skipped` (detail says why)."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict
 Modality = Literal["video", "audio", "sync", "text"]
 
 # Index = severity 0..5; level k of a synthesised distortion is called SEVERITIES[k].
-SEVERITIES = ("none", "faint", "slight", "moderate", "strong", "severe")
 Severity = Literal["none", "faint", "slight", "moderate", "strong", "severe"]
+SEVERITIES: tuple[Severity, ...] = ("none", "faint", "slight", "moderate", "strong", "severe")
 
 
 class Measurement(BaseModel):
     """One reference-free signal fact.
 
     value is in `unit` (NaN is never stored: an unmeasurable fact is `value=None` with the reason in `note`);
-    spans are [start, end] seconds on the clip's clock where the fact holds, empty = whole window or nowhere in particular.
+    spans are [start, end] seconds on the clip's clock where the fact holds; none = the whole window.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

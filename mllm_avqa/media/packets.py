@@ -32,22 +32,32 @@ def read_packets(container: InputContainer, streams: list[Any], on_error: Callab
             _reraise_memory(error)
             failures += 1
             on_error()
+        except IndexError:  # PyAV stumbles, at the end of the file, over streams that appeared on the way
+            on_error()
+            return
 
 
-def decode(packet: Packet[Any], on_error: Callable[[], None]) -> list[Any]:
-    """Frames that `packet` completes; a packet that cannot be decoded is reported and gives none."""
+def decode(source: Packet[Any] | Stream, on_error: Callable[[], None]) -> list[Any]:
+    """Frames that a packet completes or a stream's decoder still holds back; errors are reported and give none."""
+    return attempt(source.decode, on_error) or []  # type: ignore[union-attr]
+
+
+def attempt(action: Callable[[], Any], on_error: Callable[[], None]) -> Any:
+    """The result of `action`; what FFmpeg refuses, or PyAV cannot represent, is reported and gives None."""
     import av
 
     try:
-        return list(packet.decode())
-    except av.error.FFmpegError as error:
+        return action()
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError) as error:
         _reraise_memory(error)
         on_error()
-        return []
+        return None
 
 
 def _reraise_memory(error: Any) -> None:
-    if error.errno == ENOMEM:
+    if getattr(error, "errno", None) == ENOMEM:
         raise MemoryError("FFmpeg ran out of memory") from error
 
 

@@ -13,6 +13,10 @@ from mllm_avqa.media.plan import Run
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+# AVColorSpace values that FFmpeg's scaler converts; it refuses frames with others (YCgCo, ICtCp, reserved numbers).
+_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+_UNSPECIFIED = 2
+
 
 class Pictures:
     """Collects frames in presentation order; `ticks` is the stream's clock, `seconds` the clip's."""
@@ -40,11 +44,13 @@ class Pictures:
         """Takes the next frame of the window."""
         if self._thumb_pts and seconds <= self._thumb_pts[-1]:
             return  # a repeated timestamp: the first frame with it is the one on screen
+        if frame.colorspace not in _MATRICES:
+            frame.colorspace = _UNSPECIFIED
+            self._warn("the colour matrix is not supported; colours are read as BT.601")
         if not self._thumbs:
             self._size = (frame.width, frame.height)
         elif (frame.width, frame.height) != self._size:
-            text = "the frame size changes; later frames are scaled to the first one's"
-            self.warnings += [] if text in self.warnings else [text]
+            self._warn("the frame size changes; later frames are scaled to the first one's")
         self.damaged += bool(frame.is_corrupt)
         self._thumbs.append(self._thumbnail(frame))
         self._thumb_pts.append(seconds)
@@ -70,6 +76,10 @@ class Pictures:
             damaged=self.damaged,
         )
 
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     def _thumbnail(self, frame: VideoFrame) -> np.ndarray:
         width, height = self._size
         scale = min(1.0, self._thumb_side / max(width, height))  # never enlarged
@@ -79,13 +89,14 @@ class Pictures:
             max(1, round(height * scale)),
             "gray",
             interpolation=self._area,
+            threads=1,  # handing slices to threads costs more than it gains at this size
         )
         return self._orientation.apply(small.to_ndarray())
 
     def _keep(self, frame: VideoFrame, seconds: float) -> None:
         if (frame.width, frame.height) != self._size:
             frame = frame.reformat(width=self._size[0], height=self._size[1])
-        image = self._orientation.apply(frame.to_ndarray(format="rgb24"))
+        image = self._orientation.apply(frame.to_ndarray(format="rgb24", threads=1))
         if self._frames is None:  # one block for all, so that stacking does not hold every picture twice
             self._frames = np.empty((max(1, sum(run.count for run in self._runs)), *image.shape), np.uint8)
         self._frames[len(self._pts)] = image

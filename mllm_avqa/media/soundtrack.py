@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 
 # Containers round timestamps (Matroska and FLV to 1 ms); the shortest dropout worth listing is one 20 ms packet.
 TOLERANCE = 0.010  # seconds
+# Containers stamp Vorbis as if all its blocks were equally long, which is off by 10 ms at every change of block size.
+TOLERANCES = {"vorbis": 0.050}
 
 
 class Soundtrack:
-    """Collects the samples of [start, end) seconds; times given to `add` are on the same clock."""
+    """Collects the samples of [start, end) seconds; times given to `add` are on the same clock.
 
-    def __init__(self, start: float, end: float) -> None:
+    Timestamps that miss the end of the sound so far by less than the tolerance of `codec` are taken for rounding.
+    """
+
+    def __init__(self, start: float, end: float, codec: str = "") -> None:
         self._window = (start, end)
+        self._tolerance = TOLERANCES.get(codec, TOLERANCE)
         self._rate = 0
         self._channels = 0
         self._first: int | None = None  # position of the first kept sample, in samples from time 0
@@ -41,7 +47,7 @@ class Soundtrack:
         else:
             samples = as_float(frame)
         position = self._next if time is None else round(time * self._rate)
-        slack = round(TOLERANCE * self._rate)
+        slack = round(self._tolerance * self._rate)
         if not self._pieces and self._next == 0:
             self._next = position
         elif position - self._next > slack:

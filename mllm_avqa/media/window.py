@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.clip import DecodeSpec, Limits
 from mllm_avqa.media.facts import Facts, prepare
-from mllm_avqa.media.packets import Clock, Entry, PacketLog, decode, read_packets
+from mllm_avqa.media.packets import Clock, Entry, PacketLog, attempt, decode, read_packets
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -61,7 +62,8 @@ def plan_video(container: InputContainer, facts: Facts, window: Window, spec: De
     stream = container.streams[facts.video]
     clock = Clock(stream)
     low, high = (ceil((t + facts.origin) / clock.base) for t in (window.start, window.end))
-    _go(container, stream, facts, window)
+    if not _go(container, stream, facts, window):
+        return False
     log, more = PacketLog(clock), False
     for packet in read_packets(container, [stream], lambda: None):
         if packet.size and log.add(packet, low).dts >= high:
@@ -115,7 +117,7 @@ class Decoding:
         if not pending:
             return False
         streams, strays = list(pending.values()), 0
-        _go(container, streams[0], facts, self._window)
+        _go(container, streams[0], facts, self._window)  # where it fails, reading from the beginning is only slower
         unreadable = self._bad_picture if facts.video in pending else self._bad_sound
         for packet in read_packets(container, streams, unreadable):
             stamp = packet.dts if packet.dts is not None else packet.pts
@@ -156,7 +158,8 @@ class Decoding:
         for frame in frames:
             ticks = self._clock.ticks(frame)
             if self._window.low <= ticks < self._window.high:
-                self._pictures.add(frame, ticks, float(ticks * self._clock.base - self._facts.origin))
+                seconds = float(ticks * self._clock.base - self._facts.origin)
+                attempt(partial(self._pictures.add, frame, ticks, seconds), self._bad_picture)
 
     def _hear(self, packet: Packet[Any], now: Fraction | None) -> bool:
         assert self._sound is not None
@@ -167,7 +170,7 @@ class Decoding:
             self._bad_sound()
         for frame in decode(packet, self._bad_sound):
             time = None if frame.pts is None else float(frame.pts * frame.time_base - origin)
-            self._sound.add(frame, time)
+            attempt(partial(self._sound.add, frame, time), self._bad_sound)
         return now is not None and now >= self._window.end + origin
 
     def _bad_picture(self) -> None:
@@ -179,10 +182,14 @@ class Decoding:
             self._sound.damaged += 1
 
 
-def _go(container: InputContainer, stream: Any, facts: Facts, window: Window) -> None:
-    if window.seek:
-        target = window.start - _PREROLL + facts.origin
-        container.seek(int(target / stream.time_base), stream=stream)
+def _go(container: InputContainer, stream: Any, facts: Facts, window: Window) -> bool:
+    """Goes to where `window` wants reading to begin; False if the container refuses."""
+    if not window.seek:
+        return True
+    target = int((window.start - _PREROLL + facts.origin) / stream.time_base)
+    failures: list[int] = []
+    attempt(lambda: container.seek(target, stream=stream), lambda: failures.append(1))
+    return not failures
 
 
 def _threads() -> int:

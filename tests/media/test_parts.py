@@ -17,6 +17,7 @@ from mllm_avqa.media import wire
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.orientation import from_display_matrix
 from mllm_avqa.media.packets import Clock, PacketLog
+from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
 
@@ -109,6 +110,15 @@ def test_soundtrack_jitter_gap_and_overlap() -> None:
     assert track.warnings == ["audio timestamps overlap; the later samples were dropped"]
 
 
+def test_soundtrack_forgives_vorbis_its_timestamps() -> None:
+    block = np.ones((1, 100), np.float32)
+    for codec, gaps in (("vorbis", []), ("aac", [(0.1, 0.12)])):
+        track = Soundtrack(0.0, 10.0, codec)
+        track.add(_sound(block), 0.0)
+        track.add(_sound(block), 0.12)
+        assert track.track().gaps == gaps
+
+
 def test_soundtrack_is_clipped_to_its_window_and_a_wild_timestamp_costs_nothing() -> None:
     track = Soundtrack(1.0, 2.0)
     track.add(_sound(np.ones((1, 500), np.float32)), 0.75)
@@ -174,3 +184,24 @@ def test_errors_cross_the_wire_by_name_only() -> None:
     error = wire.unpack_error(wire.pack_error(errors.MediaTooLarge("x")))
     assert (type(error), str(error)) == (errors.MediaTooLarge, "x")
     assert type(wire.unpack_error({"error": "annotations", "message": "y"})) is errors.MediaError
+
+
+def test_unsupported_colour_matrix_is_no_reason_to_fail() -> None:
+    pictures = Pictures([Run(0, 2, 1)], 80, from_display_matrix(np.array([1, 0, 0, 0, 1, 0, 0, 0, 1])))
+    for ticks, matrix in enumerate((8, 1)):  # YCgCo, BT.709
+        frame = av.VideoFrame.from_ndarray(np.full((90, 160), 100, np.uint8), "gray").reformat(format="yuv420p")
+        frame.colorspace = matrix
+        pictures.add(frame, ticks, ticks / 30)
+    track = pictures.track()
+    assert track.frames.shape == (1, 90, 160, 3)
+    assert track.thumbs.shape == (2, 45, 80)
+    assert pictures.warnings == ["the colour matrix is not supported; colours are read as BT.601"]
+
+
+def test_frame_size_that_changes() -> None:
+    pictures = Pictures([Run(0, 2, 2)], 160, from_display_matrix(np.array([1, 0, 0, 0, 1, 0, 0, 0, 1])))
+    for ticks, size in enumerate(((320, 180), (160, 90))):
+        pictures.add(av.VideoFrame.from_ndarray(np.zeros((*size[::-1], 3), np.uint8), "rgb24"), ticks, ticks / 30)
+    assert pictures.track().frames.shape == (2, 180, 320, 3)
+    assert pictures.track().thumbs.shape == (2, 90, 160)
+    assert "frame size changes" in pictures.warnings[0]

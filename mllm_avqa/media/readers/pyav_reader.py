@@ -43,7 +43,9 @@ class PyAVReader:
             _plan(path, facts, window, spec, limits)
             if window.runs:
                 pictures = Pictures(window.runs, spec.thumb_side, facts.orientation)
-        sound = None if "audio" in absent else Soundtrack(float(window.start), float(window.end))
+        sound = None
+        if "audio" not in absent and facts.info.audio is not None:
+            sound = Soundtrack(float(window.start), float(window.end), facts.info.audio.codec)
         with open_media(path, limits) as container:
             at_end = Decoding(facts, window, limits, pictures, sound).run(container)
         video = pictures.track() if pictures else None

@@ -1,0 +1,215 @@
+"""Material that is distorted, the kinds that distort it, and the one call that applies a kind to a part of a clip."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.evidence.base import Modality
+from mllm_avqa.records import Distortion
+
+SEAM_S = 0.005  # cross-fade at the inner edges of a distorted span, so that the seam itself does not click
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One line of captions, shown from `start` to `end` (seconds)."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass
+class Material:
+    """A decoded clip in memory. Frames and sound share the clock: both start at 0 s."""
+
+    frames: np.ndarray | None = None  # uint8 [n, h, w, 3] RGB
+    fps: float = 25.0
+    sound: np.ndarray | None = None  # float32 [channels, samples], nominal range -1..1
+    rate: int = 48000  # Hz
+    captions: list[Caption] = field(default_factory=list)  # those not drawn into the frames (burnt in)
+    transcript: str | None = None  # what is really said, when known
+    other: Material | None = None  # another clip: unrelated sound, background noise
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the longer of picture and sound; 0 when there is neither."""
+        picture = 0.0 if self.frames is None else len(self.frames) / self.fps
+        return max(picture, 0.0 if self.sound is None else self.sound.shape[1] / self.rate)
+
+
+class Kind(ABC):
+    """One kind of fault with five levels: 1 just visible or audible .. 5 severe."""
+
+    kind: ClassVar[str]
+    modality: ClassVar[Modality]
+    levels: ClassVar[tuple[Any, Any, Any, Any, Any]]  # a value, or a dict of named values, per level
+    unit: ClassVar[str]  # of the values, or "" where the dict names say it
+    source: ClassVar[str]  # where the levels come from
+    whole_clip: ClassVar[bool] = False  # True: makes no sense on a part, `distort` refuses a span
+
+    def parameters(self, level: int) -> dict[str, float | str]:
+        """What level 1..5 means in numbers, as stored in `Distortion.parameters`."""
+        value = self.value(level)
+        if isinstance(value, dict):
+            return {k: v if isinstance(v, str) else float(v) for k, v in value.items()}
+        name = self.unit or "value"
+        return {name: value if isinstance(value, str) else float(value)}
+
+    def value(self, level: int) -> Any:
+        """The entry of `levels` for level 1..5. Raises ConfigError for another level."""
+        if level not in (1, 2, 3, 4, 5):
+            raise ConfigError(
+                f"level {level} of distortion {self.kind!r} does not exist; allowed: 1, 2, 3, 4, 5 (--levels)"
+            )
+        return self.levels[level - 1]
+
+    def unusable(self, material: Material, level: int) -> str | None:
+        """Why this kind can not be applied to this material (a sentence), or None when it can."""
+        picture = material.frames is not None and len(material.frames) > 0
+        sound = material.sound is not None and material.sound.size > 0
+        if self.modality in ("video", "text", "sync") and not picture:
+            return f"{self.modality} distortion {self.kind!r} needs a clip with pictures, this one has none"
+        if self.modality in ("audio", "sync") and not sound:
+            return f"{self.modality} distortion {self.kind!r} needs a clip with sound, this one has none"
+        return None
+
+    @abstractmethod
+    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
+        """The whole material with this fault; same lengths and shapes; the input is left as it was."""
+
+
+REGISTRY: dict[str, Kind] = {}
+
+
+def register(cls: type[Kind]) -> type[Kind]:
+    """Class decorator: makes a kind known under its name."""
+    if cls.kind in REGISTRY:
+        raise ValueError(f"distortion kind {cls.kind!r} is defined twice")
+    if len(cls.levels) != 5:
+        raise ValueError(f"distortion kind {cls.kind!r} has {len(cls.levels)} levels, not 5")
+    REGISTRY[cls.kind] = cls()
+    return cls
+
+
+def kinds(modality: str | None = None) -> list[Kind]:
+    """All kinds, or those of one modality ("video", "audio", "sync", "text"), in order of definition."""
+    if modality not in (None, "video", "audio", "sync", "text"):
+        raise ConfigError(f"modality {modality!r} does not exist; allowed: video, audio, sync, text (--kinds)")
+    return [k for k in REGISTRY.values() if modality in (None, k.modality)]
+
+
+def get(name: str) -> Kind:
+    """The kind of this name. Raises ConfigError that lists the allowed ones."""
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise ConfigError(
+            f"distortion kind {name!r} does not exist; allowed: {', '.join(REGISTRY)} (--kinds)"
+        ) from None
+
+
+def distort(
+    material: Material, kind: str, level: int, seed: int, span: tuple[float, float] | None = None
+) -> tuple[Material, Distortion]:
+    """Apply one fault, to all of the clip or to `span` = (start, end) seconds; the rest stays as it was, bit by bit.
+
+    Frame count, sample count and shapes never change. The random draw depends on `seed` and the kind alone, not on
+    the level, so that the levels of one seed differ in strength only. Same arguments give identical arrays.
+
+    Raises ConfigError for an unknown kind or level, a negative seed, a span outside of the clip, a span on a kind
+    that only makes sense on a whole clip, and material that lacks what the kind needs.
+    """
+    k = get(kind)
+    k.value(level)  # refuses a level that does not exist before anything is computed
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is negative; allowed: 0 and above (--seed)")
+    rng = np.random.default_rng([seed, zlib.crc32(kind.encode())])
+    duration = material.duration
+    if span is not None:
+        start, end = span
+        if not 0 <= start < end <= duration + 1e-6:
+            raise ConfigError(
+                f"span {start}..{end} s of distortion {kind!r} is not inside the clip; "
+                f"allowed: 0 <= start < end <= {duration:.3f} (--span)"
+            )
+        if k.whole_clip:
+            raise ConfigError(f"distortion {kind!r} concerns a whole clip and can not be limited to a part (--span)")
+    if reason := k.unusable(material, level):
+        raise ConfigError(f"{reason} (--kinds)")
+    if span is None:
+        start, end = 0.0, duration
+        changed = k.apply(material, level, rng)
+    else:
+        part = _cut(material, start, end)
+        if reason := k.unusable(part, level):
+            raise ConfigError(f"span {start}..{end} s: {reason} (--span)")
+        changed = _splice(material, k.apply(part, level, rng), start, end)
+    if changed.captions:  # a shifted caption may hang over the ends of the clip
+        shown = [Caption(max(c.start, 0.0), min(c.end, duration), c.text) for c in changed.captions]
+        changed = replace(changed, captions=[c for c in shown if c.end > c.start])
+    fault = Distortion(
+        kind=kind, modality=k.modality, level=level, start=start, end=end, parameters=k.parameters(level)
+    )
+    return changed, fault
+
+
+def _frame_range(material: Material, start: float, end: float) -> slice:
+    assert material.frames is not None
+    n = len(material.frames)
+    first = min(round(start * material.fps), n)
+    return slice(first, min(max(round(end * material.fps), first + 1), n))
+
+
+def _sample_range(material: Material, start: float, end: float) -> slice:
+    assert material.sound is not None
+    n = material.sound.shape[1]
+    return slice(min(round(start * material.rate), n), min(round(end * material.rate), n))
+
+
+def _inside(caption: Caption, start: float, end: float) -> bool:
+    return start <= (caption.start + caption.end) / 2 < end
+
+
+def _cut(material: Material, start: float, end: float) -> Material:
+    """The part start..end on its own clock; a caption belongs to it when its middle does."""
+    return replace(
+        material,
+        frames=None if material.frames is None else material.frames[_frame_range(material, start, end)],
+        sound=None if material.sound is None else material.sound[:, _sample_range(material, start, end)],
+        captions=[Caption(c.start - start, c.end - start, c.text) for c in material.captions if _inside(c, start, end)],
+    )
+
+
+def _splice(material: Material, part: Material, start: float, end: float) -> Material:
+    """`material` with start..end replaced by `part`."""
+    frames, sound = material.frames, material.sound
+    if frames is not None and part.frames is not None:
+        frames = frames.copy()
+        frames[_frame_range(material, start, end)] = part.frames
+    if sound is not None and part.sound is not None:
+        where = _sample_range(material, start, end)
+        piece, clean = part.sound.copy(), sound[:, where]
+        seam = min(round(SEAM_S * material.rate), piece.shape[1] // 2)
+        if seam:
+            ramp = np.linspace(0, 1, seam, dtype=np.float32)
+            if where.start > 0:
+                piece[:, :seam] = clean[:, :seam] * (1 - ramp) + piece[:, :seam] * ramp
+            if where.stop < sound.shape[1]:
+                piece[:, -seam:] = clean[:, -seam:] * ramp + piece[:, -seam:] * (1 - ramp)
+        sound = sound.copy()
+        sound[:, where] = piece
+    kept = [c for c in material.captions if not _inside(c, start, end)]
+    moved = [Caption(c.start + start, c.end + start, c.text) for c in part.captions]
+    return replace(
+        material,
+        frames=frames,
+        sound=sound,
+        captions=sorted(kept + moved, key=lambda c: (c.start, c.end)),
+    )

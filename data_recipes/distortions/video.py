@@ -1,0 +1,299 @@
+"""Loss of detail and noise: scaling, blur, sensor and impulse noise, quantisation, over-sharpening.
+
+Pixel sizes are given for a picture 540 lines high and scale with the height of the frames.
+Levels after KADID-10k (Lin, Hosu, Saupe, QoMEX 2019), re-spaced by measured VMAF and MS-SSIM on 540p clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from data_recipes.distortions.base import Kind, Material, register
+
+REFERENCE_HEIGHT = 540
+KADID = "KADID-10k (QoMEX 2019), re-spaced by VMAF and MS-SSIM at 540p"
+
+
+def scale_of(frames: np.ndarray) -> float:
+    """Factor from pixels at 540 lines to pixels of these frames [n, h, w, 3]."""
+    return frames.shape[1] / REFERENCE_HEIGHT
+
+
+def per_frame(frames: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`change` applied to each frame [h, w, 3] uint8; a new array of the same shape."""
+    out = np.empty_like(frames)
+    for i, frame in enumerate(frames):
+        out[i] = change(frame)
+    return out
+
+
+class VideoKind(Kind):
+    """A kind that only touches the frames: subclasses implement `change`."""
+
+    modality = "video"
+
+    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
+        assert material.frames is not None
+        return replace(material, frames=self.change(material.frames, self.value(level), rng, material.fps))
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        """New frames [n, h, w, 3] uint8 for the strength `value` of a level."""
+        raise NotImplementedError
+
+
+@register
+class Downscale(VideoKind):
+    kind = "downscale"
+    levels = (1.5, 2.0, 3.0, 4.0, 6.0)
+    unit = "factor"
+    source = "LIVE-NFLX-II style resolution ladders; spaced by VMAF"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        h, w = frames.shape[1:3]
+        small = (max(1, round(w / value)), max(1, round(h / value)))
+        return per_frame(
+            frames,
+            lambda f: cv2.resize(
+                cv2.resize(f, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_CUBIC
+            ),
+        )
+
+
+def coarse(frame: np.ndarray, factor: float, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`change` at 1/factor of the size: a wide blur leaves no detail that this could lose, and costs factor**2 less."""
+    if factor <= 1:
+        return change(frame)
+    h, w = frame.shape[:2]
+    small = (max(1, round(w / factor)), max(1, round(h / factor)))
+    blurred = change(cv2.resize(frame, small, interpolation=cv2.INTER_AREA))
+    out: np.ndarray = cv2.resize(blurred, (w, h), interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+@register
+class GaussianBlur(VideoKind):
+    kind = "gblur"
+    levels = (0.8, 1.5, 2.5, 4.0, 6.5)
+    unit = "sigma_px_540"
+    source = KADID
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        sigma = max(value * scale_of(frames), 0.3)  # below 0.3 px an 8-bit kernel changes nothing
+        factor = 2.0 if sigma > 3 else 1.0
+        return per_frame(frames, lambda f: coarse(f, factor, lambda g: cv2.GaussianBlur(g, (0, 0), sigma / factor)))
+
+
+def disc(radius: float) -> np.ndarray:
+    """Normalised, anti-aliased disc [k, k] float32: the point spread of a lens out of focus."""
+    half = int(np.ceil(radius))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    kernel = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+    return kernel / kernel.sum()
+
+
+@register
+class Defocus(VideoKind):
+    kind = "defocus"
+    levels = (1.5, 3.0, 5.0, 8.0, 12.0)
+    unit = "radius_px_540"
+    source = KADID
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        radius = max(value * scale_of(frames), 0.6)
+        factor = max(1.0, radius / 3)
+        kernel = disc(radius / factor)
+
+        def blur(frame: np.ndarray) -> np.ndarray:
+            out: np.ndarray = cv2.filter2D(frame, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+            return out
+
+        return per_frame(frames, lambda f: coarse(f, factor, blur))
+
+
+def line(length: float, angle: float) -> np.ndarray:
+    """Normalised, anti-aliased line through the middle of a [k, k] float32 kernel; angle in radians."""
+    half = int(np.ceil(length / 2))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.clip(length / 2 + 0.5 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def smear(frame: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Mean of the frame over a line of `length` px at `angle` radians, in log2(length) shifts and halvings.
+
+    Averaging a picture with itself shifted by d, then by 2d, 4d ... gives 2, 4, 8 ... points on a line.
+    """
+    doublings = max(1, round(np.log2(max(length, 2.0))))
+    step = (length - 1) / (2**doublings - 1)  # px between neighbouring points
+    shifts = [(round(step * 2**k * np.sin(angle)), round(step * 2**k * np.cos(angle))) for k in range(doublings)]
+    pad = int(np.ceil(length)) + doublings
+    cur = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REFLECT)
+    for dy, dx in shifts:
+        y, x = abs(dy), abs(dx)
+        h, w = cur.shape[0] - y, cur.shape[1] - x
+        near = cur[(y if dy < 0 else 0) :, (x if dx < 0 else 0) :][:h, :w]
+        far = cur[(y if dy > 0 else 0) :, (x if dx > 0 else 0) :][:h, :w]
+        cur = cv2.addWeighted(near, 0.5, far, 0.5, 0)
+    top, left = (cur.shape[0] - frame.shape[0]) // 2, (cur.shape[1] - frame.shape[1]) // 2
+    return cur[top : top + frame.shape[0], left : left + frame.shape[1]]
+
+
+@register
+class MotionBlur(VideoKind):
+    kind = "motion_blur"
+    levels = (5.0, 9.0, 15.0, 23.0, 35.0)
+    unit = "length_px_540"
+    source = KADID
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        length, angle = max(value * scale_of(frames), 2.0), rng.uniform(0, np.pi)
+        if length > 9:
+            return per_frame(frames, lambda f: smear(f, length, angle))
+        kernel = line(length, angle)  # a short line needs its parts of pixels, and a small kernel is fast
+        return per_frame(frames, lambda f: cv2.filter2D(f, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
+
+
+class NoisePool:
+    """Unit Gaussian noise that differs per frame at a tenth of the cost of drawing it: random crops of one field.
+
+    The field is a quarter larger than a frame on both axes, and each crop is mirrored at random, so that neighbouring
+    frames share no pixel position.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+        self.height, self.width = shape[:2]
+        big = (self.height + self.height // 4 + 8, self.width + self.width // 4 + 8, *shape[2:])
+        self.field = rng.standard_normal(big, dtype=np.float32)
+        self.rng = rng
+
+    def crop(self) -> np.ndarray:
+        """The next noise frame, shape as asked for, unit variance."""
+        y = self.rng.integers(0, self.field.shape[0] - self.height + 1)
+        x = self.rng.integers(0, self.field.shape[1] - self.width + 1)
+        part = self.field[y : y + self.height, x : x + self.width]
+        flip = self.rng.integers(0, 4)
+        part = part[::-1] if flip & 1 else part
+        return part[:, ::-1] if flip & 2 else part
+
+
+def add_noise(frame: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """uint8 frame plus int16 noise, clipped (cv2 saturates, numpy would wrap)."""
+    out: np.ndarray = cv2.add(frame, noise, dtype=cv2.CV_8U)
+    return out
+
+
+@register
+class GaussianNoise(VideoKind):
+    kind = "gnoise"
+    levels = (3.0, 6.0, 11.0, 19.0, 32.0)
+    unit = "sigma_of_255"
+    source = KADID
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        pool = NoisePool(frames.shape[1:3], rng)
+        pool.field = np.rint(pool.field * value).astype(np.int16)
+
+        def noisy(frame: np.ndarray) -> np.ndarray:
+            luma = np.ascontiguousarray(pool.crop())
+            return add_noise(frame, cv2.merge([luma, luma, luma]))  # the same in R, G and B: luma only
+
+        return per_frame(frames, noisy)
+
+
+@register
+class ChromaNoise(VideoKind):
+    kind = "chroma_noise"
+    levels = (6.0, 12.0, 20.0, 32.0, 48.0)
+    unit = "sigma_of_255"
+    source = KADID + " (noise in colour components)"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        pool = NoisePool(frames.shape[1:4], rng)
+        soft = cv2.GaussianBlur(pool.field, (0, 0), 0.8)  # demosaicing and chroma subsampling smooth colour noise
+        pool.field = np.rint(soft * value).astype(np.int16)
+        return per_frame(frames, lambda f: add_noise(f, np.ascontiguousarray(pool.crop())))
+
+
+@register
+class Impulse(VideoKind):
+    kind = "impulse"
+    levels = (0.001, 0.004, 0.012, 0.03, 0.07)
+    unit = "share"
+    source = KADID
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        out = frames.copy()
+        pixels = out.reshape(len(out), -1, 3)
+        hits = max(1, round(value * pixels.shape[1]))
+        for frame in pixels:
+            where = rng.integers(0, pixels.shape[1], hits)
+            frame[where] = (rng.integers(0, 2, hits, dtype=np.uint8) * np.uint8(255))[:, None]
+        return out
+
+
+@register
+class Speckle(VideoKind):
+    kind = "speckle"
+    levels = (0.04, 0.08, 0.15, 0.25, 0.4)
+    unit = "sigma"
+    source = KADID + " (multiplicative noise)"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        pool = NoisePool(frames.shape[1:3], rng)
+        pool.field = np.clip(np.rint((1 + pool.field * value) * 64), 0, 255).astype(np.uint8)  # gain in 1/64
+
+        def speckled(frame: np.ndarray) -> np.ndarray:
+            gain = np.ascontiguousarray(pool.crop())
+            out: np.ndarray = cv2.multiply(frame, cv2.merge([gain, gain, gain]), scale=1 / 64)
+            return out
+
+        return per_frame(frames, speckled)
+
+
+@register
+class Banding(VideoKind):
+    kind = "banding"
+    levels = (48, 32, 20, 13, 8)
+    unit = "grey_levels"
+    source = KADID + " (quantisation)"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        step = 255 / (value - 1)
+        table = np.rint(np.rint(np.arange(256) / step) * step).astype(np.uint8)
+        return per_frame(frames, lambda f: cv2.LUT(f, table))
+
+
+@register
+class Mosaic(VideoKind):
+    kind = "mosaic"
+    levels = (2.0, 3.0, 5.0, 8.0, 12.0)
+    unit = "cell_px_540"
+    source = KADID + " (pixelate)"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        h, w = frames.shape[1:3]
+        cell = max(value * scale_of(frames), 1.15)
+        small = (max(1, round(w / cell)), max(1, round(h / cell)))
+        return per_frame(
+            frames,
+            lambda f: cv2.resize(
+                cv2.resize(f, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_NEAREST
+            ),
+        )
+
+
+@register
+class Oversharp(VideoKind):
+    kind = "oversharp"
+    levels = (1.0, 2.0, 3.5, 6.0, 10.0)
+    unit = "amount"
+    source = KADID + " (unsharp mask, radius 1.2 px at 540p)"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        sigma = max(1.2 * scale_of(frames), 0.4)
+        return per_frame(frames, lambda f: cv2.addWeighted(f, 1 + value, cv2.GaussianBlur(f, (0, 0), sigma), -value, 0))

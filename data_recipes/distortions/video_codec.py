@@ -1,0 +1,210 @@
+"""Lossy codecs: encode and decode in memory, with PyAV's own encoders.
+
+One encoder thread each: the result must not depend on the number of cores of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import cv2
+import numpy as np
+
+from data_recipes.distortions.base import register
+from data_recipes.distortions.video import VideoKind
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
+
+Damage = Callable[["Packet", int], "Packet | None"]
+MIN_SIDE = 64  # SVT-AV1 refuses smaller pictures
+VMAF = "constant quality, spaced by VMAF at 540p"
+
+
+def padded(frames: np.ndarray) -> np.ndarray:
+    """Frames with even sides of at least 64 pixels, edges repeated; the same array when they are already so."""
+    h, w = frames.shape[1:3]
+    down, right = max(h + h % 2, MIN_SIDE) - h, max(w + w % 2, MIN_SIDE) - w
+    if not (down or right):
+        return frames
+    return np.stack([cv2.copyMakeBorder(f, 0, down, 0, right, cv2.BORDER_REPLICATE) for f in frames])
+
+
+def round_trip(
+    frames: np.ndarray,
+    fps: float,
+    encoder: str,
+    decoder: str,
+    options: dict[str, str],
+    *,
+    quantiser: int | None = None,
+    gop: int | None = None,
+    damage: Damage | None = None,
+) -> np.ndarray:
+    """Frames uint8 [n, h, w, 3] after `encoder` and `decoder`; same shape.
+
+    quantiser: fixed quantiser of the MPEG-2/4 encoders; damage: called with every packet and its number, may return
+    another packet or None (lost). A frame that never comes out of the decoder is replaced by the one before it.
+    """
+    import av
+    from av.error import FFmpegError
+
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints a banner to stderr otherwise
+    h, w = frames.shape[1:3]
+    source = padded(frames)
+    coder = cast("VideoCodecContext", av.CodecContext.create(encoder, "w"))
+    coder.width, coder.height, coder.pix_fmt = source.shape[2], source.shape[1], "yuv420p"
+    rate = Fraction(fps).limit_denominator(1001)
+    coder.time_base, coder.framerate = 1 / rate, rate
+    coder.thread_count = 1
+    coder.options = options
+    if gop is not None:
+        coder.gop_size = gop
+    if quantiser is not None:
+        coder.qmin = coder.qmax = quantiser
+        coder.bit_rate = 50_000_000  # out of the way: the quantiser decides
+    else:
+        coder.bit_rate = 0
+    reader = cast("VideoCodecContext", av.CodecContext.create(decoder, "r"))
+    reader.thread_count = 1
+    out = np.empty_like(frames)
+    arrived = np.zeros(len(frames), bool)
+
+    def take(packet: Packet | None) -> None:
+        try:
+            pictures = reader.decode(packet)
+        except FFmpegError:
+            if damage is None:
+                raise
+            return  # an undecodable packet of a damaged stream: its picture is concealed below
+        for picture in pictures:
+            if picture.pts is not None and 0 <= picture.pts < len(out):
+                out[picture.pts] = picture.to_ndarray(format="rgb24")[:h, :w]
+                arrived[picture.pts] = True
+
+    count = 0
+    for i in range(len(source) + 1):
+        picture = None
+        if i < len(source):
+            picture = av.VideoFrame.from_ndarray(source[i], format="rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = i, coder.time_base
+        for packet in coder.encode(picture):
+            kept = packet if damage is None else damage(packet, count)
+            count += 1
+            if kept is not None:
+                take(kept)
+    take(None)
+    seen = np.maximum.accumulate(np.where(arrived, np.arange(len(out)), -1))
+    seen[seen < 0] = np.flatnonzero(arrived)[0] if arrived.any() else 0
+    return out if arrived.all() else out[seen]
+
+
+@register
+class H264(VideoKind):
+    kind = "h264"
+    levels = (27, 33, 38, 43, 49)
+    unit = "crf"
+    source = "x264 veryfast, " + VMAF
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        return round_trip(frames, fps, "libx264", "h264", {"preset": "veryfast", "crf": str(value)})
+
+
+@register
+class Hevc(VideoKind):
+    kind = "hevc"
+    levels = (28, 34, 39, 44, 50)
+    unit = "crf"
+    source = "x265 ultrafast, " + VMAF
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        quiet = "log-level=none:pools=none:frame-threads=1"
+        return round_trip(
+            frames, fps, "libx265", "hevc", {"preset": "ultrafast", "crf": str(value), "x265-params": quiet}
+        )
+
+
+@register
+class Vp9(VideoKind):
+    kind = "vp9"
+    levels = (40, 48, 54, 59, 63)
+    unit = "crf"
+    source = "libvpx-vp9 realtime, " + VMAF
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        options = {"deadline": "realtime", "cpu-used": "8", "crf": str(value), "lag-in-frames": "0"}
+        return round_trip(frames, fps, "libvpx-vp9", "vp9", options)
+
+
+@register
+class Av1(VideoKind):
+    kind = "av1"
+    levels = (40, 48, 54, 59, 63)
+    unit = "crf"
+    source = "SVT-AV1 preset 10, " + VMAF
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        options = {"preset": "10", "crf": str(value), "svtav1-params": "lp=1"}
+        return round_trip(frames, fps, "libsvtav1", "libdav1d", options)
+
+
+class _Mpeg(VideoKind):
+    levels = (4, 8, 14, 22, 31)
+    unit = "quantiser"
+    encoder = ""
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        return round_trip(frames, fps, self.encoder, self.encoder, {}, quantiser=int(value))
+
+
+@register
+class Mpeg4(_Mpeg):
+    kind = encoder = "mpeg4"
+    source = "MPEG-4 part 2, fixed quantiser, spaced by VMAF at 540p"
+
+
+@register
+class Mpeg2(_Mpeg):
+    kind = "mpeg2"
+    encoder = "mpeg2video"
+    source = "MPEG-2, fixed quantiser, spaced by VMAF at 540p"
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        return super().change(frames, value, rng, 25.0)  # MPEG-2 knows eight frame rates only; time does not matter
+
+
+@register
+class PacketLoss(VideoKind):
+    kind = "packet_loss"
+    levels = (0.02, 0.06, 0.15, 0.4, 1.0)
+    unit = "damaged_spans_per_packet"
+    source = "UnB-AV 2018 (packet loss); x264 CRF 23, 4 slices, GOP 50; the decoder conceals; spaced by VMAF"
+
+    SPAN = 24  # bytes overwritten at once
+    HEADER = 40  # bytes left alone: parameter sets and slice headers, without which whole pictures vanish
+
+    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
+        from av.packet import Packet
+
+        # Which packets are hit is drawn before coding, so that it does not depend on the content.
+        n = len(frames)
+        spans = rng.permutation(np.arange(n).repeat(3))[: max(1, rng.poisson(value * n))]
+        hits = np.bincount(spans, minlength=n)
+
+        def damage(packet: Packet, number: int) -> Packet:
+            data = np.frombuffer(bytes(packet), np.uint8).copy()
+            for _ in range(hits[number] if number < n else 0):
+                room = len(data) - self.HEADER - self.SPAN
+                if room > 0:
+                    at = self.HEADER + int(rng.integers(0, room))
+                    data[at : at + self.SPAN] = rng.integers(0, 256, self.SPAN, dtype=np.uint8)
+            hurt = Packet(data.tobytes())
+            hurt.pts, hurt.dts, hurt.time_base = packet.pts, packet.dts, packet.time_base
+            return hurt
+
+        options = {"preset": "veryfast", "crf": "23", "x264-params": "slices=4"}
+        return round_trip(frames, fps, "libx264", "h264", options, gop=50, damage=damage)

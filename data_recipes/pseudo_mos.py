@@ -1,0 +1,109 @@
+"""Pseudo-MOS of a synthetic clip: what its faults are worth per aspect and overall. Pure functions.
+
+Rules, all in quality q = (MOS - 1) / 4:
+- one fault throughout takes the clip to q(dose); over a share p of the clip it counts with `weight(p)`;
+- several faults of one aspect multiply, starting from the source's own ceiling;
+- overall = Pinson-type fusion of picture and sound, lowered by sync and captions;
+- std follows the SOS hypothesis with alpha 0.2 (`mllm_avqa.levels.sos_std`).
+
+Nothing of one aspect enters another one: a clip with bad sound keeps the label of its good picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from data_recipes.doses import dose
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.levels import sos_std
+from mllm_avqa.records import Distortion, Label
+
+ASPECTS = ("video", "audio", "sync", "text")
+# An untouched clip: panels hardly ever give 5 to everything, and up to 4.75 the SOS std still has a max-entropy label.
+CLEAN = 4.7
+PEAK_FLOOR = 0.3  # weight of a fault that lasts no time at all: people remember the worst moment (peak-end rule)
+END_BONUS = 0.1  # and what they heard last
+END_SHARE = 0.1  # "last" means reaching into the last tenth of the clip
+
+# overall = A0 + A_AUDIO * A + A_VIDEO * V + A_BOTH * A * V (form: Pinson, NTIA 2011, "Audiovisual quality
+# components"). Chosen so that (1, 1) -> 1 and (5, 5) -> 5, that the picture weighs 58 % at mid scale (LIVE-SJTU:
+# picture 55 %, sound 35 % of the variance),
+# and that worst sound holds
+# a perfect picture near 45 % of the scale (LIVE-SJTU).
+A0, A_AUDIO, A_VIDEO, A_BOTH = 0.5, 0.12, 0.28, 0.10
+SYNC_WEIGHT = 0.35  # largest share of overall quality that lost sync takes
+TEXT_WEIGHT = 0.20  # the same for captions
+
+
+def quality(mos: float) -> float:
+    """MOS 1-5 -> 0-1."""
+    return (mos - 1.0) / 4.0
+
+
+def mos_of(q: float) -> float:
+    """0-1 -> MOS 1-5."""
+    return 1.0 + 4.0 * q
+
+
+def weight(start: float, end: float, seconds: float) -> float:
+    """How much a fault counts that lasts from start to end of a clip: grows from PEAK_FLOOR to 1 with its share.
+
+    Raises ConfigError for a span that is empty or outside the clip.
+    """
+    if not (0.0 <= start < end <= seconds + 0.05):
+        raise ConfigError(f"span {start}..{end} s of a fault is not inside the clip of {seconds} s")
+    share = min(1.0, (end - start) / seconds)
+    bonus = END_BONUS if end >= seconds * (1.0 - END_SHARE) else 0.0
+    return min(1.0, PEAK_FLOOR + (1.0 - PEAK_FLOOR) * share + bonus)
+
+
+def aspect_mos(faults: Iterable[Distortion], seconds: float, ceiling: float = CLEAN) -> float:
+    """MOS of one aspect with these faults (all of that aspect); `ceiling` is the score of the untouched source."""
+    q = quality(ceiling)
+    for fault in faults:
+        loss = 1.0 - quality(dose(fault.kind, fault.level))
+        q *= 1.0 - weight(fault.start, fault.end, seconds) * loss
+    return mos_of(q)
+
+
+def fuse(video: float | None, audio: float | None, sync: float | None = None, text: float | None = None) -> float:
+    """Overall MOS from aspect MOS; None = aspect absent. Raises ConfigError when picture and sound are both absent."""
+    if video is None and audio is None:
+        raise ConfigError("a clip without picture and sound has no overall quality")
+    if video is not None and audio is not None:
+        overall = A0 + A_AUDIO * audio + A_VIDEO * video + A_BOTH * audio * video
+    else:
+        overall = video if video is not None else audio  # type: ignore[assignment]
+    q = quality(overall)
+    for part, most in ((sync, SYNC_WEIGHT), (text, TEXT_WEIGHT)):
+        if part is not None:
+            q *= 1.0 - most * (1.0 - quality(part))
+    return mos_of(q)
+
+
+def labels(
+    faults: Iterable[Distortion], seconds: float, present: Iterable[str], ceilings: Mapping[str, float] | None = None
+) -> dict[str, Label]:
+    """Pseudo labels of a clip.
+
+    faults:   what was done to it; a fault of an aspect that is not present is an error.
+    seconds:  length of the clip.
+    present:  aspects that can be judged: "video", "audio", "sync" (sound belongs to the picture), "text" (captions).
+    ceilings: MOS of the untouched source per aspect, default CLEAN.
+
+    Returns a Label (mean, std, pseudo=True) per present aspect and for "overall". An absent aspect has no entry.
+    Raises ConfigError for an unknown aspect and for faults of absent aspects.
+    """
+    faults, present, ceilings = list(faults), set(present), ceilings or {}
+    if unknown := present - set(ASPECTS):
+        raise ConfigError(f"aspect {sorted(unknown)[0]!r} does not exist; allowed: {', '.join(ASPECTS)}")
+    for fault in faults:
+        if fault.modality not in present:
+            raise ConfigError(f"fault {fault.kind!r} concerns {fault.modality}, which the clip does not have")
+    means = {
+        a: aspect_mos([f for f in faults if f.modality == a], seconds, ceilings.get(a, CLEAN))
+        for a in ASPECTS
+        if a in present
+    }
+    means["overall"] = fuse(means.get("video"), means.get("audio"), means.get("sync"), means.get("text"))
+    return {a: Label(mean=round(m, 4), std=round(sos_std(m), 4), pseudo=True) for a, m in means.items()}

@@ -1,0 +1,161 @@
+"""Held-out clips through the same corridor as every rating, and the ways in which a part of the input is taken away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.errors import AvqaError, MediaNotFound
+from mllm_avqa.levels import Scale
+from mllm_avqa.prepare import Prepared, prepare, window_starts
+from mllm_avqa.prompting import prefix_segments
+from mllm_avqa.rater import Rater, pool_windows
+from mllm_avqa.rating import ScoreDistribution
+from mllm_avqa.records import Record
+from mllm_avqa.rows import EncodedSegment
+from mllm_avqa.views import Views
+
+log = logging.getLogger(__name__)
+ROWS = 4  # windows per forward
+Scores = dict[str, ScoreDistribution]
+
+
+@dataclass
+class HeldOut:
+    """A record, its prepared windows, and its labels on 1-5, higher better."""
+
+    record: Record
+    windows: list[Prepared]
+
+    @property
+    def labels(self) -> dict[str, float]:
+        return labels_of(self.record)
+
+
+def labels_of(record: Record) -> dict[str, float]:
+    return {a: Scale(*lb.scale, lb.higher_is_better).to_five(lb.mean) for a, lb in record.labels.items()}
+
+
+# ---- conditions -----------------------------------------------------------------------------------------------------
+
+
+def without(p: Prepared, *, picture: bool = False, sound: bool = False) -> Prepared:
+    """The window without its picture views or its sound view; facts stay."""
+    v = p.views
+    views = Views(
+        None if picture else v.whole, None if picture else v.fragments, None if sound else v.sound, v.seconds_per_pair
+    )
+    return replace(p, views=views)
+
+
+CONDITIONS: dict[str, Callable[[Prepared], Prepared]] = {
+    "full": lambda p: p,
+    "no_evidence": lambda p: replace(p, evidence=[]),
+    "evidence_only": lambda p: without(p, picture=True, sound=True),
+    "no_pixels": lambda p: without(p, picture=True),
+    "no_sound": lambda p: without(p, sound=True),
+    "no_context": lambda p: replace(p, context=TextContext()),
+}
+
+
+# ---- preparing ------------------------------------------------------------------------------------------------------
+
+
+def prepare_record(record: Record, base: Path, rater: Rater) -> HeldOut:
+    """All windows of a record's span. Raises MediaError subclasses."""
+    media = base / record.media
+    if not media.is_file():
+        raise MediaNotFound(f"media file of record {record.id} does not exist: {record.media}")
+    spec = rater.card.views
+    duration = rater.reader.probe(str(media)).duration
+    start, end = record.start or 0.0, record.end if record.end is not None else duration
+    windows = []
+    for offset in window_starts(max(0.0, end - start), spec):
+        at = start + offset
+        inside = end < duration - 0.05 and at + spec.window_seconds > end  # the span ends before the file does
+        own = spec.model_copy(update={"window_seconds": max(0.2, end - at)}) if inside else spec
+        windows.append(
+            prepare(
+                str(media), at, rater.reader, own,
+                context=rater.context, user_text=record.context.get("user"), asr=rater.asr,
+            )
+        )  # fmt: skip
+    return HeldOut(record, windows)
+
+
+def chunks(
+    records: Sequence[Record], base: Path, rater: Rater, size: int, failures: dict[str, str]
+) -> Iterator[list[HeldOut]]:
+    """Prepared clips, `size` at a time; the next chunk is decoded while this one is used. Failures are noted by id."""
+
+    def make(part: Sequence[Record]) -> list[HeldOut]:
+        done = []
+        for r in part:
+            try:
+                done.append(prepare_record(r, base, rater))
+            except AvqaError as e:
+                why = str(e).replace(str(base / r.media), r.media)  # results travel, folders do not
+                failures[r.id] = f"{e.kind}: {why}"
+                log.warning("%s: %s: %s", r.id, e.kind, why)
+        return done
+
+    parts = [records[i : i + size] for i in range(0, len(records), size)]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(make, parts[0]) if parts else None
+        for n in range(len(parts)):
+            assert ahead is not None  # submitted before every turn
+            current = ahead.result()
+            ahead = pool.submit(make, parts[n + 1]) if n + 1 < len(parts) else None
+            yield current
+            log.info("%d of %d clips", min((n + 1) * size, len(records)), len(records))
+
+
+# ---- scoring --------------------------------------------------------------------------------------------------------
+
+
+class Judge:
+    """Scores prepared windows with a rater's backbone and scorer. `forget` frees what it keeps of a chunk."""
+
+    def __init__(self, rater: Rater) -> None:
+        self.rater = rater
+        self._media: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
+
+    def forget(self) -> None:
+        self._media.clear()
+
+    def encode(self, p: Prepared, language: str) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
+        """What `Scorer.score` takes. Media tensors are made once per picture and sound, however many conditions."""
+        backbone = self.rater.backbone
+        key = (id(p.views.whole), id(p.views.sound))  # the arrays live as long as their chunk
+        if key not in self._media:
+            self._media[key] = backbone.media_tensors(p.views)
+        media = self._media[key]
+        segments = [
+            backbone.encode_segment(s, media) for s in prefix_segments(p.views, p.evidence, p.context, language)
+        ]
+        return segments, media, [a for a in p.aspects if a in self.rater.card.aspects]
+
+    def windows(self, windows: Sequence[Prepared], language: str) -> list[Scores]:
+        out: list[Scores] = []
+        for i in range(0, len(windows), ROWS):
+            out += self.rater.scorer.score([self.encode(p, language) for p in windows[i : i + ROWS]], language)
+        return out
+
+    def clips(
+        self, clips: Sequence[HeldOut], language: str, condition: Callable[[Prepared], Prepared] = lambda p: p
+    ) -> list[Scores]:
+        """Scores of every clip, windows pooled as the card says."""
+        given = iter(self.windows([condition(p) for c in clips for p in c.windows], language))
+        out = []
+        for c in clips:
+            parts = [next(given) for _ in c.windows]
+            aspects = list(dict.fromkeys(a for s in parts for a in s))
+            pooled = {a: pool_windows([s[a] for s in parts if a in s], self.rater.card.pooling.worst) for a in aspects}
+            out.append(pooled if len(parts) > 1 else parts[0])
+        return out

@@ -1,0 +1,141 @@
+"""What rates a chunk of clips: in this process, or in one of several worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mllm_avqa.batch.codecs import Cells
+from mllm_avqa.batch.inputs import Item
+from mllm_avqa.batch.rows import error_row, rating_row
+from mllm_avqa.errors import AvqaError
+from mllm_avqa.rating import Rating
+
+if TYPE_CHECKING:
+    from mllm_avqa.rater import RatingFailure
+
+
+class BatchRater(Protocol):
+    """The part of `Rater` a batch needs."""
+
+    @property
+    def fingerprint(self) -> dict[str, str]: ...
+
+    def rate_many(
+        self,
+        paths: Iterable[Path],
+        *,
+        batch_size: int = 4,
+        explain: bool = False,
+        user_texts: Sequence[str | None] | None = None,
+    ) -> Iterator[Rating | RatingFailure]: ...
+
+    def close(self) -> None: ...
+
+
+Load = Callable[[], BatchRater]  # must be picklable when there are several workers
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to rate, its bytes already hashed; `error` when they could not be read."""
+
+    item: Item
+    content_hash: str
+    error: AvqaError | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """Settings every chunk of a batch shares."""
+
+    batch_size: int
+    explain: bool
+    full: bool
+    fingerprint: str
+
+
+def rate_jobs(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Cells]:
+    """One row per job, in order; rows come as soon as the rater gives them."""
+    readable = [j for j in jobs if j.error is None]
+    outcomes = iter(
+        rater.rate_many(
+            [j.item.file for j in readable],
+            batch_size=how.batch_size,
+            explain=how.explain,
+            user_texts=[j.item.user_text for j in readable],
+        )
+        if readable
+        else ()
+    )
+    for job in jobs:
+        outcome = job.error or next(outcomes)
+        yield _cells(job, outcome if isinstance(outcome, Rating | AvqaError) else outcome.error, how)
+
+
+def _cells(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:
+    item = job.item
+    if isinstance(outcome, AvqaError):
+        row = error_row(
+            outcome,
+            path=item.listed,
+            file=item.file,
+            user_text=item.user_text,
+            content_hash=job.content_hash,
+            fingerprint=how.fingerprint,
+        )
+    else:
+        row = rating_row(
+            outcome,
+            path=item.listed,
+            file=item.file,
+            user_text=item.user_text,
+            content_hash=job.content_hash,
+            fingerprint=how.fingerprint,
+        )
+    cells = row.model_dump()
+    if how.full:
+        cells["rating"] = outcome.model_dump(mode="json") if isinstance(outcome, Rating) else None
+    return cells
+
+
+# --- worker processes: one rater each, kept for the life of the process
+
+_load: list[Load] = []
+
+
+def start_worker(load: Load) -> None:
+    """Initialiser of a worker process. Ctrl-C is the parent's business; a worker never outlives its parent."""
+    sys.stdout = sys.stderr  # what libraries print must not mix with the data of the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    _load.append(load)
+
+
+@cache
+def _rater() -> BatchRater:
+    return _load[0]()  # in the first task, not in the initialiser: its typed errors reach the parent
+
+
+def worker_fingerprint() -> dict[str, str]:
+    return _rater().fingerprint
+
+
+def worker_rates(jobs: Sequence[Job], how: How) -> list[Cells]:
+    return list(rate_jobs(_rater(), jobs, how))
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,129 @@
+"""Levels of the waveform: loudness, peaks, clipping, offset, stereo."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from mllm_avqa.evidence.found import Found
+
+_FLAT = 0.02  # samples within 2 % of the channel's peak belong to a top
+_CROWD = 0.08  # share of samples near the top that unclipped sound may have
+_OVERSAMPLED = 48  # blocks of the waveform whose true peak is looked for
+
+
+def loudness(samples: np.ndarray, rate: int) -> Found:
+    """Integrated loudness of float32 [channels, n] in LUFS, ITU-R BS.1770-5 through pyloudnorm."""
+    import pyloudnorm
+
+    if samples.shape[1] <= int(0.4 * rate) + 1:
+        return Found(None, note="shorter than the 0.4 s block of BS.1770")
+    if samples.shape[0] >= 6:
+        samples = samples[[0, 1, 2, 4, 5]]  # FFmpeg order L R C LFE Ls Rs: BS.1770 leaves the LFE out
+    elif samples.shape[0] > 2:
+        samples = samples[:2]
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        warnings.simplefilter("ignore")
+        value = pyloudnorm.Meter(rate).integrated_loudness(np.ascontiguousarray(samples.T, dtype=np.float64))
+    if not np.isfinite(value):
+        return Found(None, note="silence: nothing passes the -70 LUFS gate")
+    return Found(float(value))
+
+
+def true_peak(samples: np.ndarray) -> Found:
+    """Highest absolute value of float32 [channels, n] after 4 times oversampling, dBTP (BS.1770-5 annex 2).
+
+    Oversampling adds a few dB at most, so only the blocks with the highest samples are oversampled.
+    """
+    from scipy.signal import resample_poly
+
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak <= 0:
+        return Found(None, note="digital silence")
+    block, pad = 512, 64
+    best = peak
+    for channel in samples:
+        n = channel.size // block
+        if n < 3:
+            best = max(best, float(np.abs(resample_poly(channel, 4, 1)).max()))
+            continue
+        tops = np.abs(channel[: n * block].reshape(n, block)).max(axis=1)
+        likely = np.argsort(-tops, kind="stable")[:_OVERSAMPLED]
+        padded = np.pad(channel, pad)
+        likely = likely[tops[likely] > 0.6 * peak]
+        if not likely.size:
+            continue  # the peak is in another channel
+        pieces = np.stack([padded[i * block : (i + 1) * block + 2 * pad] for i in likely])
+        best = max(best, float(np.abs(resample_poly(pieces, 4, 1, axis=1)[:, 4 * pad : -4 * pad]).max()))
+    return Found(20 * np.log10(best))
+
+
+def clipping(samples: np.ndarray) -> Found:
+    """Share (%) of samples pressed against the channel's own peak, worst channel.
+
+    The larger of two shares: samples in flat tops (runs of 3 or more within 2 % of the peak), and samples of the active
+    frames above 70 % of their 99th percentile beyond the 8 % that unclipped sound may have. Lossy coding rounds the
+    flat tops off, the second share survives it. Relative to the peak, because clipped sound is often turned down afterwards.
+    """
+    worst = None
+    for channel in samples:
+        size = np.abs(channel)
+        peak = float(size.max(initial=0.0))
+        if peak < 1e-3 or channel.size < 64:
+            continue
+        at_top = size >= (1 - _FLAT) * peak
+        flat = int(np.count_nonzero(at_top[1:-1] & at_top[:-2] & at_top[2:])) / channel.size
+        active = _active(channel)
+        crowded = float(np.mean(active > 0.7 * np.quantile(active, 0.99))) - _CROWD
+        share = 100.0 * max(flat, crowded)
+        worst = share if worst is None else max(worst, share)
+    return Found(worst, note="" if worst is not None else "silence")
+
+
+def _active(channel: np.ndarray) -> np.ndarray:
+    """Absolute samples of the frames (1024) within 15 dB of the loudest one."""
+    n = channel.size // 1024
+    if n < 2:
+        return np.abs(channel)
+    frames = channel[: n * 1024].reshape(n, 1024)
+    power = np.einsum("ij,ij->i", frames, frames)
+    if power.max() <= 0:
+        return np.abs(channel)  # all of the sound is in the incomplete last frame
+    return np.abs(frames[power > power.max() * 0.03]).ravel()
+
+
+def crest_factor(samples: np.ndarray) -> Found:
+    """Peak (99.9 %) to mean power of the active frames of the loudest channel, dB."""
+    power = np.square(samples).mean(axis=1)
+    if power.max(initial=0.0) < 1e-10:
+        return Found(None, note="silence")
+    active = _active(samples[int(power.argmax())])
+    mean, top = float(np.dot(active, active)) / active.size, float(np.quantile(active, 0.999))
+    if top <= 0:
+        return Found(None, note="next to silence")
+    return Found(float(20 * np.log10(top) - 10 * np.log10(mean)))
+
+
+def dc_offset(samples: np.ndarray) -> Found:
+    """Largest mean of a channel, % of full scale."""
+    return Found(100.0 * float(np.abs(samples.mean(axis=1, dtype=np.float64)).max()))
+
+
+def stereo(samples: np.ndarray) -> dict[str, Found]:
+    """`balance` (dB between left and right) and `stereo_correlation` (-1..1) of the first two channels."""
+    if samples.shape[0] < 2:
+        return {n: Found(None, note="one channel") for n in ("balance", "stereo_correlation")}
+    left, right = samples[0], samples[1]
+    pl, pr, cross = (float(np.dot(a, b)) / left.size for a, b in ((left, left), (right, right), (left, right)))
+    if max(pl, pr) < 1e-10:
+        return {n: Found(None, note="silence") for n in ("balance", "stereo_correlation")}
+    difference = 10 * np.log10((pl + 1e-12) / (pr + 1e-12))
+    louder = "left" if difference > 0 else "right"
+    note = f"{louder} is louder" if abs(difference) > 1 else ""
+    out = {"balance": Found(min(60.0, abs(float(difference))), note=note)}
+    if min(pl, pr) < 1e-10:
+        out["stereo_correlation"] = Found(None, note="one channel is silent")
+    else:
+        out["stereo_correlation"] = Found(cross / float(np.sqrt(pl * pr)))
+    return out

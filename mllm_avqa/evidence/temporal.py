@@ -1,0 +1,112 @@
+"""Facts of the picture over time, from the luma thumbnail of every decoded frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mllm_avqa.evidence.found import Findings, Found, runs
+from mllm_avqa.evidence.steadiness import shake
+from mllm_avqa.media.clip import Clip
+
+_NAMES = ("frame_rate", "flicker", "freeze", "duplicate_frames", "judder", "black", "shake", "motion")
+_STATIC = 0.12  # levels; below this nothing moves, so a held frame cannot be told from a new one
+_MIN_FREEZE = 0.4  # seconds
+
+
+def measure_temporal(clip: Clip) -> Findings:
+    """Facts of `clip.video.thumbs` uint8 [m, h, w]. All are None for a still image or a single frame."""
+    track = clip.video
+    if track is None:
+        return {}
+    thumbs, pts = track.thumbs, np.asarray(track.thumb_pts, dtype=np.float64)
+    if len(thumbs) < 2 or pts[-1] <= pts[0]:
+        return {name: Found(None, note="a single picture") for name in _NAMES}
+    flat = thumbs.reshape(len(thumbs), -1)
+    mean = flat.mean(axis=1)
+    diff = np.array([_difference(flat[i], flat[i - 1]) for i in range(1, len(flat))])
+    is_black = (mean <= 20) & (np.count_nonzero(flat > 32, axis=1) <= 0.02 * flat.shape[1])
+    ends = np.append(pts[1:], pts[-1] + float(np.median(np.diff(pts))))  # when each frame leaves the screen
+
+    out: Findings = {"black": _black(is_black, pts, ends), "motion": Found(float(np.median(diff)))}
+    repeats = _repeats(diff)
+    out |= _cadence(repeats, is_black, pts, ends)
+    new = diff > 0.02 if repeats is None else ~repeats  # [m - 1] frame i + 1 differs from frame i
+    out["flicker"] = _flicker(mean, diff, is_black)
+    out["shake"] = shake(thumbs, new)
+    return out
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    import cv2
+
+    return float(cv2.norm(a, b, cv2.NORM_L1)) / a.size
+
+
+def _repeats(diff: np.ndarray) -> np.ndarray | None:
+    """Which of the frames 1 .. m - 1 repeat the one before; None when nothing moves in the clip.
+
+    A re-encoded repeat differs a little, and a calm scene differs little from frame to frame, so a repeat has to be far
+    below the clip's usual motion and also below that of its neighbours (or next to nothing).
+    """
+    moving = diff[diff > _STATIC]
+    if moving.size < 2:
+        return None
+    usual = float(np.quantile(moving, 0.9))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(diff, 10, mode="edge"), 21)
+    around = np.partition(windows, -2, axis=1)[:, -2]  # second largest: a single cut must not decide
+    low = diff <= np.clip(0.12 * usual, 0.02, 0.6)
+    return low & ((diff <= 0.15 * around) | (diff <= max(0.05, 0.02 * usual)))
+
+
+def _black(is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Found:
+    spans = [(pts[a], ends[b - 1]) for a, b in runs(is_black)]
+    return Found(100.0 * float(is_black.mean()), spans=spans)
+
+
+def _cadence(repeats: np.ndarray | None, is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Findings:
+    """Freezes, repeated frames, the true frame rate outside freezes, and how regular it is."""
+    nominal = (len(pts) - 1) / (pts[-1] - pts[0])
+    if repeats is None:
+        note = "nothing moves: held frames cannot be told from new ones"
+        out = {name: Found(None, note=note) for name in ("freeze", "duplicate_frames", "judder")}
+        return out | {"frame_rate": Found(float(nominal), note="from timestamps alone, nothing moves")}
+    repeat = np.concatenate([[False], repeats]) & ~is_black
+    frozen = np.zeros(len(pts), dtype=bool)
+    spans = []
+    for a, b in runs(repeat):
+        start, end = float(pts[a - 1]), float(ends[b - 1])
+        if end - start >= _MIN_FREEZE + (ends[a - 1] - pts[a - 1]):
+            spans.append((start, end))
+            frozen[a:b] = True
+    longest = max((b - a for a, b in spans), default=0.0)
+    gaps = _intervals(repeat, frozen, pts)
+    if len(gaps) < 2:
+        rate, judder = Found(float(nominal), note="too few frames to tell repeats"), Found(None, note="too few frames")
+    else:
+        rate = Found(1.0 / float(gaps.mean()), note=f"{nominal:.4g} fps in the file")
+        judder = Found(100.0 * float(gaps.std() / gaps.mean()))
+    share = 100.0 * float(repeat[1:].mean())
+    freeze = Found(longest, spans=spans)
+    return {"freeze": freeze, "duplicate_frames": Found(share), "frame_rate": rate, "judder": judder}
+
+
+def _intervals(repeat: np.ndarray, frozen: np.ndarray, pts: np.ndarray) -> np.ndarray:
+    """Seconds between successive different frames; an interval that holds a freeze is left out."""
+    shown = np.flatnonzero(~repeat)
+    gaps = np.diff(pts[shown])
+    held = np.add.reduceat(frozen.astype(int), shown)[: len(gaps)] > 0
+    return gaps[~held]
+
+
+def _flicker(mean: np.ndarray, diff: np.ndarray, is_black: np.ndarray) -> Found:
+    """Second difference of the mean luma, relative; the largest twentieth is dropped (cuts, flashes)."""
+    if len(mean) < 8:
+        return Found(None, note="fewer than 8 frames")
+    jump = mean[1:-1] - (mean[:-2] + mean[2:]) / 2
+    level = np.maximum(mean[1:-1], 8.0)
+    usable = ~(is_black[1:-1] | is_black[:-2] | is_black[2:]) & (np.maximum(diff[1:], diff[:-1]) < 60)
+    relative = np.sort(np.abs(jump / level)[usable])
+    if relative.size < 6:
+        return Found(None, note="too few frames between cuts")
+    kept = relative[: max(6, int(relative.size * 0.95))]
+    return Found(100.0 * float(np.sqrt(np.mean(kept**2))))

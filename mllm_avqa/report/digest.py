@@ -1,0 +1,94 @@
+"""What a report says, in order of importance: picked from a `Rating` once, drawn by the terminal and the HTML alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.rating import ASPECTS, Claim, Rating, ScoreDistribution
+from mllm_avqa.report.labels import WORDS, clock, size
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One aspect: its distribution, or why there is none."""
+
+    aspect: str
+    dist: ScoreDistribution | None
+    missing: str
+
+
+def score_lines(rating: Rating) -> list[ScoreLine]:
+    return [
+        ScoreLine(a, rating.scores.get(a), "" if rating.scores.get(a) else rating.missing.get(a, "")) for a in ASPECTS
+    ]
+
+
+def faults(rating: Rating) -> list[Measurement]:
+    """Measurements with any severity, worst first."""
+    found = [m for m in rating.evidence if m.severity != "none"]
+    return sorted(found, key=lambda m: -SEVERITIES.index(m.severity))
+
+
+def harmless(rating: Rating) -> list[Measurement]:
+    return [m for m in rating.evidence if m.severity == "none" and m.value is not None]
+
+
+def unmeasured(rating: Rating) -> list[Measurement]:
+    return [m for m in rating.evidence if m.severity == "none" and m.value is None]
+
+
+def claims(rating: Rating) -> list[Claim]:
+    """The explanation claim by claim; text that was not split into claims is one unverified claim."""
+    if rating.claims or not rating.explanation:
+        return rating.claims
+    return [Claim(text=rating.explanation, support="unverified")]
+
+
+def clip_seconds(rating: Rating) -> float:
+    """Length of the time axis: the clip, or what the windows and spans reach when the container does not know."""
+    ends = [w.end for w in rating.windows] + [end for m in rating.evidence for _, end in m.spans]
+    return max([rating.media.duration, *ends])
+
+
+def media_facts(rating: Rating, language: str) -> list[tuple[str, str]]:
+    """(label, value) pairs of the container and its streams."""
+    words, m = WORDS[language], rating.media
+    facts = [
+        (words["container"], m.container),
+        (words["duration"], clock(m.duration)),
+        (words["size"], size(m.size_bytes)),
+    ]
+    video, audio = words["absent"], words["absent"]
+    if m.video is not None:
+        v = m.video
+        parts = [v.codec, f"{v.width}×{v.height}", f"{v.fps:.4g} fps" if v.fps else "", v.pixel_format]
+        parts += [f"{v.bitrate / 1e6:.3g} Mbit/s" if v.bitrate else "", f"{v.rotation}°" if v.rotation else ""]
+        parts += ["interlaced" if v.interlaced else "", "still" if v.still else ""]
+        video = ", ".join(p for p in parts if p)
+    if m.audio is not None:
+        a = m.audio
+        parts = [a.codec, f"{a.sample_rate} Hz", f"{a.channels} ch"]
+        parts += [f"{a.bitrate / 1e3:.3g} kbit/s" if a.bitrate else ""]
+        audio = ", ".join(p for p in parts if p)
+    return [*facts, (words["video"], video), (words["audio"], audio)]
+
+
+def input_facts(rating: Rating) -> list[tuple[str, str]]:
+    """What was done to the input, flattened: lists of per-window notes become one line per window."""
+    lines: list[tuple[str, str]] = []
+    for key, value in rating.inputs.items():
+        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+            for n, notes in enumerate(value):
+                window = rating.windows[n] if n < len(rating.windows) else None
+                where = f"{clock(window.start)}–{clock(window.end)}" if window else f"{key} {n + 1}"
+                lines.append((where, "; ".join(f"{k}: {_short(v)}" for k, v in notes.items())))
+        else:
+            lines.append((key, _short(value)))
+    return lines
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_short(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

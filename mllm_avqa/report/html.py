@@ -1,0 +1,137 @@
+"""A rating as one HTML file that asks nothing of the network: no scripts, no fonts, no images but data URIs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from mllm_avqa.errors import OutputError
+from mllm_avqa.evidence import FACTS
+from mllm_avqa.rating import ASPECTS, Rating
+from mllm_avqa.report import digest, labels
+
+_WIDTH, _HEIGHT = 1000.0, 160.0  # drawing units of the timeline
+_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A frame the model saw: its time in seconds and the bytes of a PNG or JPEG file."""
+
+    time: float
+    image: bytes
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window on the timeline, in drawing units from the top left."""
+
+    x: float
+    width: float
+    y: float
+    score: float
+    tip: str
+
+
+def write_html(rating: Rating, path: str | Path, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> None:
+    """Write `render_html` to a file. Raises OutputError when it can not be written."""
+    path = Path(path)
+    html = render_html(rating, limits=limits, thumbnails=thumbnails)
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as e:
+        raise OutputError(f"--html {path}: can not be written: {e.strerror}") from e
+
+
+def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> str:
+    """The report of one clip in the rating's language. Everything a stranger wrote is escaped and kept visible.
+
+    limits: what the checkpoint's card says it can not do.
+    Raises OutputError for a thumbnail that is neither PNG nor JPEG.
+    """
+    lang = rating.language if rating.language in labels.WORDS else "en"
+    env = Environment(
+        loader=BaseLoader(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"clock": labels.clock}
+    template = env.from_string(files("mllm_avqa.report").joinpath("rating.html.j2").read_text(encoding="utf-8"))
+    seconds = digest.clip_seconds(rating)
+    return template.render(
+        rating=rating,
+        lang=lang,
+        words=labels.WORDS[lang],
+        aspects=labels.ASPECT_LABELS[lang],
+        levels=labels.LEVEL_LABELS[lang],
+        severities=labels.SEVERITY_LABELS[lang],
+        supports=labels.SUPPORT_LABELS[lang],
+        statuses=labels.STATUS_LABELS[lang],
+        origins=labels.ORIGIN_LABELS[lang],
+        name=rating.path.replace("\\", "/").rsplit("/", 1)[-1],
+        scores=digest.score_lines(rating),
+        claims=digest.claims(rating),
+        faults=digest.faults(rating),
+        harmless=digest.harmless(rating),
+        unmeasured=digest.unmeasured(rating),
+        amount=labels.amount,
+        describe=lambda name: FACTS[name].what if name in FACTS else "",
+        seconds=seconds,
+        bar=lambda start, end: _bar(start, end, seconds),
+        tracks=_tracks(rating, lang, seconds),
+        media=digest.media_facts(rating, lang),
+        inputs=digest.input_facts(rating),
+        limits=" ".join(limits.split()),
+        thumbnails=[(t.time, _data_uri(t.image)) for t in thumbnails],
+    )
+
+
+def _printable(value: object) -> object:
+    """Every printed value passes through here before it is escaped."""
+    return labels.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _bar(start: float, end: float, seconds: float) -> tuple[float, float]:
+    """Left edge and width of a span in percent of the clip; never thinner than can be seen."""
+    if seconds <= 0:
+        return 0.0, 100.0
+    left = min(max(start / seconds, 0.0), 1.0) * 100
+    width = min(max(end / seconds, 0.0), 1.0) * 100 - left
+    width = max(width, 0.8)
+    return round(min(left, 100 - width), 2), round(width, 2)
+
+
+def _tracks(rating: Rating, lang: str, seconds: float) -> list[tuple[str, list[Step]]]:
+    """One line of steps per aspect that has scores over time; empty for a clip of one window."""
+    if len(rating.windows) < 2 or seconds <= 0:
+        return []
+    tracks: list[tuple[str, list[Step]]] = []
+    for aspect in ASPECTS:
+        steps = []
+        for w in rating.windows:
+            dist = w.scores.get(aspect)
+            if dist is not None:
+                x, width = w.start / seconds * _WIDTH, max((w.end - w.start) / seconds * _WIDTH, 2.0)
+                y = (5.0 - min(5.0, max(1.0, dist.score))) / 4.0 * _HEIGHT
+                level = labels.LEVEL_LABELS[lang][dist.level]
+                tip = f"{labels.clock(w.start)}–{labels.clock(w.end)}: {dist.score:.2f} {level}"
+                steps.append(Step(round(x, 1), round(width, 1), round(y, 1), dist.score, tip))
+        if steps:
+            tracks.append((aspect, steps))
+    return tracks
+
+
+def _data_uri(image: bytes) -> str:
+    for magic, mime in _MAGIC.items():
+        if image.startswith(magic):
+            return f"data:{mime};base64,{base64.b64encode(image).decode()}"
+    raise OutputError("a thumbnail must be the bytes of a PNG or JPEG file")

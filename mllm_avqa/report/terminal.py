@@ -1,0 +1,141 @@
+"""A rating for a terminal, drawn with rich."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mllm_avqa.rating import Rating, ScoreDistribution
+from mllm_avqa.report import digest
+from mllm_avqa.report.labels import (
+    ASPECT_LABELS,
+    LEVEL_LABELS,
+    ORIGIN_LABELS,
+    SEVERITY_LABELS,
+    STATUS_LABELS,
+    SUPPORT_LABELS,
+    WORDS,
+    amount,
+    clock,
+    visible,
+)
+
+_BAR = 24  # cells for the range 1..5
+_FAULTS = 8  # faults shown; the rest is counted
+_STYLE = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
+_SEVERITY_STYLE = {"severe": "bold red", "strong": "red", "moderate": "yellow", "slight": "cyan", "faint": "dim"}
+_MARK = {"supported": ("✓", "green"), "contradicted": ("✗", "bold red"), "unverified": ("?", "dim")}
+_SPARK = "▁▂▃▄▅▆▇█"
+
+
+def render(rating: Rating, limits: str = "") -> RenderableType:
+    """The report as a rich renderable. `limits`: what the checkpoint's card says it can not do, one line.
+
+    Text of strangers is never parsed as markup and holds no control characters.
+    """
+    lang = rating.language if rating.language in WORDS else "en"
+    words = WORDS[lang]
+    media = ", ".join(visible(v) for _, v in digest.media_facts(rating, lang)[1:])
+    parts: list[RenderableType] = [Text(visible(rating.path), "bold"), Text(media, "dim"), Text()]
+    parts.append(_scores(rating, lang))
+    if len(rating.windows) > 1:
+        parts += [_head(words["timeline"]), _timeline(rating, lang)]
+    if digest.claims(rating):
+        parts += [_head(words["explanation"]), _claims(rating, lang)]
+    parts += [_head(words["evidence"]), _evidence(rating, lang)]
+    if rating.context.sources or rating.context.items:
+        parts += [_head(words["context"]), _context(rating, lang)]
+    if rating.warnings:
+        parts += [_head(words["warnings"]), *(_in(Text(f"! {visible(w)}", "yellow")) for w in rating.warnings)]
+    if limits:
+        parts += [Text(), Text(f"{words['limits']}: {visible(' '.join(limits.split()))}", "dim")]
+    return Group(*parts)
+
+
+def _head(title: str) -> Text:
+    return Text(f"\n{title}", "bold")
+
+
+def _in(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, 2))
+
+
+def _grid(*ratios: int | None) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for ratio in ratios:
+        table.add_column(no_wrap=ratio is None, overflow="fold", ratio=ratio)
+    return table
+
+
+def _bar(dist: ScoreDistribution) -> Text:
+    filled = round((min(5.0, max(1.0, dist.score)) - 1) / 4 * _BAR)
+    return Text("━" * filled, _STYLE[dist.level]) + Text("─" * (_BAR - filled), "bright_black")
+
+
+def _scores(rating: Rating, lang: str) -> RenderableType:
+    table = _grid(None, None, None, 1)
+    for line in digest.score_lines(rating):
+        label = Text(ASPECT_LABELS[lang][line.aspect], "bold" if line.aspect == "overall" else "")
+        if line.dist is None:
+            why = f"{WORDS[lang]['no_score']}: {visible(line.missing)}"
+            table.add_row(label, Text("–", "dim"), Text("·" * _BAR, "dim"), Text(why, "dim"))
+        else:
+            level = Text(LEVEL_LABELS[lang][line.dist.level], _STYLE[line.dist.level])
+            level.append(f"  ±{line.dist.std:.2f}", "dim")
+            table.add_row(label, Text(f"{line.dist.score:.2f}", "bold"), _bar(line.dist), level)
+    return _in(table)
+
+
+def _timeline(rating: Rating, lang: str) -> RenderableType:
+    table = _grid(None, None)
+    first, last = rating.windows[0], rating.windows[-1]
+    for aspect, label in ASPECT_LABELS[lang].items():
+        if not any(w.scores.get(aspect) for w in rating.windows):
+            continue
+        cells = Text()
+        for window in rating.windows:
+            dist = window.scores.get(aspect)
+            step = _SPARK[round((min(5.0, max(1.0, dist.score)) - 1) / 4 * 7)] if dist else "·"
+            cells.append(step * 2 + " ", _STYLE[dist.level] if dist else "dim")
+        table.add_row(Text(label), cells)
+    table.add_row(Text(), Text(f"{clock(first.start)} – {clock(last.end)}, {len(rating.windows)} x", "dim"))
+    return _in(table)
+
+
+def _claims(rating: Rating, lang: str) -> RenderableType:
+    table = _grid(None, 1)
+    for claim in digest.claims(rating):
+        mark, style = _MARK[claim.support]
+        body = Text(visible(claim.text.strip()))
+        because = f" ({SUPPORT_LABELS[lang][claim.support]}{': ' if claim.because else ''}{visible(claim.because)})"
+        table.add_row(Text(mark, style), body.append(because, style if claim.support == "contradicted" else "dim"))
+    return _in(table)
+
+
+def _evidence(rating: Rating, lang: str) -> RenderableType:
+    words, found = WORDS[lang], digest.faults(rating)
+    if not found:
+        return _in(Text(words["clean"], "dim"))
+    table = _grid(None, None, None, 1)
+    for m in found[:_FAULTS]:
+        style = _SEVERITY_STYLE[m.severity]
+        where = ", ".join(f"{clock(a)}–{clock(b)}" for a, b in m.spans[:3]) + (" …" if len(m.spans) > 3 else "")
+        detail = "; ".join(x for x in (where, visible(m.note)) if x)
+        value = Text(visible(amount(m.value, m.unit)))
+        table.add_row(Text(SEVERITY_LABELS[lang][m.severity], style), Text(visible(m.name)), value, Text(detail, "dim"))
+    rest = len(found) - _FAULTS
+    more = ([f"+{rest}"] if rest > 0 else []) + [words["quiet"].format(n=len(digest.harmless(rating)))]
+    return Group(_in(table), _in(Text("; ".join(more), "dim")))
+
+
+def _context(rating: Rating, lang: str) -> RenderableType:
+    table = _grid(None, 1)
+    for source in rating.context.sources:
+        state = STATUS_LABELS[lang][source.status] + (f": {visible(source.detail)}" if source.detail else "")
+        table.add_row(Text(ORIGIN_LABELS[lang][source.origin]), Text(state, "" if source.status == "ok" else "dim"))
+        for item in [i for i in rating.context.items if i.origin == source.origin][:3]:
+            text = visible(" ".join(item.text.split()))
+            table.add_row(Text(), Text(f"“{text[:160]}{'…' if len(text) > 160 else ''}”", "italic"))
+    return _in(table)

@@ -1,0 +1,87 @@
+"""Options read from log-probabilities: one forward gives what a forward per option gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eval.options import Choice, answer_pool, best, choice, on_device, option_scores
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import Branch, prefix_segments
+from mllm_avqa.records import Question, Record
+from mllm_avqa.rows import collate, pack
+
+KIND = Choice("kind", "video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), 1)
+SEVERITY = Choice("severity", "audio", "How severe is the hum?", ("none", "moderate", "severe"), 0)
+
+
+def question(task="severity", answer="severe", options=None, language="en"):
+    return Question(stage=1, task=task, aspect="audio", language=language, question="?", answer=answer, options=options)
+
+
+def record(*questions):
+    return Record(id="r", media="m.mp4", dataset="d", group="g", questions=list(questions))
+
+
+@pytest.fixture
+def encoded(tiny, views, facts):
+    media = tiny.media_tensors(views)
+    return [tiny.encode_segment(s, media) for s in prefix_segments(views, facts, None)], media
+
+
+def test_one_forward_equals_one_per_option(tiny, encoded):
+    segments, media = encoded
+    together = option_scores(tiny, segments, media, [KIND, SEVERITY], True)
+    for c, values in zip([KIND, SEVERITY], together, strict=True):
+        assert len(values) == len(c.options)
+        for option, value in zip(c.options, values, strict=True):
+            branch = tiny.encode_branch(Branch(c.aspect, c.question, "", option))
+            row = pack(segments, [branch], media, True)
+            with torch.inference_mode():
+                hidden = tiny.hidden(on_device(collate([row], tiny.tokenizer.pad_token_id), torch.device("cpu")))
+                logits = tiny.head()(hidden.last_hidden_state[0]).float()
+            first = row.starts[0] + branch.stem_end
+            answer = branch.ids[branch.stem_end + 1 :]
+            assert answer[-1] == tiny.end_id
+            # analytic: mean over the answer's tokens of log p(token | what is before it)
+            parts = [float(torch.log_softmax(logits[first + k], -1)[t]) for k, t in enumerate(answer)]
+            assert value == pytest.approx(sum(parts) / len(parts), abs=1e-4)
+
+
+def test_a_model_that_was_pushed_towards_an_option_chooses_it(tiny, encoded):
+    segments, media = encoded
+    head = tiny.head()
+    favourite = tiny.text_ids("moderate")[0]
+    handle = head.register_forward_hook(
+        lambda m, i, out: out.index_add(-1, torch.tensor([favourite]), torch.full((*out.shape[:-1], 1), 30.0))
+    )
+    try:
+        values = option_scores(tiny, segments, media, [SEVERITY], True)[0]
+    finally:
+        handle.remove()
+    assert SEVERITY.options[best(values)] == "moderate"
+
+
+def test_small_answer_sets_are_offered_whole_and_large_ones_drawn():
+    pool = answer_pool([record(*(question(answer=a) for a in ("none", "severe", "faint")))])
+    c = choice(question(answer="severe"), pool, "s")
+    assert c.options == ("faint", "none", "severe")
+    assert c.options[c.right] == "severe"
+    many = answer_pool([record(*(question("when", f"from {i} to {i + 1} s") for i in range(30)))])
+    c = choice(question("when", "from 3 to 4 s"), many, "s")
+    assert len(c.options) == 4
+    assert c.options[c.right] == "from 3 to 4 s"
+    assert c == choice(question("when", "from 3 to 4 s"), many, "s")
+
+
+def test_languages_are_not_mixed_and_a_lone_answer_is_no_choice():
+    pool = answer_pool([record(question(answer="none"), question(answer="无", language="zh"))])
+    assert pool == {("severity", "en"): ["none"], ("severity", "zh"): ["无"]}
+    assert choice(question(answer="none"), pool, "s") is None
+
+
+def test_own_options_must_hold_the_answer():
+    c = choice(question("kind", "B. hum", ["A. echo", "B. hum"]), {}, "s")
+    assert (c.options, c.right) == (("A. echo", "B. hum"), 1)
+    with pytest.raises(ConfigError, match="not among its options"):
+        choice(question("kind", "C. clicks", ["A. echo", "B. hum"]), {}, "s")
