@@ -20,6 +20,7 @@ from data_recipes.recipe import Recipe, load_recipe, load_transcripts
 from data_recipes.sources import Inventory, Source, find_sources
 from mllm_avqa.errors import AvqaError, ConfigError, OutputError
 from mllm_avqa.records import Record, write_records
+from mllm_avqa.workers import one_thread
 
 log = logging.getLogger(__name__)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -165,11 +166,9 @@ _worker: dict[str, Any] = {}  # the builder of this process
 
 
 def _start_worker(recipe: Recipe, files: dict[str, Source], out: Path) -> None:
-    import cv2
-
     from data_recipes.build import Builder
 
-    cv2.setNumThreads(1)
+    one_thread()
     _worker["builder"] = Builder(recipe, files, out)
 
 

@@ -23,6 +23,7 @@ from mllm_avqa.errors import AvqaError
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.records import Record
 from mllm_avqa.views import Views
+from mllm_avqa.workers import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def build(
             jobs.append((r.id, str(media), str(paths[r.id]), r.context.get("user"), spec, context))
     if jobs:
         log.info("preparing %d clips (%d already there)", len(jobs), len(paths) - len(jobs))
-        with multiprocessing.get_context("spawn").Pool(workers, initializer=_one_thread) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, initializer=one_thread) as pool:
             for n, (record_id, error) in enumerate(pool.imap_unordered(_make, jobs, chunksize=4), 1):
                 if error:
                     errors[record_id] = error
@@ -122,9 +123,3 @@ def build(
                 if n % 100 == 0:
                     log.info("prepared %d of %d", n, len(jobs))
     return paths, errors
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)

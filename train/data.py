@@ -133,10 +133,11 @@ class Collator:
     ) -> None:
         self.backbone, self.mixture, self.dropout = backbone, mixture, dropout
         self.languages, self.isolate, self.aspects = languages, isolate, aspects
-        self.rng = random.Random(seed)
+        self.seed = seed
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        rng = self.rng
+        # Drawn from the batch itself, not from a running state: a resumed run asks what the unbroken one would have.
+        rng = random.Random(f"{self.seed}/" + "/".join(i["record"].id for i in items))
         rows: list[Row] = []
         answer_at: list[tuple[int, int]] = []
         answer_ids: list[int] = []

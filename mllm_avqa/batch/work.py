@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +15,7 @@ from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.rows import error_row, rating_row
 from mllm_avqa.errors import AvqaError
 from mllm_avqa.rating import Rating
+from mllm_avqa.workers import follow_parent
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import RatingFailure
@@ -117,7 +115,7 @@ def start_worker(load: Load) -> None:
     sys.stdout = sys.stderr  # what libraries print must not mix with the data of the parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    follow_parent()
     _load.append(load)
 
 
@@ -132,10 +130,3 @@ def worker_fingerprint() -> dict[str, str]:
 
 def worker_rates(jobs: Sequence[Job], how: How) -> list[Cells]:
     return list(rate_jobs(_rater(), jobs, how))
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

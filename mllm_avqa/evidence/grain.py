@@ -57,7 +57,7 @@ def banding_index(luma: np.ndarray) -> float | None:
         largest = np.asarray(cv2.dilate(cv2.absdiff(x[:, 1:], x[:, :-1]), np.ones((1, 7), np.uint8)))[:, 3:-4]
         small = both & (rise >= 1) & (rise <= 36)
         sudden = small & (rise >= 2) & (largest >= rise - (rise >> 2))
-        steps.append(100.0 * np.count_nonzero(sudden) / max(1, np.count_nonzero(small)))
+        steps.append(100.0 * float(np.count_nonzero(sudden)) / max(1.0, float(np.count_nonzero(small))))
     histogram = np.bincount(luma.ravel(), minlength=256).astype(np.float64)
     total = histogram.cumsum() / histogram.sum()
     lo, hi = (int(i) for i in np.searchsorted(total, [0.02, 0.98]))

@@ -62,9 +62,10 @@ def true_peak(samples: np.ndarray) -> Found:
 def clipping(samples: np.ndarray) -> Found:
     """Share (%) of samples pressed against the channel's own peak, worst channel.
 
-    The larger of two shares: samples in flat tops (runs of 3 or more within 2 % of the peak), and samples of the active
-    frames above 70 % of their 99th percentile beyond the 8 % that unclipped sound may have. Lossy coding rounds the
-    flat tops off, the second share survives it. Relative to the peak, because clipped sound is often turned down afterwards.
+    The larger of two shares: samples in flat tops (runs of 3 or more within 2 % of the peak), and samples of the
+    active frames above 70 % of their 99th percentile, beyond the 8 % that unclipped sound may have. Lossy coding
+    rounds flat tops off, the second share survives it. Relative to the peak, because clipped sound is often turned
+    down afterwards.
     """
     worst = None
     for channel in samples:

@@ -10,6 +10,7 @@ from mllm_avqa.media.clip import Clip
 
 _NAMES = ("frame_rate", "flicker", "freeze", "duplicate_frames", "judder", "black", "shake", "motion")
 _STATIC = 0.12  # levels; below this nothing moves, so a held frame cannot be told from a new one
+_CUT = 40.0  # levels; a larger difference is a cut, not motion
 _MIN_FREEZE = 0.4  # seconds
 
 
@@ -43,13 +44,14 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _repeats(diff: np.ndarray) -> np.ndarray | None:
-    """Which of the frames 1 .. m - 1 repeat the one before; None when nothing moves in the clip.
+    """Which of the frames 1 .. m - 1 repeat the one before; None when next to nothing moves in the clip
+    (a still scene, a screen, a slide show).
 
     A re-encoded repeat differs a little, and a calm scene differs little from frame to frame, so a repeat has to be far
     below the clip's usual motion and also below that of its neighbours (or next to nothing).
     """
-    moving = diff[diff > _STATIC]
-    if moving.size < 2:
+    moving = diff[(diff > _STATIC) & (diff < _CUT)]
+    if moving.size < max(2, 0.04 * diff.size):
         return None
     usual = float(np.quantile(moving, 0.9))
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(diff, 10, mode="edge"), 21)
@@ -67,9 +69,9 @@ def _cadence(repeats: np.ndarray | None, is_black: np.ndarray, pts: np.ndarray, 
     """Freezes, repeated frames, the true frame rate outside freezes, and how regular it is."""
     nominal = (len(pts) - 1) / (pts[-1] - pts[0])
     if repeats is None:
-        note = "nothing moves: held frames cannot be told from new ones"
+        note = "next to nothing moves: held frames cannot be told from new ones"
         out = {name: Found(None, note=note) for name in ("freeze", "duplicate_frames", "judder")}
-        return out | {"frame_rate": Found(float(nominal), note="from timestamps alone, nothing moves")}
+        return out | {"frame_rate": Found(float(nominal), note="from timestamps alone, next to nothing moves")}
     repeat = np.concatenate([[False], repeats]) & ~is_black
     frozen = np.zeros(len(pts), dtype=bool)
     spans = []

@@ -196,9 +196,7 @@ def _orientation(frame: Any) -> Orientation:
     return Orientation() if matrix is None else from_display_matrix(np.frombuffer(bytes(matrix), "<i4"))
 
 
-def _video_info(
-    stream: Any, frame: Any, turn: Orientation, span: tuple[float, float | None], still: bool
-) -> VideoInfo:
+def _video_info(stream: Any, frame: Any, turn: Orientation, span: tuple[float, float | None], still: bool) -> VideoInfo:
     width, height = turn.size(frame.width, frame.height)
     rate = stream.average_rate
     return VideoInfo(

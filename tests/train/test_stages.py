@@ -1,0 +1,101 @@
+"""Training for real: clips are synthesised, three stages run from scratch, a broken run goes on where it was."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mllm_avqa.card import Card
+from mllm_avqa.errors import ConfigError
+from train import run as stages
+from train.config import load_config
+from train.trainer import RatingTrainer
+
+ROOT = Path(__file__).parent.parent.parent
+SMOKE = ROOT / "train" / "configs" / "smoke.yaml"
+
+
+def command(*args):
+    done = subprocess.run([sys.executable, "-m", *map(str, args)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    command("data_recipes", "synth", ROOT / "data_recipes" / "recipes" / "smoke.yaml", "-o", folder / "data")
+    return folder / "data" / "records.jsonl"
+
+
+def test_smoke_config_trains_all_stages_and_reloads(data, tmp_path):
+    out = command("train", "run", SMOKE, "--set", f"records={data}", "--set", f"output={tmp_path}")
+    result = json.loads(out)
+    for name, report in result["stages"].items():
+        assert report["last_loss"] < report["first_loss"], name
+        assert report["reload_max_diff"] <= 1e-5
+    last = Path(result["checkpoint"])
+    assert (last / "adapter_model.safetensors").is_file()  # stages 2 and 3 trained one LoRA adapter
+    card = Card.load(last)
+    assert set(card.training) == {"stage1", "stage2", "stage3"}
+    moved = tmp_path.with_name("moved")
+    shutil.move(tmp_path, moved)  # an adapter finds its base beside it, wherever the run folder lies
+    backbone, _ = stages.open_checkpoint(moved / last.name)
+    assert any("lora_" in n for n, _ in backbone.model.named_parameters())
+
+
+class Killed(Exception):
+    pass
+
+
+def config(data, output):
+    one = [
+        f"records={data}",
+        f"output={output}",
+        "warmup=null",
+        "bf16=false",
+        "stages=[{name: only, steps: 6, batch: 2, lr: 1.0e-3, mixture: {stage1: 1, stage2: 1}, save_every: 2}]",
+    ]
+    return load_config(SMOKE, one)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
+    unbroken = stages.run(config(data, tmp_path / "a"))
+    step = RatingTrainer.training_step
+
+    def dies(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise Killed
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(RatingTrainer, "training_step", dies)
+    with pytest.raises(Killed):
+        stages.run(config(data, tmp_path / "b"))
+    monkeypatch.setattr(RatingTrainer, "training_step", step)
+    resumed = stages.run(config(data, tmp_path / "b"))
+    a, _ = stages.open_checkpoint(unbroken)
+    b, _ = stages.open_checkpoint(resumed)
+    for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
+        assert torch.allclose(x, y, atol=1e-6), name
+
+
+def test_unknown_key_names_the_nearest(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(SMOKE.read_text().replace("val_clips", "val_clip"))
+    with pytest.raises(ConfigError, match=r"did you mean 'val_clips'"):
+        load_config(path)
+
+
+def test_override_at_no_such_place_is_refused():
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(SMOKE, ["stages.9.steps=3"])
+
+
+def test_records_without_a_training_split_are_refused(tmp_path):
+    (tmp_path / "r.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="split 'train'"):
+        stages.run(load_config(SMOKE, [f"records={tmp_path / 'r.jsonl'}", f"output={tmp_path}"]))
