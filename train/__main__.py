@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -30,12 +31,14 @@ def run(
     """Run all stages of CONFIG; run it again to resume."""
     from mllm_avqa.errors import AvqaError
     from train.config import load_config
-    from train.run import DONE
-    from train.run import run as run_stages
 
     try:
-        cfg = load_config(config, set_)
-        last = run_stages(cfg, workers)
+        with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
+            from train.run import DONE
+            from train.run import run as run_stages
+
+            cfg = load_config(config, set_)
+            last = run_stages(cfg, workers)
     except AvqaError as e:
         typer.echo(f"error: {e}", err=True)
         raise typer.Exit(2) from e
