@@ -1,6 +1,6 @@
 """Prepared windows of training clips on disk: decoding, evidence and context are done once, not every epoch.
 
-A cache file belongs to one clip's bytes and one view spec; a changed clip or spec has another name and is made anew.
+A cache file belongs to one clip, one view spec and one catalogue of facts; when any of them changes it is made anew.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from mllm_avqa import __version__
 from mllm_avqa.card import ViewSpec
 from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import AvqaError
+from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.records import Record
 from mllm_avqa.views import Views
@@ -38,7 +40,8 @@ class CachedWindow:
 
 def cache_path(root: Path, record: Record, media: Path, spec: ViewSpec, context: str) -> Path:
     stat = media.stat()
-    given = json.dumps([record.context, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns], default=str)
+    facts = [__version__, repr(FACTS)]  # other facts or thresholds: other text in the prompt
+    given = json.dumps([record.context, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns, facts], default=str)
     return root / f"{record.id}-{hashlib.sha256(given.encode()).hexdigest()[:12]}.npz"
 
 

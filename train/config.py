@@ -54,6 +54,7 @@ class Dropout(Strict):
     facts: float = 0.25  # evidence of one modality
     views: float = 0.1  # pixels or sound (never together with the facts of the same modality)
     context: float = 0.1
+    blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 
 class Stage(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,12 @@ class Collator:
         answer_ids: list[int] = []
         level_at: list[tuple[int, int]] = []
         level: dict[str, list[Any]] = {"target": [], "mean": [], "std": [], "group": []}
+        blind = rng.random() < self.dropout.blind
         for item in items:
             record: Record = item["record"]
             language = rng.choice(self.languages)
-            window = drop(item["window"], self.dropout, rng)
+            window: CachedWindow = item["window"]
+            window = replace(window, views=Views(None, None, None)) if blind else drop(window, self.dropout, rng)
             questions = branches(record, self.mixture, language, window.missing, rng)
             row, encoded = make_row(self.backbone, window, questions, language, self.isolate)
             k = len(rows)

@@ -31,7 +31,8 @@ class Heads(nn.Module):
 
     def __init__(self, width: int, kinds: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(2 * width)
+        # Fresh towers give nearly the same output for every clip: only a norm across clips shows what differs.
+        self.norm = nn.BatchNorm1d(2 * width)
         self.body = nn.Sequential(nn.Linear(2 * width, 256), nn.GELU())
         self.kinds = nn.Linear(256, kinds)
         self.levels = nn.Linear(256, 5)
@@ -58,6 +59,12 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
     )
     schedule = get_cosine_schedule_with_warmup(optimizer, max(1, w.steps // 20), w.steps)
 
+    def predict(m: str, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        if heads.training and len(tokens) < 2:  # nothing to normalise across: no gradient from this modality
+            return torch.zeros(len(tokens), max(1, len(kinds[m]))), torch.zeros(len(tokens), 5)
+        kind, level = heads[m](tokens)
+        return kind, level
+
     def outputs(items: list[dict[str, Any]]) -> dict[str, tuple[list[int], torch.Tensor, torch.Tensor]]:
         media = [backbone.media_tensors(i["window"].views) for i in items]
         batch = stack_media(media)
@@ -68,13 +75,13 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
                 grids = batch["video_grid_thw"]
                 out = net.visual(batch["pixel_values_videos"], grid_thw=grids).pooler_output
                 sizes = (grids.prod(-1) // net.visual.spatial_merge_size**2).view(-1, 2).sum(-1).tolist()
-                result["video"] = (who, *heads["video"](list(torch.split(out, sizes))))
+                result["video"] = (who, *predict("video", list(torch.split(out, sizes))))
             if "input_features" in batch:
                 who = [k for k, m in enumerate(media) if "input_features" in m]
                 mask = batch["feature_attention_mask"]
                 out = net.get_audio_features(batch["input_features"], mask).last_hidden_state
                 sizes = net.audio_tower._get_feat_extract_output_lengths(mask.sum(-1))[1].tolist()
-                result["audio"] = (who, *heads["audio"](list(torch.split(out, sizes))))
+                result["audio"] = (who, *predict("audio", list(torch.split(out, sizes))))
         return result
 
     order: list[int] = []
@@ -97,6 +104,8 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
             if labelled:
                 goal = torch.tensor([target(records[k].labels[m]).probs for k in labelled])
                 loss = loss + level_kl(torch.log_softmax(level_logits.float()[labelled], -1), goal).mean()
+        if not loss.requires_grad:
+            continue
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(towers, 1.0)
@@ -106,6 +115,7 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
         if (step + 1) % 50 == 0:
             log.info("warm-up step %d loss %.4f", step + 1, running / 50)
             running = 0.0
+    heads.eval()
     return {"held_out": _evaluate(outputs, val)}
 
 

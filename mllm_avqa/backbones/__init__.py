@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,5 +30,24 @@ def family(name: str) -> type[Any]:
 
 def load_backbone(directory: Path, card: Card, dtype: torch.dtype) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory. Raises CheckpointError naming what is missing."""
-    backbone: Backbone = family(card.family).load(directory, card, dtype)
+    with _quiet():
+        backbone: Backbone = family(card.family).load(directory, card, dtype)
     return backbone
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading without progress bars and advice: what a user must know about a checkpoint is in its card or an error."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

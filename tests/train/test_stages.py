@@ -20,7 +20,8 @@ SMOKE = ROOT / "train" / "configs" / "smoke.yaml"
 
 
 def command(*args):
-    done = subprocess.run([sys.executable, "-m", *map(str, args)], cwd=ROOT, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-m", *map(str, args)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
