@@ -46,5 +46,24 @@ def run(
     typer.echo(json.dumps({"checkpoint": str(last), "stages": reports}, indent=1))
 
 
+@app.command()
+def publish(
+    stage: Annotated[Path, typer.Argument(help="directory of a finished stage")],
+    directory: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
+) -> None:
+    """Write a finished stage as one bf16 checkpoint: adapters merged, card beside the weights."""
+    from mllm_avqa.errors import AvqaError
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            from train.publish import publish as write
+
+            write(stage, directory)
+    except AvqaError as e:
+        typer.echo(f"error: {e}", err=True)
+        raise typer.Exit(2) from e
+    typer.echo(str(directory))
+
+
 if __name__ == "__main__":
     app()

@@ -100,3 +100,29 @@ def test_records_without_a_training_split_are_refused(tmp_path):
     (tmp_path / "r.jsonl").write_text("")
     with pytest.raises(ConfigError, match="split 'train'"):
         stages.run(load_config(SMOKE, [f"records={tmp_path / 'r.jsonl'}", f"output={tmp_path}"]))
+
+
+def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
+    from safetensors.torch import load_file
+
+    from mllm_avqa.context.base import TextContext
+    from mllm_avqa.rows import collate
+    from mllm_avqa.views import Views
+    from train.cache import CachedWindow
+    from train.data import Branch, make_row
+    from train.publish import publish
+    from train.tiny import Size, build, save
+
+    model, tokenizer = build(["a b c"], Size(vocab=300, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2))
+    card = Card(name="x", family="qwen2_5_omni")
+    save(model.to(torch.bfloat16), tokenizer, card, tmp_path / "stage")
+    publish(tmp_path / "stage", tmp_path / "out")
+    assert {t.dtype for t in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
+    logits = []
+    for folder in ("stage", "out"):
+        b, _ = stages.open_checkpoint(tmp_path / folder)
+        window = CachedWindow(Views(None, None, None), [], TextContext(), {})
+        row, _ = make_row(b, window, [Branch("video", "Why?")], "en", True)
+        with torch.inference_mode():
+            logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
+    assert torch.equal(logits[0], logits[1])
