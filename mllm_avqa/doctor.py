@@ -23,7 +23,7 @@ from mllm_avqa.errors import AvqaError
 TESTED: tuple[tuple[str, str, str | None, bool], ...] = (
     ("torch", "2.14", None, True),
     ("torchvision", "0.29", None, True),
-    ("transformers", "5.19", "6", True),
+    ("transformers", "5.21", "6", True),
     ("peft", "0.20", None, False),
     ("numpy", "2.0", None, True),
     ("scipy", "1.13", None, True),
