@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from sample_views import make_views
 
 from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.evidence.base import Measurement
@@ -35,16 +35,6 @@ def tiny(tiny_dir):
     backbone = load_backbone(tiny_dir, Card.load(tiny_dir), torch.float32)
     backbone.model.eval()
     return backbone
-
-
-def make_views(seed: int = 0, seconds: float = 1.0) -> Views:
-    rng = np.random.default_rng(seed)
-    return Views(
-        whole=rng.integers(0, 255, (4, 56, 84, 3), dtype=np.uint8),
-        fragments=rng.integers(0, 255, (4, 56, 84, 3), dtype=np.uint8),
-        sound=(rng.standard_normal(int(16000 * seconds)) * 0.1).astype(np.float32),
-        seconds_per_pair=1.0,
-    )
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Packing is exact: branches on a shared prefix give what rows of their own give."""
 
 import torch
-from conftest import make_views
+from sample_views import make_views
 
 from mllm_avqa.prompting import SEES, Branch, aspect_branch, prefix_segments
 from mllm_avqa.rows import collate, pack

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make_views
+from sample_views import make_views
 
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.levels import WORDS
