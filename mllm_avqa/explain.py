@@ -13,6 +13,7 @@ from mllm_avqa.rating import Claim, Rating
 
 LEVEL_TOLERANCE = 1.0  # a level word may be off by one grade from the score before it counts as contradicted
 SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
+SEVERITY_TOLERANCE = 2  # steps a claimed severity may be off the measured one
 
 # Which measures can see a fault. A kind that no measure can see is left out: claims about it stay "unverified".
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -67,13 +68,13 @@ def check_claims(explanation: str, rating: Rating, language: str = "en") -> list
     "contradicted" wins over "supported": a sentence with one false part is a false sentence.
     """
     words = load_prompts("claims", language)
-    names = load_prompts("questions", language)["names"]
-    return [_check(s, rating, words, names) for s in sentences(explanation)]
+    questions = load_prompts("questions", language)
+    return [_check(s, rating, words, questions) for s in sentences(explanation)]
 
 
-def _check(sentence: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]) -> Claim:
+def _check(sentence: str, rating: Rating, words: Mapping[str, Any], questions: Mapping[str, Any]) -> Claim:
     low = sentence.lower()
-    findings = [*_levels(low, rating, words["aspects"]), *_faults(low, rating, words, names)]
+    findings = [*_levels(low, rating, words["aspects"]), *_faults(low, rating, words, questions)]
     for verdict in ("contradicted", "supported"):
         for support, because in findings:
             if support == verdict:
@@ -105,22 +106,28 @@ def _levels(low: str, rating: Rating, aspects: Mapping[str, list[str]]) -> list[
     return out
 
 
-def _faults(low: str, rating: Rating, words: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[Any, str]]:
-    """A named fault must show in the measures that can see it, and at the time that is claimed."""
+def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """A named fault must show in the measures that can see it, on the side, at the time and as badly as claimed."""
     out: list[tuple[Any, str]] = []
     denied = any(n in low for n in words["negations"])
     claimed = re.search(words["span"], low)
-    for kind in _named(low, names):
+    sides = [a for a, spellings in words["aspects"].items() if a != "overall" and any(s in low for s in spellings)]
+    degrees = [k for k, w in enumerate(SEVERITIES) if k and re.search(rf"(?<![a-z]){questions['severities'][w]}", low)]
+    for kind in _named(low, questions["names"]):
         seen = [m for m in rating.evidence if m.name in MEASURES.get(kind, ()) and m.value is not None]
         if not seen:
             continue
         worst = max(seen, key=lambda m: SEVERITIES.index(m.severity))
         because = f"{worst.name} {worst.value:.3g} {worst.unit}: {worst.severity}"
-        present = worst.severity not in ("none", "faint")
-        if present != denied:
+        measured = SEVERITIES.index(worst.severity)
+        if sides and worst.modality in ("video", "audio") and worst.modality not in sides:
+            out.append(("contradicted", f"{worst.name} is a fact of the {worst.modality}"))
+        elif (measured > 1) != denied:
             late = claimed is not None and worst.spans and not _overlaps(claimed, worst)
-            out.append(("contradicted" if late else "supported", because + (f" at {worst.spans}" if late else "")))
-        elif worst.severity != "faint":
+            wrong = len(degrees) == 1 and not denied and abs(degrees[0] - measured) > SEVERITY_TOLERANCE
+            verdict = "contradicted" if late or wrong else "supported"
+            out.append((verdict, because + (f" at {worst.spans}" if late else "")))
+        elif measured != 1:  # "faint" is neither clearly there nor clearly absent
             out.append(("contradicted", because))
     return out
 

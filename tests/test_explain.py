@@ -39,6 +39,8 @@ def rating():
         ("There is no hum in the sound.", "en", "supported"),
         ("There is no Gaussian blur in the picture.", "en", "contradicted"),
         ("The picture has slight noise.", "en", "unverified"),  # faint: neither clearly there nor clearly absent
+        ("The sound has strong Gaussian blur.", "en", "contradicted"),  # right fault, wrong side
+        ("The picture has faint Gaussian blur.", "en", "contradicted"),  # measured as strong
         ("The video quality is bad.", "en", "supported"),
         ("The video quality is excellent.", "en", "contradicted"),
         ("Scores: picture poor, sound good, overall poor.", "en", "supported"),

@@ -74,7 +74,7 @@ class Qwen25Omni:
         revision = Qwen25Omni._revision(card)
         return (
             AutoTokenizer.from_pretrained(base, revision=revision),
-            Qwen2VLVideoProcessor(),
+            Qwen2VLVideoProcessor(cap_pixels_per_frame=False),  # frames come in their final size
             WhisperFeatureExtractor(
                 feature_size=128, chunk_length=int(np.ceil(card.views.window_seconds)), return_attention_mask=True
             ),
