@@ -325,7 +325,7 @@ def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribu
     return ScoreDistribution(
         score=round(float(mean), 4),
         std=round(float(std), 4),
-        level=max(probs, key=lambda w: probs[w]),
+        level=word(float(mean)),
         probs={w: round(p, 5) for w, p in probs.items()},
         mass=round(min(s.mass for s in scores), 5),
     )

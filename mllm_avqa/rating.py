@@ -21,7 +21,7 @@ class ScoreDistribution(BaseModel):
 
     score: float  # sum of k * p_k
     std: float  # sqrt(sum p_k (k - score)^2)
-    level: str  # the most probable level word
+    level: str  # the level word of the score: the nearest grade
     probs: dict[str, float]  # {"excellent": .., "good": .., "fair": .., "poor": .., "bad": ..}, sums to 1
     mass: float  # share of the full vocabulary's probability that falls on the five level tokens (health number)
 

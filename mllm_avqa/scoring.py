@@ -14,7 +14,7 @@ import torch
 
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.errors import CheckpointError
-from mllm_avqa.levels import VALUES, WORDS
+from mllm_avqa.levels import VALUES, WORDS, word
 from mllm_avqa.prompting import LANGUAGES, Branch, aspect_branch
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.rows import EncodedBranch, EncodedSegment, Row, collate, pack
@@ -64,7 +64,7 @@ def distribution(log_probs: torch.Tensor, log_mass: float) -> ScoreDistribution:
     return ScoreDistribution(
         score=round(mean, 4),
         std=round(std, 4),
-        level=WORDS[int(p.argmax())],
+        level=word(mean),
         probs={w: round(float(x), 5) for w, x in zip(WORDS, p, strict=True)},
         mass=round(float(torch.tensor(log_mass).exp()), 5),
     )
