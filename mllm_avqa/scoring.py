@@ -30,12 +30,12 @@ def level_token_ids(backbone: Backbone, aspects: Sequence[str], words: Sequence[
         for aspect in aspects:
             bare = backbone.encode_branch(aspect_branch(aspect, language))
             found = []
-            for word in words:
-                full = backbone.encode_branch(aspect_branch(aspect, language, level=word))
+            for name in words:
+                full = backbone.encode_branch(aspect_branch(aspect, language, level=name))
                 after = full.ids[bare.stem_end + 1 :]
-                if full.ids[: bare.stem_end + 1] != bare.ids or backbone.tokenizer.decode(after[:1]) != f" {word}":
+                if full.ids[: bare.stem_end + 1] != bare.ids or backbone.tokenizer.decode(after[:1]) != f" {name}":
                     raise CheckpointError(
-                        f"level word {word!r} is not a single token after the {language} stem of {aspect!r}: "
+                        f"level word {name!r} is not a single token after the {language} stem of {aspect!r}: "
                         "this tokenizer cannot be scored by level tokens (--checkpoint)"
                     )
                 found.append(after[0])
