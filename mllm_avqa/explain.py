@@ -109,6 +109,9 @@ def _levels(low: str, rating: Rating, aspects: Mapping[str, list[str]]) -> list[
 def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mapping[str, Any]) -> list[tuple[Any, str]]:
     """A named fault must show in the measures that can see it, on the side, at the time and as badly as claimed."""
     out: list[tuple[Any, str]] = []
+    for side in ("video", "audio"):
+        if side in rating.missing and any(s in low for s in words["aspects"][side]):
+            out.append(("contradicted", f"{side} was not scored: {rating.missing[side]}"))
     denied = any(n in low for n in words["negations"])
     claimed = re.search(words["span"], low)
     sides = [a for a, spellings in words["aspects"].items() if a != "overall" and any(s in low for s in spellings)]

@@ -57,6 +57,14 @@ def test_claims_are_checked_against_evidence_and_scores(rating, text, language, 
     assert claim.because or support == "unverified"
 
 
+def test_a_claim_about_a_side_that_is_not_there_is_contradicted(rating):
+    rating.scores["audio"] = None
+    rating.missing["audio"] = "the file has no audio stream"
+    claim = check_claims("The sound has no fault.", rating)[0]
+    assert claim.support == "contradicted"
+    assert "no audio stream" in claim.because
+
+
 def test_sentences_keep_decimals_and_codec_names():
     text = "The picture has H.264 compression from 1.5 to 2.5 s. The sound is fine."
     assert sentences(text) == ["The picture has H.264 compression from 1.5 to 2.5 s.", "The sound is fine."]
