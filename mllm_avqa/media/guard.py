@@ -31,6 +31,10 @@ _readers: weakref.WeakSet[MediaReader] = weakref.WeakSet()
 _default: MediaReader | None = None
 _default_lock = threading.Lock()
 
+# Requests one child serves: decoders of many sizes leave the heap in pieces (a quarter of a MB a clip was measured), and a
+# fresh child costs a third of a second.
+_LIFETIME = 100
+
 
 class _Child:
     """A running guarded process and the socket to it."""
@@ -188,7 +192,7 @@ class MediaReader:
         return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
 
     def _running(self) -> _Child:
-        if self._child is not None and self._child.process.poll() is not None:
+        if self._child is not None and (self._child.served >= _LIFETIME or self._child.process.poll() is not None):
             self._drop()
         if self._child is None:
             self._child = _Child()

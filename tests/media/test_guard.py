@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,20 @@ def test_arrays_belong_to_the_caller(reader: MediaReader, plain: Path) -> None:
     clip.video.frames[0] = 0
     clip.audio.samples *= 2.0
     assert clip.video.thumbs.flags.writeable
+
+
+def test_a_child_is_replaced_after_its_lifetime(tmp_path, monkeypatch):
+    """The heap of a process that decodes files of many sizes grows slowly: no child lives for ever."""
+    monkeypatch.setattr("mllm_avqa.media.guard._LIFETIME", 2)
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(8000)
+        w.writeframes(bytes(8000))
+    with MediaReader() as reader:
+        pids = []
+        for _ in range(5):
+            assert reader.probe(path).audio is not None
+            pids.append(reader._child.process.pid)
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
