@@ -90,7 +90,7 @@ def prepare(
         evidence=evidence + captions,
         context=text,
         missing=_missing(clip, views, text, context),
-        warnings=list(clip.warnings),
+        warnings=[*clip.warnings, *_damage(clip)],
         seconds=seconds,
     )
 
@@ -103,6 +103,11 @@ def _context(
     cues = reader.read_subtitles(path) if level != "none" and clip.info.subtitle_streams else []
     text = gather(path, clip, level=cast(Level, level), user_text=user_text, cues=cues, asr=asr)
     return text, caption_measurements(clip, text)
+
+
+def _damage(clip: Clip) -> list[str]:
+    tracks = (("video", clip.video), ("audio", clip.audio))
+    return [f"{name}: {t.damaged} damaged packets or frames" for name, t in tracks if t is not None and t.damaged]
 
 
 def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[str, str]:

@@ -119,6 +119,17 @@ def test_bad_files_fail_with_their_own_error_and_the_batch_goes_on(rater, tmp_pa
     assert results[1].scores == results[7].scores
 
 
+def test_damaged_packets_are_rated_with_a_warning(rater, tmp_path):
+    path = write_video(tmp_path / "a.mp4", seconds=2.0, sound=None)
+    raw = bytearray(path.read_bytes())
+    for k in range(len(raw) // 4, len(raw) // 2, 300):
+        raw[k] ^= 0xFF
+    path.write_bytes(raw)
+    rating = rater.rate(path, explain=False)
+    assert rating.scores["video"] is not None
+    assert any("damaged" in w for w in rating.warnings)
+
+
 def test_limits_name_their_flag(tiny_dir, tmp_path):
     small = Rater.from_pretrained(str(tiny_dir), limits=Limits(max_pixels=1000))
     with pytest.raises(MediaTooLarge, match="--max-pixels"):

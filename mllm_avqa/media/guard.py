@@ -31,7 +31,7 @@ _readers: weakref.WeakSet[MediaReader] = weakref.WeakSet()
 _default: MediaReader | None = None
 _default_lock = threading.Lock()
 
-# Requests one child serves: decoders of many sizes leave the heap in pieces (a quarter of a MB a clip was measured), and a
+# Requests one child serves: decoders of many sizes leave the heap in pieces (a quarter of a MB a clip), and a
 # fresh child costs a third of a second.
 _LIFETIME = 100
 
