@@ -116,7 +116,10 @@ def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mappi
     claimed = re.search(words["span"], low)
     sides = [a for a, spellings in words["aspects"].items() if a != "overall" and any(s in low for s in spellings)]
     degrees = [k for k, w in enumerate(SEVERITIES) if k and re.search(rf"(?<![a-z]){questions['severities'][w]}", low)]
-    for kind in _named(low, questions["names"]):
+    kinds = _named(low, questions["names"])
+    if denied and not kinds:
+        out += [_clean(side, rating) for side in sides if any(m.modality == side for m in rating.evidence)]
+    for kind in kinds:
         seen = [m for m in rating.evidence if m.name in MEASURES.get(kind, ()) and m.value is not None]
         if not seen:
             continue
@@ -133,6 +136,14 @@ def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mappi
         elif measured != 1:  # "faint" is neither clearly there nor clearly absent
             out.append(("contradicted", because))
     return out
+
+
+def _clean(side: str, rating: Rating) -> tuple[Any, str]:
+    """ "The sound has no fault" must agree with the worst fact of that side."""
+    worst = max((m for m in rating.evidence if m.modality == side), key=lambda m: SEVERITIES.index(m.severity))
+    measured = SEVERITIES.index(worst.severity)
+    verdict = "contradicted" if measured >= 3 else "supported" if measured <= 1 else "unverified"
+    return verdict, f"worst fact: {worst.name}, {worst.severity}"
 
 
 def _named(low: str, names: Mapping[str, str]) -> list[str]:

@@ -46,6 +46,8 @@ def rating():
         ("Scores: picture poor, sound good, overall poor.", "en", "supported"),
         ("Scores: picture poor, sound bad.", "en", "contradicted"),
         ("The captions are good.", "en", "contradicted"),
+        ("The sound has no fault.", "en", "supported"),
+        ("Nothing is wrong with the picture.", "en", "contradicted"),
         ("It was filmed on a boat.", "en", "unverified"),
         ("整体质量是 poor。", "zh", "supported"),
         ("画面质量是 excellent。", "zh", "contradicted"),
