@@ -9,16 +9,15 @@ from benchmarks.base import Report, Row, Settings, medians
 
 def run(settings: Settings) -> Report:
     from mllm_avqa.prepare import prepare
-    from mllm_avqa.prompting import prefix_segments
     from mllm_avqa.rater import Rater
+    from mllm_avqa.scoring import encode_prefix
 
     rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
     try:
         p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
     finally:
         rater.close()
-    media = rater.backbone.media_tensors(p.views)
-    segments = [rater.backbone.encode_segment(s, media) for s in prefix_segments(p.views, p.evidence, p.context)]
+    segments, media = encode_prefix(rater.backbone, p.views, p.evidence, p.context)
     aspects = list(rater.card.aspects)
 
     def score(names: list[str]) -> None:

@@ -125,10 +125,9 @@ def chosen(n: int, segments: int, run: int) -> list[int]:
 
 
 def prompt(rater: Any, views: Any, aspect: str) -> float:
-    from mllm_avqa.prompting import prefix_segments
+    from mllm_avqa.scoring import encode_prefix
 
-    media = rater.backbone.media_tensors(views)
-    segments = [rater.backbone.encode_segment(s, media) for s in prefix_segments(views, [], None)]
+    segments, media = encode_prefix(rater.backbone, views, [], None)
     return float(rater.scorer.score([(segments, media, [aspect])])[0][aspect].score)
 
 

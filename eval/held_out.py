@@ -14,11 +14,11 @@ from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import AvqaError, MediaNotFound
 from mllm_avqa.levels import Scale
 from mllm_avqa.prepare import Prepared, prepare, window_starts
-from mllm_avqa.prompting import prefix_segments
 from mllm_avqa.rater import Rater, pool_windows
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.records import Record
 from mllm_avqa.rows import EncodedSegment
+from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
 
 log = logging.getLogger(__name__)
@@ -135,10 +135,7 @@ class Judge:
         key = (id(p.views.whole), id(p.views.sound))  # the arrays live as long as their chunk
         if key not in self._media:
             self._media[key] = backbone.media_tensors(p.views)
-        media = self._media[key]
-        segments = [
-            backbone.encode_segment(s, media) for s in prefix_segments(p.views, p.evidence, p.context, language)
-        ]
+        segments, media = encode_prefix(backbone, p.views, p.evidence, p.context, language, self._media[key])
         return segments, media, [a for a in p.aspects if a in self.rater.card.aspects]
 
     def windows(self, windows: Sequence[Prepared], language: str) -> list[Scores]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mllm_avqa import __version__
@@ -20,15 +21,15 @@ from mllm_avqa.card import Card
 from mllm_avqa.context.asr import AsrEngine, load_asr
 from mllm_avqa.errors import AvqaError, CheckpointError, ConfigError
 from mllm_avqa.explain import check_claims
-from mllm_avqa.levels import VALUES, WORDS, word
+from mllm_avqa.levels import WORDS
 from mllm_avqa.media import MediaReader, content_hash
 from mllm_avqa.media.clip import Limits, MediaInfo
 from mllm_avqa.media.opening import show
 from mllm_avqa.prepare import Prepared, prepare, window_starts
-from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts, prefix_segments
+from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts
 from mllm_avqa.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.rows import EncodedSegment
-from mllm_avqa.scoring import EncodedClip, Scorer
+from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix, summarise
 
 CONTEXT_LEVELS = ("none", "fast", "full")
 
@@ -181,11 +182,7 @@ class Rater:
             yield prepare(path, start, self.reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
 
     def _encode(self, p: Prepared) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
-        media = self.backbone.media_tensors(p.views)
-        segments = [
-            self.backbone.encode_segment(s, media)
-            for s in prefix_segments(p.views, p.evidence, p.context, self.language)
-        ]
+        segments, media = encode_prefix(self.backbone, p.views, p.evidence, p.context, self.language)
         return segments, media, [a for a in p.aspects if a in self.card.aspects]
 
     def _rate(self, path: str, user_text: str | None, explain: bool, context: str) -> tuple[Rating, EncodedClip | None]:
@@ -211,7 +208,7 @@ class Rater:
 
     def _explain(self, rating: Rating, clip: EncodedClip) -> None:
         """Write the explanation, conditioned on the scores, and check its claims."""
-        levels = {a: word(s.score) for a, s in rating.scores.items() if s is not None}
+        levels = {a: s.level for a, s in rating.scores.items() if s is not None}
         rating.explanation = clip.generate(explain_branch(levels, self.language))
         rating.claims = check_claims(rating.explanation, rating, self.language)
 
@@ -315,20 +312,9 @@ def worst_evidence(windows: list[tuple[Prepared, Any]]) -> list[Any]:
 
 def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribution:
     """(1 - worst) x mean of the windows + worst x lowest window, on the whole distribution."""
-    low = min(scores, key=lambda s: s.score)
-    n = len(scores)
-    probs = {w: (1 - worst) * sum(s.probs[w] for s in scores) / n + worst * low.probs[w] for w in WORDS}
-    total = sum(probs.values())
-    probs = {w: p / total for w, p in probs.items()}
-    mean = sum(p * v for p, v in zip(probs.values(), VALUES, strict=True))
-    std = sum(p * (v - mean) ** 2 for p, v in zip(probs.values(), VALUES, strict=True)) ** 0.5
-    return ScoreDistribution(
-        score=round(float(mean), 4),
-        std=round(float(std), 4),
-        level=word(float(mean)),
-        probs={w: round(p, 5) for w, p in probs.items()},
-        mass=round(min(s.mass for s in scores), 5),
-    )
+    table = np.array([[s.probs[w] for w in WORDS] for s in scores])
+    low = table[int(np.argmin([s.score for s in scores]))]
+    return summarise((1 - worst) * table.mean(0) + worst * low, min(s.mass for s in scores))
 
 
 def weights_hash(directory: Path) -> str:

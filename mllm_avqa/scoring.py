@@ -6,18 +6,23 @@ Scores are read in fp32 with `log_softmax` over the five level tokens at the pos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import CheckpointError
-from mllm_avqa.levels import VALUES, WORDS, word
-from mllm_avqa.prompting import LANGUAGES, Branch, aspect_branch
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.levels import WORDS, mean_std, word
+from mllm_avqa.prompting import LANGUAGES, Branch, aspect_branch, prefix_segments
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.rows import EncodedBranch, EncodedSegment, Row, collate, pack
+from mllm_avqa.views import Views
 
 
 def level_token_ids(backbone: Backbone, aspects: Sequence[str], words: Sequence[str] = WORDS) -> list[int]:
@@ -56,18 +61,41 @@ def level_logits(hidden: torch.Tensor, head: torch.nn.Module, ids: Sequence[int]
 
 def distribution(log_probs: torch.Tensor, log_mass: float) -> ScoreDistribution:
     """One aspect's public result from its fp32 closed-set log-probabilities [5]."""
-    p = log_probs.double().exp()
-    p = p / p.sum()
-    values = torch.from_numpy(VALUES)
-    mean = float((p * values).sum())
-    std = float(((p * (values - mean) ** 2).sum()).clamp_min(0).sqrt())
+    return summarise(log_probs.double().exp().numpy(), math.exp(log_mass))
+
+
+def summarise(probs: np.ndarray, mass: float) -> ScoreDistribution:
+    """Score, std and level word of level probabilities [5] in the order of `WORDS` (normalised here)."""
+    probs = probs / probs.sum()
+    mean, std = mean_std(probs)
     return ScoreDistribution(
         score=round(mean, 4),
         std=round(std, 4),
         level=word(mean),
-        probs={w: round(float(x), 5) for w, x in zip(WORDS, p, strict=True)},
-        mass=round(float(torch.tensor(log_mass).exp()), 5),
+        probs={w: round(float(p), 5) for w, p in zip(WORDS, probs, strict=True)},
+        mass=round(mass, 5),
     )
+
+
+def encode_prefix(
+    backbone: Backbone,
+    views: Views,
+    evidence: list[Measurement],
+    context: TextContext | None,
+    language: str = "en",
+    media: dict[str, torch.Tensor] | None = None,
+) -> tuple[list[EncodedSegment], dict[str, torch.Tensor]]:
+    """What every question about a clip stands behind: its segments and its media tensors (made unless given)."""
+    media = backbone.media_tensors(views) if media is None else media
+    segments = prefix_segments(views, evidence, context, language)
+    return [backbone.encode_segment(s, media) for s in segments], media
+
+
+def on_device(batch: Any, backbone: Backbone) -> Any:
+    """A batch, however nested, on the device of the model."""
+    if isinstance(batch, dict):
+        return {k: on_device(v, backbone) for k, v in batch.items()}
+    return batch.to(next(backbone.model.parameters()).device)
 
 
 @dataclass
@@ -77,13 +105,11 @@ class EncodedClip:
     backbone: Backbone
     row: Row  # prefix only
     cache: Any
-    isolate: bool
 
     def generate(self, branch: Branch, max_tokens: int = 160) -> str:
         """Greedy answer to a question. The cache is left as it was."""
         b = self.backbone
         encoded = b.encode_branch(branch)
-        device = self.row.ids.device
         start = self.row.next_position[branch.aspect]
         question = pack_on_prefix(self.row, encoded)
         ids = torch.tensor([encoded.ids])
@@ -94,8 +120,8 @@ class EncodedClip:
             while len(answer) < max_tokens:
                 n = ids.shape[1]
                 position = (torch.arange(n) + start + added).expand(3, 1, -1)
-                batch = {"input_ids": ids.to(device), "position_ids": position.to(device), "attention_mask": mask}
-                out = b.hidden(batch, cache=self.cache)
+                batch = {"input_ids": ids, "position_ids": position, "attention_mask": mask}
+                out = b.hidden(on_device(batch, b), cache=self.cache)
                 added += n
                 token = int(b.head()(out.last_hidden_state[:, -1]).argmax())
                 if token == b.end_id:
@@ -148,7 +174,7 @@ class Scorer:
         if len(row.ids) > row.prefix_length:
             cache.crop(row.prefix_length - len(row.ids))  # a negative count drops that many from the end
         prefix = pack(segments, [], isolate=self.isolate)
-        return scores, EncodedClip(self.backbone, prefix, cache, self.isolate)
+        return scores, EncodedClip(self.backbone, prefix, cache)
 
     def _row(
         self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str
@@ -157,13 +183,8 @@ class Scorer:
         return pack(segments, branches, media, self.isolate)
 
     def _batch(self, rows: list[Row]) -> dict[str, Any]:
-        batch = collate(rows, self.backbone.tokenizer.pad_token_id)
-        device = next(self.backbone.model.parameters()).device
-
-        def move(x: Any) -> Any:
-            return {k: move(v) for k, v in x.items()} if isinstance(x, dict) else x.to(device)
-
-        return {k: move(v) for k, v in batch.items()}
+        batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
+        return batch
 
     def _read(self, row: Row, hidden: torch.Tensor) -> dict[str, ScoreDistribution]:
         if not row.branches:

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.context.base import TextContext
 from mllm_avqa.levels import WORDS, Scale, soft_target, sos_std, word
-from mllm_avqa.prompting import Branch, aspect_branch, explain_branch, prefix_segments
+from mllm_avqa.prompting import Branch, aspect_branch, explain_branch
 from mllm_avqa.records import Label, Record
-from mllm_avqa.rows import EncodedBranch, Row, collate, pack
+from mllm_avqa.rows import Row, collate, pack
+from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
 from train.cache import CachedWindow, load
 from train.config import Dropout, Mixture
@@ -101,17 +102,10 @@ def branches(
     return out
 
 
-def make_row(
-    backbone: Backbone, window: CachedWindow, questions: list[Branch], language: str, isolate: bool
-) -> tuple[Row, list[EncodedBranch]]:
+def make_row(backbone: Backbone, window: CachedWindow, questions: list[Branch], language: str, isolate: bool) -> Row:
     """The same segments and branches that `Rater` encodes."""
-    media = backbone.media_tensors(window.views)
-    segments = [
-        backbone.encode_segment(s, media)
-        for s in prefix_segments(window.views, window.evidence, window.context, language)
-    ]
-    encoded = [backbone.encode_branch(b) for b in questions]
-    return pack(segments, encoded, media, isolate), encoded
+    segments, media = encode_prefix(backbone, window.views, window.evidence, window.context, language)
+    return pack(segments, [backbone.encode_branch(b) for b in questions], media, isolate)
 
 
 class Collator:
@@ -150,10 +144,10 @@ class Collator:
             window: CachedWindow = item["window"]
             window = replace(window, views=Views(None, None, None)) if blind else drop(window, self.dropout, rng)
             questions = branches(record, self.mixture, language, window.missing, rng)
-            row, encoded = make_row(self.backbone, window, questions, language, self.isolate)
+            row = make_row(self.backbone, window, questions, language, self.isolate)
             k = len(rows)
             rows.append(row)
-            for start, b in zip(row.starts, encoded, strict=True):
+            for start, b in zip(row.starts, row.branches, strict=True):
                 first = b.stem_end
                 if b.level:
                     t = target(record.labels[b.aspect])

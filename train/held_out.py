@@ -8,8 +8,7 @@ from scipy.stats import spearmanr
 
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.card import Card
-from mllm_avqa.prompting import prefix_segments
-from mllm_avqa.scoring import Scorer
+from mllm_avqa.scoring import Scorer, encode_prefix
 from train.data import Clips, target
 
 
@@ -23,10 +22,7 @@ def score_held_out(backbone: Backbone, card: Card, clips: Clips, language: str, 
         inputs = []
         for item in items:
             w = item["window"]
-            media = backbone.media_tensors(w.views)
-            segments = [
-                backbone.encode_segment(s, media) for s in prefix_segments(w.views, w.evidence, w.context, language)
-            ]
+            segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language)
             inputs.append((segments, media, [a for a in item["record"].labels if a not in w.missing]))
         for item, scores in zip(items, scorer.score(inputs, language), strict=True):
             for aspect, s in scores.items():

@@ -122,7 +122,7 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     for folder in ("stage", "out"):
         b, _ = stages.open_checkpoint(tmp_path / folder)
         window = CachedWindow(Views(None, None, None), [], TextContext(), {})
-        row, _ = make_row(b, window, [Branch("video", "Why?")], "en", True)
+        row = make_row(b, window, [Branch("video", "Why?")], "en", True)
         with torch.inference_mode():
             logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
     assert torch.equal(logits[0], logits[1])
