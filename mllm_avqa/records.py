@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import Modality
 
+Split = Literal["train", "val", "test"]
+
 
 class Label(BaseModel):
     """A subjective (or pseudo) score of one aspect on its source's native scale."""
@@ -51,6 +53,10 @@ class Question(BaseModel):
     question: str
     answer: str
     options: list[str] | None = None
+    soft: list[float] | None = None  # fractions per level, excellent..bad (order of `levels.WORDS`)
+    other: str | None = None  # id of the record that is the second clip of a comparison
+    context: dict[str, str] | None = None  # texts shown with this question instead of the record's
+    time_span: tuple[float, float] | None = None  # seconds of the clip it is about; None = all of it
 
 
 class Record(BaseModel):
@@ -62,7 +68,8 @@ class Record(BaseModel):
     end: float | None = None
     dataset: str
     group: str  # reference content: everything made from one source shares it, splits never cut through it
-    split: Literal["train", "val", "test"] | None = None
+    split: Split | None = None
+    folds: list[Split] = []  # the same for repeated evaluation: the record's part in split 0, 1, ...
     labels: dict[str, Label] = {}  # by aspect: overall, video, audio, sync, text
     distortions: list[Distortion] = []
     context: dict[str, str] = {}  # texts given with the clip, by origin ("user", ...)
