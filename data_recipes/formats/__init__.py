@@ -1,0 +1,1 @@
+"""Records in other people's formats: Parquet and `datasets`, LLaVA conversations, ms-swift messages."""

@@ -1,0 +1,148 @@
+"""The questions of records as training data of peers: LLaVA conversations and ms-swift messages, a row per question.
+
+LLaVA: {"id", "video" | "image", "conversations": [{"from": "human", "value": "<video>\\n..."}, {"from": "gpt", ...}]}.
+ms-swift 4.x (docs, Custom-dataset, Multimodal): {"messages", "images", "videos", "audios"} with a tag per item in the
+text. The sound is an item of its own (`<video><audio>`), so USE_AUDIO_IN_VIDEO stays off: with it on, ms-swift fails on
+a silent clip. ms-swift reads the sound out of video files with SWIFT_AUDIO_LOAD_BACKEND=soundfile_pyav.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from data_recipes.formats.picture_sound import Holds
+from mllm_avqa.errors import MediaError
+from mllm_avqa.levels import Scale, word
+from mllm_avqa.prompting import SEES, aspect_branch, load_prompts
+from mllm_avqa.records import Question, Record
+
+Row = dict[str, Any]
+_TAG = re.compile(r"<(\|?/?[A-Za-z][\w-]*\|?)>")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which questions are written. None = all."""
+
+    stages: frozenset[int] | None = None
+    aspects: frozenset[str] | None = None
+    language: Literal["en", "zh"] | None = None
+    levels: bool = False  # adds a question per labelled aspect, answered with the level word (Q-Align, 2312.17090)
+    context: bool = False  # also questions that need the texts given with the clip; the texts are quoted before them
+
+
+@dataclass
+class Outcome:
+    """What was written, and why the rest was not."""
+
+    records: int = 0
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)  # rows or whole records, by reason
+    failures: list[str] = field(default_factory=list)  # media that could not be read
+
+
+def plain(text: str) -> str:
+    """Text without anything that trainers take for a media item or a control token: `<video>` becomes `‹video›`."""
+    return _TAG.sub(r"‹\1›", text)
+
+
+def texts(record: Record, question: Question) -> dict[str, str]:
+    """Texts the answer may rest on that are not in the clip, by origin."""
+    given = record.context if question.context is None else question.context
+    return given if "text" in SEES.get(question.aspect or "overall", SEES["overall"]) else {}
+
+
+def asked(record: Record, choice: Choice) -> Iterator[tuple[str, Question]]:
+    """(id, question) of everything a record asks; ids do not depend on the choice."""
+    for n, question in enumerate(record.questions):
+        if choice.language in (None, question.language):
+            yield f"{record.id}/{n}", question
+    if choice.levels:
+        language = choice.language or "en"
+        for aspect, label in record.labels.items():
+            level = word(Scale(*label.scale, label.higher_is_better).to_five(label.mean))
+            b = aspect_branch(aspect, language, level)
+            question = Question(
+                stage=2, task="level", aspect=aspect, language=language, question=b.question, answer=b.stem + b.answer
+            )
+            yield f"{record.id}/level-{aspect}-{language}", question
+
+
+def prompt(question: Question, quoted: dict[str, str]) -> str:
+    """The human turn without media tags; the texts come before the question."""
+    said = [plain(question.question)]
+    if quoted:
+        words = load_prompts("rating", question.language)
+        quotes = [words["quote"].format(origin=origin, text=plain(text)) for origin, text in quoted.items()]
+        said = [" ".join([words["segments"]["text"], *quotes]), *said]
+    return "\n".join(said)
+
+
+def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row | None:
+    """None for a file without a picture: the format has no place for one."""
+    if not (holds.moving or holds.still):
+        return None
+    key = "video" if holds.moving else "image"
+    turns = [{"from": "human", "value": f"<{key}>\n{prompt}"}, {"from": "gpt", "value": answer}]
+    return {"id": id, key: media, "conversations": turns}
+
+
+def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row | None:
+    """All three lists in every row: `datasets` wants the same columns everywhere. `id` is dropped by the trainer."""
+    items = {"image": holds.still, "video": holds.moving, "audio": holds.sound}
+    tags = "".join(f"<{key}>" for key, there in items.items() if there)
+    turns = [{"role": "user", "content": f"{tags}{prompt}"}, {"role": "assistant", "content": answer}]
+    return {"id": id, "messages": turns, **{f"{key}s": [media] if there else [] for key, there in items.items()}}
+
+
+PEERS: dict[str, Callable[[str, str, Holds, str, str], Row | None]] = {"llava": llava, "ms-swift": ms_swift}
+
+
+def rows(
+    records: Iterable[tuple[Record, str]],
+    peer: str,
+    choice: Choice,
+    look: Callable[[Record], Holds],
+    outcome: Outcome,
+) -> Iterator[Row]:
+    """One row per question.
+
+    records: each with the media path to be written. look: what the file of a record holds. `outcome` is counted up;
+    a file that can not be read is counted as a failure and its record left out.
+    """
+    make = PEERS[peer]
+    for record, media in records:
+        outcome.records += 1
+        wanted = [
+            (id, q)
+            for id, q in asked(record, choice)
+            if (choice.stages is None or q.stage in choice.stages)
+            and (choice.aspects is None or (q.aspect or "overall") in choice.aspects)
+        ]
+        if not wanted:
+            outcome.left_out["records without a question of the kind asked for"] += 1
+            continue
+        try:
+            holds = look(record)
+        except MediaError as e:
+            outcome.failures.append(f"{record.id}: {e}")
+            continue
+        if not holds.is_whole(record):
+            outcome.left_out["records about a part of a longer file (cut it first)"] += 1
+            continue
+        for id, question in wanted:
+            quoted = texts(record, question)
+            row = make(id, media, holds, prompt(question, quoted), plain(question.answer))
+            if question.other is not None:
+                outcome.left_out["questions that compare with a second clip"] += 1
+            elif quoted and not choice.context:
+                outcome.left_out["questions that need texts given with the clip (--with-context)"] += 1
+            elif row is None:
+                outcome.left_out[f"questions about a file without a picture ({peer} has no place for one)"] += 1
+            else:
+                outcome.rows += 1
+                yield row
