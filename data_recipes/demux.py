@@ -75,7 +75,7 @@ def _read(box: InputContainer, path: Path, start: float, duration: float | None,
             elif samples is not None:
                 samples.add(frame, when)
     material = Material(captions=captions)
-    if track is not None and track.kept:
+    if track is not None and track.times:
         material.fps, material.frames = track.fps, track.grid()
     if samples is not None and samples.seen:
         material.rate, material.sound = samples.rate, samples.sound
@@ -115,30 +115,40 @@ class _Pictures:
     """Collects frames around the window, then lays them on a constant-rate grid."""
 
     def __init__(self, start: float, duration: float, fps: float, max_height: int | None) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.start, self.end, self.fps, self.max_height = start, start + duration, fps, max_height
-        self.kept: list[tuple[float, np.ndarray]] = []
+        self.times: list[float] = []
+        self.frames = np.empty((0, 0, 0, 3), np.uint8)  # room for more than there are times
+        self.turner = VideoReformatter()  # one for all frames: setting it up costs more than a frame
 
     def add(self, frame: VideoFrame, when: float | None) -> None:
         step = 1 / self.fps
         if when is None:
-            when = self.kept[-1][0] + step if self.kept else 0.0
+            when = self.times[-1] + step if self.times else 0.0
         if when < self.start - step or when > self.end + step:
             return
         h, w = frame.height, frame.width
         turn = (frame.rotation // 90) % 4
         factor = 1.0 if self.max_height is None else min(1.0, self.max_height / (w if turn % 2 else h))
-        array: np.ndarray = frame.to_ndarray(format="rgb24")
+        array: np.ndarray = self.turner.reformat(frame, format="rgb24").to_ndarray()
         if factor < 1:
             array = cv2.resize(
                 array, (max(2, round(w * factor)), max(2, round(h * factor))), interpolation=cv2.INTER_AREA
             )
         if turn:
             array = np.ascontiguousarray(np.rot90(array, turn))
-        if not self.kept or array.shape == self.kept[0][1].shape:  # a change of size in mid-stream ends the picture
-            self.kept.append((when, array))
+        if not self.times:
+            self.frames = np.empty((round((self.end - self.start) * self.fps) + 3, *array.shape), np.uint8)
+        if array.shape != self.frames.shape[1:]:  # a change of size in mid-stream ends the picture
+            return
+        if len(self.times) == len(self.frames):  # more than the average rate promised
+            self.frames = np.concatenate([self.frames, np.empty_like(self.frames)])
+        self.frames[len(self.times)] = array
+        self.times.append(when)
 
     def grid(self) -> np.ndarray:
-        times = np.array([t for t, _ in self.kept])
+        times = np.array(self.times)
         order = np.argsort(times, kind="stable")
         times = times[order]
         last = min(self.end, times[-1] + 1 / self.fps)
@@ -146,7 +156,10 @@ class _Pictures:
         right = np.clip(np.searchsorted(times, wanted), 0, len(times) - 1)
         left = np.maximum(right - 1, 0)
         nearest = np.where(wanted - times[left] <= times[right] - wanted, left, right)
-        return np.stack([self.kept[order[i]][1] for i in nearest])
+        index = order[nearest]
+        if (np.diff(index) == 1).all():  # the rule: every frame once, in order
+            return self.frames[index[0] : index[-1] + 1]
+        return self.frames[index]
 
 
 class _Samples:

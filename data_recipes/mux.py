@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["photo_material", "read_material", "write_clip"]
 
 MS = Fraction(1, 1000)
+SLICES = 2  # PyAV threads x264 by slices, as many as there are cores unless told: the bytes must not depend on those
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
@@ -102,6 +103,7 @@ def _picture(out: OutputContainer, frames: np.ndarray, fps: float, crf: int, pre
     h, w = frames.shape[1:3]
     rate = Fraction(fps).limit_denominator(1001)
     stream: VideoStream = out.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset})
+    stream.thread_count = SLICES
     stream.width, stream.height, stream.pix_fmt = w + w % 2, h + h % 2, "yuv420p"
     stream.time_base = stream.codec_context.time_base = 1 / rate
 

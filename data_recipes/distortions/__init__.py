@@ -1,4 +1,4 @@
-"""The distortion library: 33 kinds for the picture, 27 for the sound, 4 for their agreement, 5 for captions.
+"""The distortion library: 33 kinds for the picture, 27 for the sound, 4 for their agreement, 9 for captions.
 
 Importing the package fills `REGISTRY`; `distort` is the one call that recipes need.
 """
@@ -11,13 +11,14 @@ from data_recipes.distortions import (
     audio_time,
     sync,
     text,
+    text_legibility,
     video,
     video_codec,
     video_colour,
     video_temporal,
 )
 from data_recipes.distortions.base import REGISTRY, Caption, Kind, Material, distort, get, kinds
-from data_recipes.distortions.text import burn_in, captions_of, draw_captions
+from data_recipes.distortions.captions import burn_in, captions_of, draw_captions
 
 __all__ = [
     "REGISTRY",
@@ -45,4 +46,5 @@ _MODULES = (
     audio_codec,
     sync,
     text,
+    text_legibility,
 )

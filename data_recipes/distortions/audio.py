@@ -1,6 +1,6 @@
 """Noise on the sound: white, pink, brown, real background, hum, clicks.
 
-Levels after TCD-VoIP (Harte, Gillen, Hines 2015) and UnB-AV 2018, spaced by ViSQOL and PESQ on speech recordings.
+Levels after TCD-VoIP and UnB-AV, spaced by ViSQOL and PESQ on speech recordings.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import TCD, AudioKind, add_at_snr, other_sound
+from data_recipes.distortions.audio_core import AudioKind, add_at_snr, other_sound
 from data_recipes.distortions.base import Material, register
+from data_recipes.distortions.references import EARS, HUM, RESTORATION, TCD, UNB
+
+NOISE = f"{TCD} and {UNB}, background noise; {EARS}"
 
 
 def coloured_noise(shape: tuple[int, ...], rate: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
@@ -31,7 +34,7 @@ def coloured_noise(shape: tuple[int, ...], rate: int, exponent: float, rng: np.r
 class _Noise(AudioKind):
     levels = (35.0, 26.0, 18.0, 10.0, 2.0)
     unit = "snr_db"
-    source = TCD
+    source = NOISE
     exponent = 0.0
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
@@ -62,7 +65,7 @@ class BackgroundNoise(AudioKind):
     kind = "bgnoise"
     levels = (30.0, 20.0, 12.0, 5.0, -3.0)
     unit = "snr_db"
-    source = TCD
+    source = NOISE
 
     def unusable(self, material: Material, level: int) -> str | None:
         reason = super().unusable(material, level)
@@ -84,7 +87,7 @@ class Hum(AudioKind):
     kind = "hum"
     levels = (34.0, 26.0, 18.0, 10.0, 3.0)
     unit = "snr_db"
-    source = "mains at 50 or 60 Hz with seven harmonics; spaced by PESQ"
+    source = f"{HUM}; 50 or 60 Hz with seven harmonics; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         mains = rng.choice([50.0, 60.0])
@@ -102,7 +105,7 @@ class Clicks(AudioKind):
     kind = "clicks"
     levels = (1.0, 3.0, 8.0, 20.0, 50.0)
     unit = "clicks_per_second"
-    source = "impulsive disturbance of worn records; spaced by ViSQOL"
+    source = f"clicks of worn records ({RESTORATION}); {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         n = sound.shape[1]

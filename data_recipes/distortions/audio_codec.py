@@ -10,11 +10,10 @@ import numpy as np
 
 from data_recipes.distortions.audio_core import AudioKind, fit, resample
 from data_recipes.distortions.base import register
+from data_recipes.distortions.references import AMR, EARS, LIVE_SJTU, MP3, OPUS
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-
-SPACED = "bit rates after LIVE-SJTU (TIP 2020) and streaming practice, spaced by ViSQOL and PESQ"
 
 
 def round_trip(sound: np.ndarray, rate: int, codec: str, container: str, bitrate: int, delay: int = 0) -> np.ndarray:
@@ -50,7 +49,6 @@ class _Codec(AudioKind):
     """Levels give the bit rate, the rate of the samples (0: that of the clip) and whether channels are folded."""
 
     unit = ""
-    source = SPACED
     codec = ""
     container = ""
     rates: tuple[int, ...] = ()  # sample rates the codec takes; the nearest one not above is used
@@ -68,6 +66,7 @@ class _Codec(AudioKind):
 @register
 class Aac(_Codec):
     kind = "aac"
+    source = f"{LIVE_SJTU}, AAC; {EARS}"
     levels = (
         {"kbit_s": 96},
         {"kbit_s": 64},
@@ -82,6 +81,7 @@ class Aac(_Codec):
 @register
 class Mp3(_Codec):
     kind = "mp3"
+    source = f"{MP3}; {EARS}"
     levels = (
         {"kbit_s": 96, "rate_hz": 48000},
         {"kbit_s": 64, "rate_hz": 48000},
@@ -96,6 +96,7 @@ class Mp3(_Codec):
 @register
 class Opus(_Codec):
     kind = "opus"
+    source = f"{OPUS}; {EARS}"
     levels = ({"kbit_s": 48}, {"kbit_s": 24}, {"kbit_s": 14}, {"kbit_s": 9}, {"kbit_s": 6})
     codec, container = "libopus", "ogg"
     rates = (48000,)
@@ -110,7 +111,7 @@ class Amr(_Codec):
 
     kind = "amr"
     levels = ({"kbit_s": 12.2}, {"kbit_s": 10.2}, {"kbit_s": 7.4}, {"kbit_s": 5.9}, {"kbit_s": 4.75})
-    source = "AMR narrow-band (3GPP TS 26.071)"
+    source = AMR
     codec, container = "libopencore_amrnb", "amr"
     rates = (8000,)
     delay = 40

@@ -11,8 +11,6 @@ import numpy as np
 from data_recipes.distortions.base import Kind, Material
 
 SILENCE = 1e-5  # linear level (-100 dB) taken where a signal has no energy at all, so that noise is still added
-DOSE = "dose table: full-reference measures do not answer for this kind"
-TCD = "TCD-VoIP and UnB-AV 2018, spaced by ViSQOL and PESQ"
 
 
 class AudioKind(Kind):

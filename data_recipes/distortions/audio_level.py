@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import DOSE, AudioKind, loudness
+from data_recipes.distortions.audio_core import AudioKind, loudness
 from data_recipes.distortions.base import Material, register
+from data_recipes.distortions.references import DOSE, LOUDNESS, SPATIAL
 
 
 @register
@@ -13,7 +14,7 @@ class Quiet(AudioKind):
     kind = "quiet"
     levels = (-30.0, -36.0, -42.0, -48.0, -56.0)
     unit = "lufs"
-    source = "EBU R 128 programme level is -23 LUFS; " + DOSE
+    source = f"{LOUDNESS}; {DOSE}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         # Sound already below the target is lowered by what a programme at -23 LUFS would be.
@@ -26,7 +27,7 @@ class Loud(AudioKind):
     kind = "loud"
     levels = (-13.0, -10.0, -7.0, -4.0, -1.0)
     unit = "lufs"
-    source = "EBU R 128 and platform targets (-14 LUFS), clipped at full scale; " + DOSE
+    source = f"{LOUDNESS}, clipped at full scale; {DOSE}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         # Sound already at the target is raised by 3 dB at least. Clipping eats loudness: three rounds come close.
@@ -52,7 +53,7 @@ class Imbalance(_Stereo):
     kind = "imbalance"
     levels = (3.0, 6.0, 10.0, 18.0, 60.0)
     unit = "attenuation_db"
-    source = DOSE
+    source = f"{SPATIAL}; {DOSE}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         out = sound.copy()
@@ -65,7 +66,7 @@ class Antiphase(_Stereo):
     kind = "antiphase"
     levels = (0.3, 0.6, 0.8, 0.9, 1.0)
     unit = "mix"
-    source = "dose: energy left in the mono fold-down"
+    source = f"{SPATIAL}; {DOSE}: energy left in the mono fold-down"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         left, right = sound

@@ -1,14 +1,27 @@
 """Bent waveforms and missing bands: clipping, filters, aliasing, few bits, over-compression.
 
-Levels after TCD-VoIP (Harte, Gillen, Hines 2015) and UnB-AV 2018, spaced by ViSQOL and PESQ on speech recordings.
+Levels after TCD-VoIP and UnB-AV, spaced by ViSQOL and PESQ on speech recordings.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import DOSE, SILENCE, TCD, AudioKind, active_level, band_filter
+from data_recipes.distortions.audio_core import SILENCE, AudioKind, active_level, band_filter
 from data_recipes.distortions.base import register
+from data_recipes.distortions.references import (
+    ALIASING,
+    ANCHORS,
+    BANDS,
+    CLIPPING,
+    COMPRESSION,
+    DOSE,
+    EARS,
+    QUANTISATION,
+    TCD,
+    TELEPHONE,
+    UNB,
+)
 
 
 @register
@@ -16,7 +29,7 @@ class HardClip(AudioKind):
     kind = "clip"
     levels = (4.0, 8.0, 13.0, 19.0, 26.0)
     unit = "drive_db"
-    source = TCD
+    source = f"{TCD} and {UNB}, clipping; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         peak = float(np.abs(sound).max()) or 1.0
@@ -30,7 +43,7 @@ class SoftClip(AudioKind):
     kind = "softclip"
     levels = (6.0, 12.0, 18.0, 26.0, 36.0)
     unit = "drive_db"
-    source = TCD
+    source = f"{CLIPPING}; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         peak = float(np.abs(sound).max()) or 1.0
@@ -40,7 +53,6 @@ class SoftClip(AudioKind):
 
 class _Band(AudioKind):
     unit = "hertz"
-    source = "spaced by ViSQOL"
     shape = "lowpass"
     order = 8
 
@@ -51,12 +63,14 @@ class _Band(AudioKind):
 @register
 class LowPass(_Band):
     kind = "lowpass"
+    source = f"{ANCHORS}; {BANDS}; {EARS}"
     levels = (12000.0, 8000.0, 5000.0, 3400.0, 1800.0)
 
 
 @register
 class HighPass(_Band):
     kind = "highpass"
+    source = f"{BANDS}; {EARS}"
     levels = (150.0, 300.0, 600.0, 1000.0, 1800.0)
     shape = "highpass"
     order = 4
@@ -73,7 +87,7 @@ class Telephone(AudioKind):
         {"low_hz": 500.0, "high_hz": 2000.0},
     )
     unit = ""
-    source = "wide-band to narrow-band telephone (ITU-T G.712) and below"
+    source = f"{TELEPHONE}, and below; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
         low = band_filter(sound, rate, "lowpass", (value["high_hz"],), 8)
@@ -85,7 +99,7 @@ class Alias(AudioKind):
     kind = "alias"
     levels = (2, 3, 4, 6, 8)
     unit = "factor"
-    source = "decimation without a filter, sample and hold; spaced by PESQ"
+    source = f"{ALIASING}; decimation without a filter, sample and hold; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         factor = int(value)
@@ -97,7 +111,7 @@ class Bits(AudioKind):
     kind = "bits"
     levels = (9, 7, 6, 5, 4)
     unit = "bits"
-    source = "quantisation relative to the peak; spaced by PESQ"
+    source = f"{QUANTISATION}, relative to the peak; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         peak = float(np.abs(sound).max()) or 1.0
@@ -110,7 +124,7 @@ class OverCompression(AudioKind):
     kind = "overcomp"
     levels = (3.0, 8.0, 14.0, 20.0, 30.0)
     unit = "threshold_db_below_peak"
-    source = "loudness war: nine tenths of what exceeds the threshold is taken off, level restored; " + DOSE
+    source = f"{COMPRESSION}; nine tenths of what exceeds the threshold is taken off, level restored; {DOSE}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         from scipy.ndimage import maximum_filter1d, uniform_filter1d

@@ -1,14 +1,15 @@
 """Sound faults in time: reverberation, echo, gaps, missing pieces, wobbling pitch.
 
-Levels after TCD-VoIP (Harte, Gillen, Hines 2015) and UnB-AV 2018, spaced by ViSQOL and PESQ on speech recordings.
+Levels after TCD-VoIP and UnB-AV, spaced by ViSQOL and PESQ on speech recordings.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import DOSE, TCD, AudioKind, active_level
+from data_recipes.distortions.audio_core import AudioKind, active_level
 from data_recipes.distortions.base import register
+from data_recipes.distortions.references import DOSE, EARS, REVERBERATION, TCD, UNB, WOW
 
 
 @register
@@ -22,7 +23,7 @@ class Reverb(AudioKind):
         {"rt60_s": 2.8, "wet": 1.0},
     )
     unit = ""
-    source = "exponentially decaying noise tail (Polack); spaced by the mean of ViSQOL and PESQ"
+    source = f"{REVERBERATION}; spaced by the mean of ViSQOL and PESQ"
 
     def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
         from scipy.signal import oaconvolve
@@ -49,7 +50,7 @@ class Echo(AudioKind):
         {"delay_s": 0.34, "gain": 0.8},
     )
     unit = ""
-    source = TCD
+    source = f"{TCD} and {UNB}, echo; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
         out = sound.copy()
@@ -88,7 +89,7 @@ class Dropout(AudioKind):
     kind = "dropout"
     levels = (0.01, 0.03, 0.07, 0.15, 0.3)
     unit = "share_of_packets"
-    source = TCD + "; 20 ms packets"
+    source = f"{TCD}, lost packets of 20 ms in bursts; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         block = min(round(0.02 * rate), sound.shape[1])
@@ -110,7 +111,7 @@ class Chop(AudioKind):
     kind = "chop"
     levels = (0.02, 0.05, 0.1, 0.18, 0.3)
     unit = "share_removed"
-    source = TCD + "; 30 ms pieces"
+    source = f"{TCD} and {UNB}, chop; 30 ms pieces; {EARS}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         block = min(round(0.03 * rate), sound.shape[1])
@@ -131,7 +132,7 @@ class Wow(AudioKind):
     kind = "wow"
     levels = (0.001, 0.003, 0.008, 0.018, 0.04)
     unit = "pitch_depth"
-    source = DOSE + " (wobble at 0.8 to 4 Hz; IEC 60386 weighs 4 Hz highest)"
+    source = f"{WOW}, wobble at 0.8 to 4 Hz; {DOSE}"
 
     def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
         speed = rng.uniform(0.8, 4.0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from data_recipes.distortions import region as rectangle
+from data_recipes.distortions.region import Region
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import Modality
 from mllm_avqa.records import Distortion
@@ -51,8 +54,10 @@ class Kind(ABC):
     modality: ClassVar[Modality]
     levels: ClassVar[tuple[Any, Any, Any, Any, Any]]  # a value, or a dict of named values, per level
     unit: ClassVar[str]  # of the values, or "" where the dict names say it
-    source: ClassVar[str]  # where the levels come from
+    source: ClassVar[str]  # where the levels come from, see references.py
     whole_clip: ClassVar[bool] = False  # True: makes no sense on a part, `distort` refuses a span
+    regional: ClassVar[bool] = False  # True: makes sense on a rectangle of the picture, `distort` takes a region
+    on_request: ClassVar[bool] = False  # True: `kinds` leaves it out unless it is named, so that old recipes stand
 
     def parameters(self, level: int) -> dict[str, float | str]:
         """What level 1..5 means in numbers, as stored in `Distortion.parameters`."""
@@ -98,11 +103,15 @@ def register(cls: type[Kind]) -> type[Kind]:
     return cls
 
 
-def kinds(modality: str | None = None) -> list[Kind]:
-    """All kinds, or those of one modality ("video", "audio", "sync", "text"), in order of definition."""
+def kinds(modality: str | None = None, named: Collection[str] = ()) -> list[Kind]:
+    """All kinds, or those of one modality ("video", "audio", "sync", "text"), in order of definition.
+
+    Kinds on request are among them only when `named` holds their name; `kinds(named=REGISTRY)` is every kind there is.
+    """
     if modality not in (None, "video", "audio", "sync", "text"):
         raise ConfigError(f"modality {modality!r} does not exist; allowed: video, audio, sync, text (--kinds)")
-    return [k for k in REGISTRY.values() if modality in (None, k.modality)]
+    known = [k for k in REGISTRY.values() if modality in (None, k.modality)]
+    return [k for k in known if not k.on_request or k.kind in named]
 
 
 def get(name: str) -> Kind:
@@ -116,15 +125,24 @@ def get(name: str) -> Kind:
 
 
 def distort(
-    material: Material, kind: str, level: int, seed: int, span: tuple[float, float] | None = None
+    material: Material,
+    kind: str,
+    level: int,
+    seed: int,
+    span: tuple[float, float] | None = None,
+    region: Region | None = None,
 ) -> tuple[Material, Distortion]:
     """Apply one fault, to all of the clip or to `span` = (start, end) seconds; the rest stays as it was, bit by bit.
+
+    region = (x, y, w, h) in shares of the picture limits it to a rectangle. The fault is that of the whole picture seen
+    through the rectangle: a level has the same strength, and the random draw is the same, with and without a region.
 
     Frame count, sample count and shapes never change. The random draw depends on `seed` and the kind alone, not on
     the level, so that the levels of one seed differ in strength only. Same arguments give identical arrays.
 
     Raises ConfigError for an unknown kind or level, a negative seed, a span outside of the clip, a span on a kind
-    that only makes sense on a whole clip, and material that lacks what the kind needs.
+    that only makes sense on a whole clip, a region outside of the picture or on a kind that has no place in it, and
+    material that lacks what the kind needs.
     """
     k = get(kind)
     k.value(level)  # refuses a level that does not exist before anything is computed
@@ -141,23 +159,34 @@ def distort(
             )
         if k.whole_clip:
             raise ConfigError(f"distortion {kind!r} concerns a whole clip and can not be limited to a part (--span)")
+    if region is not None:
+        if not k.regional:
+            allowed = ", ".join(r.kind for r in REGISTRY.values() if r.regional)
+            raise ConfigError(f"distortion {kind!r} can not be limited to a region; allowed: {allowed} (--region)")
+        rectangle.check(region)
     if reason := k.unusable(material, level):
         raise ConfigError(f"{reason} (--kinds)")
     if span is None:
         start, end = 0.0, duration
-        changed = k.apply(material, level, rng)
+        changed = _applied(k, material, level, rng, region)
     else:
         part = _cut(material, start, end)
         if reason := k.unusable(part, level):
             raise ConfigError(f"span {start}..{end} s: {reason} (--span)")
-        changed = _splice(material, k.apply(part, level, rng), start, end)
+        changed = _splice(material, _applied(k, part, level, rng, region), start, end)
     if changed.captions:  # a shifted caption may hang over the ends of the clip
         shown = [Caption(max(c.start, 0.0), min(c.end, duration), c.text) for c in changed.captions]
         changed = replace(changed, captions=[c for c in shown if c.end > c.start])
-    fault = Distortion(
-        kind=kind, modality=k.modality, level=level, start=start, end=end, parameters=k.parameters(level)
-    )
+    parameters = k.parameters(level) | ({} if region is None else rectangle.parameters(region))
+    fault = Distortion(kind=kind, modality=k.modality, level=level, start=start, end=end, parameters=parameters)
     return changed, fault
+
+
+def _applied(k: Kind, material: Material, level: int, rng: np.random.Generator, region: Region | None) -> Material:
+    changed = k.apply(material, level, rng)
+    if region is None or material.frames is None or changed.frames is None:
+        return changed
+    return replace(changed, frames=rectangle.inside(material.frames, changed.frames, region))
 
 
 def _frame_range(material: Material, start: float, end: float) -> slice:

@@ -11,8 +11,7 @@ import numpy as np
 
 from data_recipes.distortions.audio_core import fit, other_sound
 from data_recipes.distortions.base import Kind, Material, register
-
-BT1359 = "ITU-R BT.1359-1 (detectable +45/-125 ms, acceptable +90/-185 ms), EBU R37 (+40/-60 ms)"
+from data_recipes.distortions.references import AVTS, BT1359
 
 
 def shifted(sound: np.ndarray, samples: int) -> np.ndarray:
@@ -125,7 +124,7 @@ class UnrelatedSound(SyncKind):
         {"variant": "easy", "moved": 0.0, "replaced": 1.0},
     )
     unit = ""
-    source = "AVTS (Korbar, Tran, Torresani, NeurIPS 2018): easy, hard and super-hard negatives"
+    source = AVTS
 
     def unusable(self, material: Material, level: int) -> str | None:
         reason = super().unusable(material, level)

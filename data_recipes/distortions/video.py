@@ -1,7 +1,7 @@
 """Loss of detail and noise: scaling, blur, sensor and impulse noise, quantisation, over-sharpening.
 
-Pixel sizes are given for a picture 540 lines high and scale with the height of the frames.
-Levels after KADID-10k (Lin, Hosu, Saupe, QoMEX 2019), re-spaced by measured VMAF and MS-SSIM on 540p clips.
+Pixel sizes are for 540 lines and scale with the height of the frames.
+Levels after KADID-10k, re-spaced by measured VMAF and MS-SSIM on 540p clips.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from data_recipes.distortions.base import Kind, Material, register
+from data_recipes.distortions.references import CAMBI, KADID, LIVE_NFLX, MSSSIM_540, VMAF_540
 
 REFERENCE_HEIGHT = 540
-KADID = "KADID-10k (QoMEX 2019), re-spaced by VMAF and MS-SSIM at 540p"
+SPACED = f"{KADID}; {MSSSIM_540}"
 
 
 def scale_of(frames: np.ndarray) -> float:
@@ -35,6 +36,7 @@ class VideoKind(Kind):
     """A kind that only touches the frames: subclasses implement `change`."""
 
     modality = "video"
+    regional = True
 
     def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
         assert material.frames is not None
@@ -50,7 +52,7 @@ class Downscale(VideoKind):
     kind = "downscale"
     levels = (1.5, 2.0, 3.0, 4.0, 6.0)
     unit = "factor"
-    source = "LIVE-NFLX-II style resolution ladders; spaced by VMAF"
+    source = f"resolution ladder of {LIVE_NFLX}; {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         h, w = frames.shape[1:3]
@@ -79,7 +81,7 @@ class GaussianBlur(VideoKind):
     kind = "gblur"
     levels = (0.8, 1.5, 2.5, 4.0, 6.5)
     unit = "sigma_px_540"
-    source = KADID
+    source = SPACED
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         sigma = max(value * scale_of(frames), 0.3)  # below 0.3 px an 8-bit kernel changes nothing
@@ -100,7 +102,7 @@ class Defocus(VideoKind):
     kind = "defocus"
     levels = (1.5, 3.0, 5.0, 8.0, 12.0)
     unit = "radius_px_540"
-    source = KADID
+    source = SPACED
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         radius = max(value * scale_of(frames), 0.6)
@@ -148,7 +150,7 @@ class MotionBlur(VideoKind):
     kind = "motion_blur"
     levels = (5.0, 9.0, 15.0, 23.0, 35.0)
     unit = "length_px_540"
-    source = KADID
+    source = SPACED
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         length, angle = max(value * scale_of(frames), 2.0), rng.uniform(0, np.pi)
@@ -192,7 +194,7 @@ class GaussianNoise(VideoKind):
     kind = "gnoise"
     levels = (3.0, 6.0, 11.0, 19.0, 32.0)
     unit = "sigma_of_255"
-    source = KADID
+    source = SPACED
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         pool = NoisePool(frames.shape[1:3], rng)
@@ -210,7 +212,7 @@ class ChromaNoise(VideoKind):
     kind = "chroma_noise"
     levels = (6.0, 12.0, 20.0, 32.0, 48.0)
     unit = "sigma_of_255"
-    source = KADID + " (noise in colour components)"
+    source = SPACED + " (noise in colour components)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         pool = NoisePool(frames.shape[1:4], rng)
@@ -224,7 +226,7 @@ class Impulse(VideoKind):
     kind = "impulse"
     levels = (0.001, 0.004, 0.012, 0.03, 0.07)
     unit = "share"
-    source = KADID
+    source = SPACED
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         out = frames.copy()
@@ -241,7 +243,7 @@ class Speckle(VideoKind):
     kind = "speckle"
     levels = (0.04, 0.08, 0.15, 0.25, 0.4)
     unit = "sigma"
-    source = KADID + " (multiplicative noise)"
+    source = SPACED + " (multiplicative noise)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         pool = NoisePool(frames.shape[1:3], rng)
@@ -260,7 +262,7 @@ class Banding(VideoKind):
     kind = "banding"
     levels = (48, 32, 20, 13, 8)
     unit = "grey_levels"
-    source = KADID + " (quantisation)"
+    source = f"{CAMBI}; {SPACED} (quantisation)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         step = 255 / (value - 1)
@@ -273,7 +275,7 @@ class Mosaic(VideoKind):
     kind = "mosaic"
     levels = (2.0, 3.0, 5.0, 8.0, 12.0)
     unit = "cell_px_540"
-    source = KADID + " (pixelate)"
+    source = SPACED + " (pixelate)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         h, w = frames.shape[1:3]
@@ -292,7 +294,7 @@ class Oversharp(VideoKind):
     kind = "oversharp"
     levels = (1.0, 2.0, 3.5, 6.0, 10.0)
     unit = "amount"
-    source = KADID + " (unsharp mask, radius 1.2 px at 540p)"
+    source = SPACED + " (unsharp mask, radius 1.2 px at 540p)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         sigma = max(1.2 * scale_of(frames), 0.4)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from data_recipes.distortions.base import register
+from data_recipes.distortions.references import AVT_UHD, CODEC_TEST, LIVE_VQA, UNB, VMAF_540
 from data_recipes.distortions.video import VideoKind
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Damage = Callable[["Packet", int], "Packet | None"]
 MIN_SIDE = 64  # SVT-AV1 refuses smaller pictures
-VMAF = "constant quality, spaced by VMAF at 540p"
 
 
 def padded(frames: np.ndarray) -> np.ndarray:
@@ -52,6 +52,7 @@ def round_trip(
     """
     import av
     from av.error import FFmpegError
+    from av.video.reformatter import VideoReformatter
 
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints a banner to stderr otherwise
     h, w = frames.shape[1:3]
@@ -71,6 +72,7 @@ def round_trip(
         coder.bit_rate = 0
     reader = cast("VideoCodecContext", av.CodecContext.create(decoder, "r"))
     reader.thread_count = 1
+    to_yuv, to_rgb = VideoReformatter(), VideoReformatter()  # setting one up per picture costs more than the picture
     out = np.empty_like(frames)
     arrived = np.zeros(len(frames), bool)
 
@@ -83,14 +85,14 @@ def round_trip(
             return  # an undecodable packet of a damaged stream: its picture is concealed below
         for picture in pictures:
             if picture.pts is not None and 0 <= picture.pts < len(out):
-                out[picture.pts] = picture.to_ndarray(format="rgb24")[:h, :w]
+                out[picture.pts] = to_rgb.reformat(picture, format="rgb24").to_ndarray()[:h, :w]
                 arrived[picture.pts] = True
 
     count = 0
     for i in range(len(source) + 1):
         picture = None
         if i < len(source):
-            picture = av.VideoFrame.from_ndarray(source[i], format="rgb24").reformat(format="yuv420p")
+            picture = to_yuv.reformat(av.VideoFrame.from_ndarray(source[i], format="rgb24"), format="yuv420p")
             picture.pts, picture.time_base = i, coder.time_base
         for packet in coder.encode(picture):
             kept = packet if damage is None else damage(packet, count)
@@ -108,7 +110,7 @@ class H264(VideoKind):
     kind = "h264"
     levels = (27, 33, 38, 43, 49)
     unit = "crf"
-    source = "x264 veryfast, " + VMAF
+    source = f"{LIVE_VQA}; x264 veryfast at constant quality, {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         return round_trip(frames, fps, "libx264", "h264", {"preset": "veryfast", "crf": str(value)})
@@ -119,7 +121,7 @@ class Hevc(VideoKind):
     kind = "hevc"
     levels = (28, 34, 39, 44, 50)
     unit = "crf"
-    source = "x265 ultrafast, " + VMAF
+    source = f"{AVT_UHD}; {CODEC_TEST}; x265 ultrafast at constant quality, {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         quiet = "log-level=none:pools=none:frame-threads=1"
@@ -133,7 +135,7 @@ class Vp9(VideoKind):
     kind = "vp9"
     levels = (40, 48, 54, 59, 63)
     unit = "crf"
-    source = "libvpx-vp9 realtime, " + VMAF
+    source = f"{AVT_UHD}; libvpx-vp9 realtime at constant quality, {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         options = {"deadline": "realtime", "cpu-used": "8", "crf": str(value), "lag-in-frames": "0"}
@@ -145,7 +147,7 @@ class Av1(VideoKind):
     kind = "av1"
     levels = (40, 48, 54, 59, 63)
     unit = "crf"
-    source = "SVT-AV1 preset 10, " + VMAF
+    source = f"{CODEC_TEST}; SVT-AV1 preset 10 at constant quality, {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         options = {"preset": "10", "crf": str(value), "svtav1-params": "lp=1"}
@@ -164,14 +166,14 @@ class _Mpeg(VideoKind):
 @register
 class Mpeg4(_Mpeg):
     kind = encoder = "mpeg4"
-    source = "MPEG-4 part 2, fixed quantiser, spaced by VMAF at 540p"
+    source = f"{LIVE_VQA}; MPEG-4 part 2, fixed quantiser, {VMAF_540}"
 
 
 @register
 class Mpeg2(_Mpeg):
     kind = "mpeg2"
     encoder = "mpeg2video"
-    source = "MPEG-2, fixed quantiser, spaced by VMAF at 540p"
+    source = f"{LIVE_VQA}; MPEG-2, fixed quantiser, {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         return super().change(frames, value, rng, 25.0)  # MPEG-2 knows eight frame rates only; time does not matter
@@ -182,7 +184,8 @@ class PacketLoss(VideoKind):
     kind = "packet_loss"
     levels = (0.02, 0.06, 0.15, 0.4, 1.0)
     unit = "damaged_spans_per_packet"
-    source = "UnB-AV 2018 (packet loss); x264 CRF 23, 4 slices, GOP 50; the decoder conceals; spaced by VMAF"
+    regional = False  # where a lost packet shows is not ours to choose
+    source = f"{UNB}, packet loss; {LIVE_VQA}; x264 CRF 23, 4 slices, GOP 50; the decoder conceals; {VMAF_540}"
 
     SPAN = 24  # bytes overwritten at once
     HEADER = 40  # bytes left alone: parameter sets and slice headers, without which whole pictures vanish

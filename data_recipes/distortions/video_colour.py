@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from data_recipes.distortions.base import register
-from data_recipes.distortions.video import KADID, VideoKind, per_frame
+from data_recipes.distortions.references import DOSE, FLICKER, KADID, SRGB
+from data_recipes.distortions.video import SPACED, VideoKind, per_frame
 
-DOSE = "dose table: full-reference measures do not answer for this kind"
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
 
 
@@ -23,7 +23,7 @@ def exposure_table(stops: float) -> np.ndarray:
 
 class _Exposure(VideoKind):
     unit = "stops"
-    source = KADID + " (brighten, darken), in stops of linear light"
+    source = f"{SPACED} (brighten, darken), in stops of linear light by the {SRGB}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         table = exposure_table(value)
@@ -44,7 +44,7 @@ class Underexposure(_Exposure):
 
 class _Contrast(VideoKind):
     unit = "factor"
-    source = KADID + " (contrast change)"
+    source = SPACED + " (contrast change)"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         # One pivot for the whole clip: a pivot per frame would add flicker.
@@ -67,7 +67,7 @@ class HighContrast(_Contrast):
 
 class _Saturation(VideoKind):
     unit = "factor"
-    source = KADID + "; " + DOSE
+    source = f"{KADID} (colour saturation); {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         # out = luma + value * (in - luma), as one 3x3 matrix; cv2.transform rounds and saturates
@@ -92,7 +92,7 @@ class ColourCast(VideoKind):
     kind = "cast"
     levels = (6.0, 12.0, 19.0, 28.0, 40.0)
     unit = "lab_units"
-    source = KADID + " (colour shift), CIELAB a,b in a random direction; " + DOSE
+    source = f"{KADID} (colour shift), CIELAB a,b in a random direction; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         hue = rng.uniform(0, 2 * np.pi)
@@ -113,7 +113,7 @@ class Flicker(VideoKind):
     kind = "flicker"
     levels = (0.03, 0.07, 0.13, 0.22, 0.35)
     unit = "gain_amplitude"
-    source = DOSE
+    source = f"{FLICKER}; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         gains = iter(1 + rng.uniform(-value, value, len(frames)))

@@ -9,16 +9,32 @@ import cv2
 import numpy as np
 
 from data_recipes.distortions.base import register
+from data_recipes.distortions.references import (
+    BVI_HFR,
+    DOSE,
+    INTERLACING,
+    JERKINESS,
+    KEY_INDICATORS,
+    LIVE_QUALCOMM,
+    LIVE_STALLING,
+    UNB,
+    VMAF_540,
+)
 from data_recipes.distortions.video import VideoKind, scale_of
-from data_recipes.distortions.video_colour import DOSE
+
+
+class TemporalKind(VideoKind):
+    """A fault of whole frames in time: it has no place in the picture."""
+
+    regional = False
 
 
 @register
-class FrameDrop(VideoKind):
+class FrameDrop(TemporalKind):
     kind = "framedrop"
     levels = (20.0, 15.0, 10.0, 6.0, 3.0)
     unit = "fps"
-    source = "BVI-HFR and ITU-T P.910 style frame rates; " + DOSE
+    source = f"{BVI_HFR}; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         n = len(frames)
@@ -29,11 +45,11 @@ class FrameDrop(VideoKind):
 
 
 @register
-class Jerky(VideoKind):
+class Jerky(TemporalKind):
     kind = "jerky"
     levels = (0.08, 0.18, 0.32, 0.5, 0.7)
     unit = "share_repeated"
-    source = DOSE
+    source = f"{JERKINESS}; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         n = len(frames)
@@ -44,11 +60,11 @@ class Jerky(VideoKind):
 
 
 @register
-class Freeze(VideoKind):
+class Freeze(TemporalKind):
     kind = "freeze"
     levels = (0.08, 0.16, 0.28, 0.45, 0.7)
     unit = "share_of_clip"
-    source = "UnB-AV 2018 (frame freezing), LIVE Mobile stall lengths; " + DOSE
+    source = f"{UNB}, frame freezing; {LIVE_STALLING}; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         n = len(frames)
@@ -60,11 +76,11 @@ class Freeze(VideoKind):
 
 
 @register
-class Shake(VideoKind):
+class Shake(TemporalKind):
     kind = "shake"
     levels = (1.0, 2.5, 5.0, 9.0, 15.0)
     unit = "sigma_px_540"
-    source = "hand-held jitter, LIVE-Qualcomm stabilisation class; " + DOSE
+    source = f"{LIVE_QUALCOMM}, stabilisation; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         h, w = frames.shape[1:3]
@@ -77,11 +93,11 @@ class Shake(VideoKind):
 
 
 @register
-class Interlace(VideoKind):
+class Interlace(TemporalKind):
     kind = "interlace"
     levels = (1, 2, 3, 5, 8)
     unit = "frames_between_fields"
-    source = "weaving of fields; spaced by VMAF"
+    source = f"{INTERLACING}; {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         out = frames.copy()
@@ -90,11 +106,11 @@ class Interlace(VideoKind):
 
 
 @register
-class Ghosting(VideoKind):
+class Ghosting(TemporalKind):
     kind = "ghosting"
     levels = (2, 3, 5, 8, 12)
     unit = "frames_averaged"
-    source = "temporal noise reduction run too strong; spaced by VMAF"
+    source = f"frame averaging as in {BVI_HFR}; {VMAF_540}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         # Running sum: add the new frame, take the one that leaves; exact in uint16 (12 * 255 < 65536).
@@ -110,11 +126,11 @@ class Ghosting(VideoKind):
 
 
 @register
-class BlackFrames(VideoKind):
+class BlackFrames(TemporalKind):
     kind = "black_frames"
     levels = (0.01, 0.03, 0.06, 0.12, 0.22)
     unit = "share"
-    source = DOSE
+    source = f"{KEY_INDICATORS}; {DOSE}"
 
     def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
         n = len(frames)

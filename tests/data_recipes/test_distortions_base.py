@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,18 +12,21 @@ from data_recipes.distortions import (
     REGISTRY,
     Caption,
     Material,
+    base,
     burn_in,
     captions_of,
     distort,
     draw_captions,
     get,
     kinds,
+    video,
 )
 from data_recipes.distortions.audio_core import active_level, loudness
-from data_recipes.distortions.text import _luminance, contrasting
+from data_recipes.distortions.captions import contrasting, luminance
 from mllm_avqa.errors import ConfigError
 
 RATE = 48000
+ROOT = Path(__file__).parents[2]
 
 
 def tone(seconds: float = 1.0, level: float = 0.1) -> np.ndarray:
@@ -40,7 +46,19 @@ def test_registry_has_all_kinds_of_the_design() -> None:
     assert {m: len(kinds(m)) for m in ("video", "audio", "sync", "text")} == {
         "video": 33, "audio": 27, "sync": 4, "text": 5,
     }  # fmt: skip
-    assert all(name == k.kind and len(k.levels) == 5 and k.source for name, k in REGISTRY.items())
+    assert all(name == k.kind and len(k.levels) == 5 for name, k in REGISTRY.items())
+
+
+def test_kinds_on_request_come_only_when_named() -> None:
+    asked = {"small_text", "faint_text", "blurred_text", "compressed_text"}
+    assert {k.kind for k in kinds(named=REGISTRY)} - {k.kind for k in kinds()} == asked
+    assert [k.kind for k in kinds("text", {"faint_text": 1.0})] == [*(k.kind for k in kinds("text")), "faint_text"]
+    assert kinds("audio", asked) == kinds("audio")
+
+
+@pytest.mark.parametrize("kind", list(REGISTRY))
+def test_every_kind_names_a_publication_or_standard(kind: str) -> None:
+    assert re.search(r"\b(19|20)\d\d\b|ITU-[RT] \S+|EBU R ?\d+|IEC \d+|3GPP|RFC \d+|BBC", REGISTRY[kind].source)
 
 
 @pytest.mark.parametrize("kind", list(REGISTRY))
@@ -189,8 +207,8 @@ def test_framedrop_shows_the_frames_of_the_lower_rate() -> None:
 @pytest.mark.parametrize("background", [0, 90, 160, 255])
 def test_contrast_ratio_is_that_of_wcag(ratio: float, background: int) -> None:
     """Published formula (WCAG 2.1): (L1 + 0.05) / (L2 + 0.05); 8-bit colours allow it to a few per cent."""
-    a = float(_luminance(np.array([background] * 3)))
-    b = float(_luminance(np.array(contrasting(np.array([background] * 3), ratio))))
+    a = float(luminance(np.array([background] * 3)))
+    b = float(luminance(np.array(contrasting(np.array([background] * 3), ratio))))
     got = (max(a, b) + 0.05) / (min(a, b) + 0.05)
     best = max(1.05 / (a + 0.05), (a + 0.05) / 0.05)
     assert got == pytest.approx(min(ratio, best), rel=0.06)
@@ -231,3 +249,25 @@ def test_caption_mismatch_replaces_the_share_of_words() -> None:
         assert sum(a != b for a, b in zip(words, before, strict=True)) == wanted
         assert out.count(",") == out.count(";") == 1
     assert out[0].isupper()
+
+
+@pytest.mark.parametrize("kind", list(REGISTRY))
+def test_documentation_has_the_levels_of_every_kind(kind: str) -> None:
+    def words(level: int) -> str:
+        return "/".join(v if isinstance(v, str) else f"{v:g}" for v in k.parameters(level).values())
+
+    k = REGISTRY[kind]
+    unit = k.unit or "/".join(max((k.parameters(level) for level in range(1, 6)), key=len))
+    row = f"| `{kind}` | {' · '.join(words(level) for level in range(1, 6))} | {unit} | {k.source} |"
+    assert row in (ROOT / "docs" / "DISTORTIONS.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_example_of_the_documentation_is_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "DISTORTIONS.md").read_text(encoding="utf-8")
+    code = text[text.index("@register\n") :].split("```")[0]
+    monkeypatch.setattr(base, "REGISTRY", {})
+    exec(code, {"np": np, **vars(video)})
+    example = base.REGISTRY["vignette"]
+    dark = [example.apply(clip(), level, np.random.default_rng(0)).frames for level in (1, 5)]
+    assert dark[1][0, 0, 0, 0] < dark[0][0, 0, 0, 0] < 100
+    assert dark[1][0, 48, 64, 0] == pytest.approx(100, abs=1)
