@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from data_recipes.describe import length
-from data_recipes.distortions import kinds
+from data_recipes.distortions import REGISTRY, kinds
 from data_recipes.pseudo_mos import labels
 from data_recipes.questions import alike, describe_clip, questions
+from data_recipes.questions.short import length
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import WORDS, word
 from mllm_avqa.prompting import load_prompts
@@ -47,7 +47,7 @@ def records() -> list[Record]:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_kind_has_its_own_name(language: str) -> None:
     names = load_prompts("questions", language)["names"]
-    assert {k.kind for k in kinds()} == set(names)
+    assert {k.kind for k in kinds(named=REGISTRY)} == set(names)
     assert len(set(names.values())) == len(names)
 
 
