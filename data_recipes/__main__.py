@@ -7,9 +7,9 @@ import sys
 
 import typer
 
-from data_recipes.commands import recipes
+from data_recipes.commands import audit, convert, fetch, formats, preview, questions, recipes, splits, stats, votes
 
-TOPICS = (recipes,)
+TOPICS = (recipes, audit, formats, stats, votes, fetch, preview, splits, convert, questions)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _topic in TOPICS:

@@ -14,6 +14,8 @@ import numpy as np
 from data_recipes.distortions import Caption, Material, captions_of, distort, draw_captions, get
 from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.audio_core import loudness
+from data_recipes.finished import sidecar
+from data_recipes.full_reference.measure import measured
 from data_recipes.plan import PAUSE, PHOTO_FPS, Pick, Plan, PlannedFault
 from data_recipes.pseudo_mos import labels
 from data_recipes.questions import describe_clip, questions
@@ -47,7 +49,7 @@ class Builder:
 
         Raises MediaError when a source cannot be decoded, ConfigError when a fault fits no material.
         """
-        material = self._material(plan)
+        material = self.reference(plan)
         material, faults = self._distort(plan, material)
         name = f"{plan.index:06d}"
         record = self._record(plan, material, faults, name)
@@ -56,7 +58,7 @@ class Builder:
         from data_recipes.mux import write_clip
 
         write_clip(self.out / record.media, material, crf=self.recipe.crf, preset=self.recipe.preset)
-        part = self.out / "parts" / f"{name}.json"
+        part = sidecar(self.out, plan.index)
         part.parent.mkdir(parents=True, exist_ok=True)
         size = (self.out / record.media).stat().st_size
         row = {
@@ -99,7 +101,8 @@ class Builder:
             self._cache.popitem(last=False)
         return material
 
-    def _material(self, plan: Plan) -> Material:
+    def reference(self, plan: Plan) -> Material:
+        """The clip of a plan before its faults. Raises MediaError when a source does not decode."""
         seconds = self.recipe.seconds
         material = Material(rate=RATE)
         if plan.picture is not None:
@@ -162,8 +165,11 @@ class Builder:
             span = None
             if fault.span is not None and not get(kind).whole_clip:
                 length = material.duration
-                span = (round(fault.span[0] * length, 1), round(min(fault.span[1] * length, length), 1))
-            material, made = distort(material, kind, fault.level, fault.seed, span)
+                span = (round(fault.span[0] * length, 1), min(round(fault.span[1] * length, 1), length))
+            before = material
+            material, made = distort(before, kind, fault.level, fault.seed, span)
+            if self.recipe.labels != "dose":
+                made.parameters |= measured(kind, before, material, made.start, made.end)
             done.append(made.model_copy(update={"start": round(made.start, 3), "end": round(made.end, 3)}))
         return material, done
 
@@ -176,6 +182,7 @@ class Builder:
             "sync": plan.own_sound,  # borrowed sound has no right or wrong time
             "text": plan.captions,
         }
+        judged = [a for a, yes in present.items() if yes]
         record = Record(
             id=f"{self.recipe.name}-{name}",
             media=f"clips/{name}.mp4",
@@ -184,7 +191,7 @@ class Builder:
             dataset=self.recipe.name,
             group="+".join(sorted({s.group for s in used})),
             split=plan.split,  # type: ignore[arg-type]
-            labels=labels(faults, seconds, [a for a, yes in present.items() if yes], self._ceilings(plan)),
+            labels=labels(faults, seconds, judged, self._ceilings(plan), self.recipe.labels),
             distortions=faults,
             context=self._context(plan, material),
             licence="; ".join(sorted({s.licence for s in used if s.licence})) or None,
@@ -193,8 +200,9 @@ class Builder:
         asked: list[Question] = []
         for language in self.recipe.languages:
             for stage, count in sorted(self.recipe.questions.items()):
-                asked += questions(record, rng, language, stage, count)
-        return record.model_copy(update={"questions": asked, "description": describe_clip(record, rng, "en")})
+                asked += questions(record, rng, language, stage, count, self.recipe.style)
+        description = describe_clip(record, rng, "en", self.recipe.style)
+        return record.model_copy(update={"questions": asked, "description": description})
 
     def _ceilings(self, plan: Plan) -> dict[str, float]:
         lows: dict[str, float] = {"text": CAPTION_CEILING}

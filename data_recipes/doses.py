@@ -3,7 +3,7 @@
 The columns are means over real clips (five pictures of 4 s at 540 lines, two 48 kHz speech recordings of 8 s; ViSQOL
 also over music), measured once with VMAF, MS-SSIM, ViSQOL and wide-band PESQ. Not every measure answers for every
 kind: VMAF is blind to colour, both sound measures normalise the level, frame-wise measures see content shift instead
-of stutter. `MEASURED` names the columns that are believed; the other kinds have a dose ladder alone.
+of stutter. A kind has a column here only where the measure is believed; the other kinds have a dose ladder alone.
 
     MOS(kind, level) = mean(ladder, mean of the believed columns mapped to MOS)
 
@@ -150,6 +150,8 @@ def from_pesq(value: float) -> float:
     return _clip(1 + 4 * (value - 1.04) / 3.6)
 
 
+# From the value of a full-reference measure to MOS, by the name under which `Distortion.parameters` holds it.
+FROM_MEASURE = {"ms_ssim": from_ms_ssim, "visqol": from_visqol}
 _COLUMNS = ((VMAF, from_vmaf), (MS_SSIM, from_ms_ssim), (VISQOL, from_visqol), (PESQ, from_pesq))
 
 # Kinds that no measure answers for: they stand on the standard or harsh ladder alone.

@@ -63,7 +63,7 @@ class Plan:
     def key(self, recipe: Recipe, files: dict[str, Source]) -> str:
         """Hash of everything the finished clip depends on; the number of clips and of workers is not part of it."""
         used = [p.source for p in (self.picture, *self.sound, self.other) if p is not None]
-        facts = {
+        facts: dict[str, object] = {
             "plan": asdict(self),
             "version": SYNTH_VERSION,
             "recipe": recipe.model_dump(
@@ -71,6 +71,10 @@ class Plan:
             ),
             "sources": {u: [files[u].group, files[u].seconds, files[u].ceilings, files[u].transcript] for u in used},
         }
+        if recipe.labels != "dose":
+            facts["labels"] = recipe.labels
+        if recipe.style != "short":
+            facts["style"] = recipe.style
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -222,6 +226,11 @@ class Planner:
             start = rng.uniform(0, 1 - share)
             span = (round(float(start), 3), round(float(start + share), 3))
         return PlannedFault(side, tuple(names[i] for i in order), level, span, int(rng.integers(2**31)))
+
+
+def picture_order(plan: Plan) -> tuple[str, float]:
+    """Sort key that puts clips with the same picture side by side, so that it is decoded once."""
+    return (plan.picture.source, plan.picture.start) if plan.picture is not None else ("", 0.0)
 
 
 def _weighted(rng: np.random.Generator, items: Sequence, weights: Sequence[float]):  # type: ignore[no-untyped-def, type-arg]

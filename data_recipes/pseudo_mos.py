@@ -1,7 +1,7 @@
 """Pseudo-MOS of a synthetic clip: what its faults are worth per aspect and overall. Pure functions.
 
 Rules, all in quality q = (MOS - 1) / 4:
-- one fault throughout takes the clip to q(dose); over a share p of the clip it counts with `weight(p)`;
+- one fault throughout takes the clip to q(`fault_mos`); over a share p of the clip it counts with `weight(p)`;
 - several faults of one aspect multiply, starting from the source's own ceiling;
 - overall = Pinson-type fusion of picture and sound, lowered by sync and captions;
 - std follows the SOS hypothesis with alpha 0.2 (`mllm_avqa.levels.sos_std`).
@@ -12,13 +12,18 @@ Nothing of one aspect enters another one: a clip with bad sound keeps the label 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
 
-from data_recipes.doses import dose
+from data_recipes.doses import FROM_MEASURE, dose
+from data_recipes.full_reference.table import measure_of
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import sos_std
+from mllm_avqa.levels import SOS_ALPHA, sos_std
 from mllm_avqa.records import Distortion, Label
 
 ASPECTS = ("video", "audio", "sync", "text")
+# What one fault is worth. dose: a table by kind and level. full_reference: what the measure believed for its kind said
+# of this very clip, the dose where none is believed. both: the mean of the two.
+Mode = Literal["dose", "full_reference", "both"]
 # An untouched clip: panels hardly ever give 5 to everything, and up to 4.75 the SOS std still has a max-entropy label.
 CLEAN = 4.7
 PEAK_FLOOR = 0.3  # weight of a fault that lasts no time at all: people remember the worst moment (peak-end rule)
@@ -57,11 +62,41 @@ def weight(start: float, end: float, seconds: float) -> float:
     return min(1.0, PEAK_FLOOR + (1.0 - PEAK_FLOOR) * share + bonus)
 
 
-def aspect_mos(faults: Iterable[Distortion], seconds: float, ceiling: float = CLEAN) -> float:
+def model_name(mode: Mode) -> str:
+    """The pseudo-MOS model in words: what made labels that nobody voted for."""
+    faults = {
+        "dose": "dose tables",
+        "full_reference": "MS-SSIM and ViSQOL where believed, dose tables elsewhere",
+        "both": "mean of dose tables and of MS-SSIM and ViSQOL where believed",
+    }[mode]
+    return (
+        f"pseudo-mos-1/{mode}: {faults}; product over faults; overall {A0:g} + {A_AUDIO:g} A + {A_VIDEO:g} V + "
+        f"{A_BOTH:g} A V (Pinson form), times sync {SYNC_WEIGHT:g} and captions {TEXT_WEIGHT:g}; std SOS {SOS_ALPHA:g}"
+    )
+
+
+def fault_mos(fault: Distortion, mode: Mode = "dose") -> float:
+    """MOS of an otherwise perfect clip that has this fault throughout.
+
+    The measured value is the one in `fault.parameters` under the measure's name; a fault without it has its dose.
+    Raises ConfigError for another mode.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(f"labels {mode!r} do not exist; allowed: {', '.join(get_args(Mode))}")
+    by_dose = dose(fault.kind, fault.level)
+    measure = None if mode == "dose" else measure_of(fault.kind)
+    value = fault.parameters.get(measure) if measure is not None else None
+    if measure is None or value is None:
+        return by_dose
+    by_measure = FROM_MEASURE[measure](float(value))
+    return by_measure if mode == "full_reference" else (by_dose + by_measure) / 2
+
+
+def aspect_mos(faults: Iterable[Distortion], seconds: float, ceiling: float = CLEAN, mode: Mode = "dose") -> float:
     """MOS of one aspect with these faults (all of that aspect); `ceiling` is the score of the untouched source."""
     q = quality(ceiling)
     for fault in faults:
-        loss = 1.0 - quality(dose(fault.kind, fault.level))
+        loss = 1.0 - quality(fault_mos(fault, mode))
         q *= 1.0 - weight(fault.start, fault.end, seconds) * loss
     return mos_of(q)
 
@@ -82,7 +117,11 @@ def fuse(video: float | None, audio: float | None, sync: float | None = None, te
 
 
 def labels(
-    faults: Iterable[Distortion], seconds: float, present: Iterable[str], ceilings: Mapping[str, float] | None = None
+    faults: Iterable[Distortion],
+    seconds: float,
+    present: Iterable[str],
+    ceilings: Mapping[str, float] | None = None,
+    mode: Mode = "dose",
 ) -> dict[str, Label]:
     """Pseudo labels of a clip.
 
@@ -90,6 +129,7 @@ def labels(
     seconds:  length of the clip.
     present:  aspects that can be judged: "video", "audio", "sync" (sound belongs to the picture), "text" (captions).
     ceilings: MOS of the untouched source per aspect, default CLEAN.
+    mode:     see `Mode`; `model_name(mode)` says it in words.
 
     Returns a Label (mean, std, pseudo=True) per present aspect and for "overall". An absent aspect has no entry.
     Raises ConfigError for an unknown aspect and for faults of absent aspects.
@@ -101,7 +141,7 @@ def labels(
         if fault.modality not in present:
             raise ConfigError(f"fault {fault.kind!r} concerns {fault.modality}, which the clip does not have")
     means = {
-        a: aspect_mos([f for f in faults if f.modality == a], seconds, ceilings.get(a, CLEAN))
+        a: aspect_mos([f for f in faults if f.modality == a], seconds, ceilings.get(a, CLEAN), mode)
         for a in ASPECTS
         if a in present
     }

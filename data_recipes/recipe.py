@@ -10,6 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from data_recipes.pseudo_mos import Mode
 from mllm_avqa.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
@@ -78,12 +79,15 @@ class Recipe(_Strict):
     max_height: int = Field(ge=64, le=4320)
     crf: int = Field(default=14, ge=0, le=40)  # x264 quality of the finished clips: far above what any fault leaves
     preset: str = "ultrafast"
+    labels: Mode = "dose"  # what a fault is worth: its dose, what is measured on the clip itself, or the mean of both
     step: float = Field(default=1.0, gt=0)  # window starts are multiples of this: repeats are decoded once
     languages: list[Literal["en", "zh"]] = ["en", "zh"]
     questions: dict[Literal[1, 2, 3], int] = {1: 2, 2: 2, 3: 1}  # stored per stage and language
+    style: Literal["short", "steps"] = "short"  # of questions and descriptions; short is what a tiny model learns
     grades: dict[str, float] = {"good": 4.7, "fair": 4.3, "low": 3.4}  # picture ceiling by manifest grade
     sources: list[SourceSpec] = Field(min_length=1)
     overrides: list[Override] = []
+    mute: list[str] = []  # id patterns of pictures whose own sound is not used: it has faults nobody wrote down
     groups: dict[str, list[str]] = {}  # sources that show the same content, by pattern: they share one group
     splits: dict[Literal["train", "val", "test"], float]
     test: list[str] = []  # id patterns of held-out sources

@@ -126,7 +126,9 @@ def _add(
             path=str(path),
             seconds=seconds,
             rate=rate,
-            has_sound=has_audio and row.get("audible", "1") == "1",
+            has_sound=has_audio
+            and row.get("audible", "1") == "1"
+            and not any(fnmatchcase(name, m) for m in recipe.mute),
             licence=row.get("licence") or spec.licence,
             split=recipe.split_of(name),
             group=recipe.group_of(name),

@@ -9,26 +9,29 @@ from typing import Annotated
 import typer
 
 from data_recipes.commands import fail
+from data_recipes.commands.audit import FullReferenceOption, SourcesOption
 from mllm_avqa.errors import AvqaError
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file, e.g. data_recipes/recipes/smoke.yaml.")]
-SourcesOption = Annotated[list[Path] | None, typer.Option("--sources", help="Folder of source media; may be repeated.")]
 
 
 def synth(
     recipe: RecipeArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for clips and records.jsonl.")],
     clips: Annotated[int | None, typer.Option(help="Number of clips instead of the recipe's.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes of one thread each; the result does not depend on it.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; the result does not depend on it. Default: one per core.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the recipe's.")] = None,
     sources: SourcesOption = None,
+    full_reference: FullReferenceOption = 0,
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 although clips failed.")] = False,
 ) -> None:
-    """Make the clips of a recipe. Finished clips are kept. Prints the audit of the set as JSON."""
+    """Make the clips of a recipe. Finished clips are kept. Prints the audit of the set, with its digest, as JSON."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from data_recipes.audit import as_text
+    from data_recipes.commands.audit import agreement, show
     from data_recipes.synth import synthesise
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
@@ -45,31 +48,37 @@ def synth(
     for index, why in outcome.failures:
         typer.echo(f"clip {index} failed: {why}", err=True)
     speed = outcome.made / outcome.seconds if outcome.seconds else 0.0
-    typer.echo(as_text(outcome.numbers), err=True)
+    try:
+        numbers = outcome.numbers | agreement(out / "records.jsonl", outcome.records, full_reference)
+    except AvqaError as e:
+        raise fail(e) from e
+    show(numbers)
     typer.echo(
         f"{outcome.made} made, {outcome.kept} kept, {len(outcome.failures)} failed; {speed:.2f} clips/s; "
         f"{out / 'records.jsonl'}",
         err=True,
     )
-    typer.echo(json.dumps({**outcome.numbers, "failed": len(outcome.failures)}, ensure_ascii=False))
+    typer.echo(json.dumps({**numbers, "failed": len(outcome.failures)}, ensure_ascii=False))
     if outcome.failures and not allow_errors:
         raise typer.Exit(1)
 
 
 def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, sync or text.")] = None) -> None:
-    """All kinds of faults: name, modality, the five levels, unit, pseudo-MOS per level, source (tab-separated)."""
+    """All kinds of faults: name, modality, levels, unit, pseudo-MOS, believed measure, source (tab-separated)."""
     from data_recipes.distortions import kinds
     from data_recipes.doses import dose
+    from data_recipes.full_reference.table import measure_of
 
     try:
         rows = kinds(modality)
     except AvqaError as e:
         raise fail(e) from e
-    typer.echo("kind\tmodality\tlevels\tunit\tmos\tsource")
+    typer.echo("kind\tmodality\tlevels\tunit\tmos\tmeasure\tsource")
     for k in rows:
         levels = " ".join(_level(k.parameters(v)) for v in range(1, 6))
         mos = " ".join(f"{dose(k.kind, v):.2f}" for v in range(1, 6))
-        typer.echo(f"{k.kind}\t{k.modality}\t{levels}\t{k.unit or 'see levels'}\t{mos}\t{k.source}")
+        measure = measure_of(k.kind) or "-"
+        typer.echo(f"{k.kind}\t{k.modality}\t{levels}\t{k.unit or 'see levels'}\t{mos}\t{measure}\t{k.source}")
 
 
 def _level(parameters: dict[str, float | str]) -> str:

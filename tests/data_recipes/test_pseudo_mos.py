@@ -8,7 +8,7 @@ import pytest
 
 from data_recipes.distortions import kinds
 from data_recipes.doses import dose, known
-from data_recipes.pseudo_mos import CLEAN, aspect_mos, fuse, labels, weight
+from data_recipes.pseudo_mos import CLEAN, aspect_mos, fault_mos, fuse, labels, model_name, weight
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import sos_std, target_kind
 from mllm_avqa.records import Distortion
@@ -96,6 +96,22 @@ def test_ceiling_lowers_only_its_aspect_and_std_follows_sos() -> None:
     assert low["video"].std == pytest.approx(sos_std(3.4), abs=1e-4)
     assert low["video"].pseudo
     assert target_kind(CLEAN, sos_std(CLEAN)) == "maxent"
+
+
+def test_the_mode_decides_what_a_fault_is_worth() -> None:
+    noisy = fault("gnoise", "video", 2).model_copy(update={"parameters": {"ms_ssim": 0.85}})
+    assert fault_mos(noisy) == dose("gnoise", 2)
+    assert fault_mos(noisy, "full_reference") == pytest.approx(3.0)  # half-way between "bad" 0.70 and 1
+    assert fault_mos(noisy, "both") == pytest.approx((3.0 + dose("gnoise", 2)) / 2)
+    blind = fault("cast", "video", 2).model_copy(update={"parameters": {"ms_ssim": 0.85}})
+    unmeasured = fault("clip", "audio", 2)  # too short for ViSQOL
+    for other in (blind, unmeasured):
+        assert fault_mos(other, "full_reference") == fault_mos(other, "both") == dose(other.kind, 2)
+    with pytest.raises(ConfigError, match="allowed: dose, full_reference, both"):
+        fault_mos(noisy, "measured")  # type: ignore[arg-type]
+    names = {mode: model_name(mode) for mode in ("dose", "full_reference", "both")}  # type: ignore[arg-type]
+    assert len(set(names.values())) == 3
+    assert all(n.startswith(f"pseudo-mos-1/{mode}: ") and "Pinson" in n for mode, n in names.items())
 
 
 def test_worst_case_stays_on_the_scale() -> None:
