@@ -92,8 +92,10 @@ def find_leaks(files: Sequence[str | Path], content: bool = False) -> Findings:
         findings.records += 1
         member = members.setdefault((r.split, *r.folds), len(members))
         keys = _keys(path, r)
-        for what, column in columns.items():
-            column.add(_number(keys[what]), member)
+        for what in ("media", "name"):
+            columns[what].add(_number(keys[what]), member)
+        for group in contents(r):
+            columns["group"].add(_number(group), member)
         if content:
             size = _size(keys["media"])
             findings.unreadable += size < 0
@@ -140,12 +142,10 @@ def _follow(files: Sequence[str | Path], suspects: dict[str, set[int]], digests:
     seen: dict[tuple[str, int], _Seen] = {}
     for path, r in _read(files):
         keys = _keys(path, r)
-        for what, wanted in suspects.items():
-            if not wanted:
-                continue
-            key = _number(digests.get(keys["media"], "") if what == "content" else keys[what])
-            if key in wanted:
-                entry = seen.setdefault((what, key), _Seen(keys["media" if what == "content" else what]))
+        for what, name in (*(("group", c) for c in contents(r)), *((w, keys[w]) for w in ("media", "name", "content"))):
+            key = _number(digests.get(name, "") if what == "content" else name)
+            if key in suspects.get(what, ()):
+                entry = seen.setdefault((what, key), _Seen(name))
                 entry.groups.add(r.group)
                 for split, part in (("split", r.split), *((f"fold {i}", p) for i, p in enumerate(r.folds))):
                     if part is not None:
@@ -165,12 +165,14 @@ def _read(files: Sequence[str | Path]) -> Iterator[tuple[Path, Record]]:
             yield Path(file), record
 
 
+def contents(r: Record) -> list[str]:
+    """The contents in a clip: a picture with borrowed sound has two, and its group joins their names with `+`."""
+    return r.group.split("+")
+
+
 def _keys(path: Path, r: Record) -> dict[str, str]:
-    return {
-        "group": r.group,
-        "media": os.path.normpath(os.path.join(os.path.abspath(path.parent), r.media)),
-        "name": stem(r.media),
-    }
+    media = os.path.normpath(os.path.join(os.path.abspath(path.parent), r.media))
+    return {"media": media, "content": media, "name": stem(r.media)}
 
 
 def _number(text: str) -> int:

@@ -117,6 +117,11 @@ def leaks(tmp_path: Path, rows: list[Record], content: bool = False) -> list[tup
     return [(leak.what, leak.name.rpartition("/")[2]) for leak in find_leaks([tmp_path / "r.jsonl"], content).leaks]
 
 
+def test_borrowed_sound_of_a_training_clip_is_a_leak(tmp_path: Path) -> None:
+    rows = [record("a", "song+talk", split="train"), record("b", "song+walk", split="test")]
+    assert leaks(tmp_path, rows) == [("group", "song")]
+
+
 def test_group_and_media_in_two_parts(tmp_path: Path) -> None:
     rows = [record("a", "g", split="train"), record("b", "g", split="test"), record("c", "h", split="test")]
     assert leaks(tmp_path, rows) == [("group", "g")]
