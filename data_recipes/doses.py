@@ -46,6 +46,10 @@ LADDERS: dict[str, Five] = {
     "caption_offset": (4.6, 4.1, 3.2, 2.2, 1.4),
     "caption_mismatch": (4.3, 3.6, 2.7, 1.8, 1.2),
     "illegible_text": STANDARD,
+    "small_text": STANDARD,
+    "faint_text": STANDARD,
+    "blurred_text": STANDARD,
+    "compressed_text": STANDARD,
     "caption_speed": (4.6, 4.1, 3.5, 2.7, 2.0),
     "missing_caption": (4.3, 3.6, 2.8, 1.9, 1.2),
 }

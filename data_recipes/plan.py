@@ -18,6 +18,7 @@ SYNTH_VERSION = 1  # raise when the same plan would give another clip: finished 
 PAUSE = 0.3  # seconds between spoken lines that are strung together
 BAND_LIMITED = 32000  # Hz: below this sample rate a low-pass at 8 or 12 kHz changes nothing that anybody hears
 LUFS = (-26.0, -18.0)  # loudness that sound is brought to before it is distorted
+REGION_SIDES = (0.3, 0.7)  # width and height of a region in shares of the picture
 PHOTO_FPS = 25.0
 PHOTO_MOVES = 3  # different pans over one photo
 
@@ -40,6 +41,7 @@ class PlannedFault:
     level: int
     span: tuple[float, float] | None
     seed: int
+    region: tuple[float, float, float, float] | None = None  # x, y, width, height in shares of the picture
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,12 @@ class Plan:
     def key(self, recipe: Recipe, files: dict[str, Source]) -> str:
         """Hash of everything the finished clip depends on; the number of clips and of workers is not part of it."""
         used = [p.source for p in (self.picture, *self.sound, self.other) if p is not None]
+        plan = asdict(self)
+        for fault in plan["faults"]:  # what came later is told only where it is used: other clips stay as they are
+            if fault["region"] is None:
+                del fault["region"]
         facts: dict[str, object] = {
-            "plan": asdict(self),
+            "plan": plan,
             "version": SYNTH_VERSION,
             "recipe": recipe.model_dump(
                 include={"name", "seconds", "max_height", "languages", "questions", "crf", "preset"}, mode="json"
@@ -212,7 +218,8 @@ class Planner:
         return tuple(faults)
 
     def _fault(self, rng: np.random.Generator, side: str, taken: set[str], narrow: bool) -> PlannedFault:
-        names = [k.kind for k in kinds(side) if k.kind not in taken and not (narrow and k.kind == "lowpass")]
+        allowed = kinds(side, named=list(self.recipe.kinds))
+        names = [k.kind for k in allowed if k.kind not in taken and not (narrow and k.kind == "lowpass")]
         weights = np.array([self.recipe.kinds.get(n, 1.0) for n in names])
         if not weights.sum():
             raise ConfigError(f"recipe {self.recipe.name!r}: kinds leaves no kind of {side}")
@@ -225,7 +232,12 @@ class Planner:
             share = rng.uniform(0.25, 0.6)
             start = rng.uniform(0, 1 - share)
             span = (round(float(start), 3), round(float(start + share), 3))
-        return PlannedFault(side, tuple(names[i] for i in order), level, span, int(rng.integers(2**31)))
+        chosen = tuple(names[i] for i in order)
+        region = None
+        if side == "video" and self.recipe.shares.region and rng.random() < self.recipe.shares.region:
+            w, h = rng.uniform(*REGION_SIDES, 2)
+            region = tuple(round(float(v), 3) for v in (rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h))
+        return PlannedFault(side, chosen, level, span, int(rng.integers(2**31)), region)  # type: ignore[arg-type]
 
 
 def picture_order(plan: Plan) -> tuple[str, float]:

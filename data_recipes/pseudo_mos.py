@@ -62,6 +62,12 @@ def weight(start: float, end: float, seconds: float) -> float:
     return min(1.0, PEAK_FLOOR + (1.0 - PEAK_FLOOR) * share + bonus)
 
 
+def fault_weight(fault: Distortion, seconds: float) -> float:
+    """`weight` of a fault's span; a part of the picture counts like a part of the time."""
+    area = float(fault.parameters.get("region_w", 1.0)) * float(fault.parameters.get("region_h", 1.0))
+    return weight(fault.start, fault.end, seconds) * (PEAK_FLOOR + (1.0 - PEAK_FLOOR) * area)
+
+
 def model_name(mode: Mode) -> str:
     """The pseudo-MOS model in words: what made labels that nobody voted for."""
     faults = {
@@ -97,7 +103,7 @@ def aspect_mos(faults: Iterable[Distortion], seconds: float, ceiling: float = CL
     q = quality(ceiling)
     for fault in faults:
         loss = 1.0 - quality(fault_mos(fault, mode))
-        q *= 1.0 - weight(fault.start, fault.end, seconds) * loss
+        q *= 1.0 - fault_weight(fault, seconds) * loss
     return mos_of(q)
 
 

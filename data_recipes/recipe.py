@@ -59,6 +59,7 @@ class Shares(_Strict):
     """Probabilities between 0 and 1."""
 
     partial: float = Field(default=0.3, ge=0, le=1)  # a fault concerns a part of the clip
+    region: float = Field(default=0.0, ge=0, le=1)  # a picture fault concerns a rectangle of the picture, if it can
     second: float = Field(default=0.12, ge=0, le=1)  # a second fault of the same side
     extra: float = Field(default=0.4, ge=0, le=1)  # picture and/or sound faults on top of a sync or text fault
     clean_captions: float = Field(default=0.08, ge=0, le=1)  # faultless captions on a clip of another family

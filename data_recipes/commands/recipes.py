@@ -66,11 +66,12 @@ def synth(
 def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, sync or text.")] = None) -> None:
     """All kinds of faults: name, modality, levels, unit, pseudo-MOS, believed measure, source (tab-separated)."""
     from data_recipes.distortions import kinds
+    from data_recipes.distortions.base import REGISTRY
     from data_recipes.doses import dose
     from data_recipes.full_reference.table import measure_of
 
     try:
-        rows = kinds(modality)
+        rows = kinds(modality, named=REGISTRY)
     except AvqaError as e:
         raise fail(e) from e
     typer.echo("kind\tmodality\tlevels\tunit\tmos\tmeasure\tsource")

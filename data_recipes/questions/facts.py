@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from data_recipes.doses import dose
-from data_recipes.pseudo_mos import quality, weight
+from data_recipes.pseudo_mos import fault_weight, quality
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import Scale, soft_target, word
 from mllm_avqa.records import Distortion, Label, Question, Record
@@ -145,7 +145,7 @@ def seconds(record: Record) -> float:
 def impact(record: Record, fault: Distortion) -> float:
     """Share of quality 0-1 that a fault takes from its aspect; decides which one is the main problem."""
     length = max(seconds(record), fault.end)
-    return weight(fault.start, fault.end, length) * (1.0 - quality(dose(fault.kind, fault.level)))
+    return fault_weight(fault, length) * (1.0 - quality(dose(fault.kind, fault.level)))
 
 
 def rounded(fault: Distortion, length: float) -> tuple[float, float] | None:

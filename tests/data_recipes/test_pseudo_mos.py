@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 
 from data_recipes.distortions import kinds
+from data_recipes.distortions.base import REGISTRY
 from data_recipes.doses import dose, known
 from data_recipes.pseudo_mos import CLEAN, aspect_mos, fault_mos, fuse, labels, model_name, weight
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import sos_std, target_kind
 from mllm_avqa.records import Distortion
 
-NAMES = [k.kind for k in kinds()]
+NAMES = [k.kind for k in kinds(named=REGISTRY)]
 
 
 def fault(kind: str, modality: str, level: int, start: float = 0.0, end: float = 4.0) -> Distortion:
@@ -118,3 +119,11 @@ def test_worst_case_stays_on_the_scale() -> None:
     faults = [fault(k.kind, k.modality, 5) for k in kinds()]
     for label in labels(faults, 4.0, ["video", "audio", "sync", "text"]).values():
         assert 1.0 <= label.mean <= 1.2
+
+
+def test_a_part_of_the_picture_counts_like_a_part_of_the_time() -> None:
+    whole = Distortion(kind="gblur", modality="video", level=5, start=0.0, end=4.0)
+    parts = [{"region_x": 0.0, "region_y": 0.0, "region_w": side, "region_h": side} for side in (1.0, 0.7, 0.2)]
+    scores = [aspect_mos([whole.model_copy(update={"parameters": p})], 4.0) for p in parts]
+    assert scores[0] == aspect_mos([whole], 4.0)
+    assert scores[0] < scores[1] < scores[2] < CLEAN

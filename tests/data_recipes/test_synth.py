@@ -145,6 +145,20 @@ def test_plans_never_mix_splits_and_follow_the_mixture(tmp_path: Path, media: Pa
     assert planner.plan(7, 2) != plans[7]
 
 
+def test_regions_and_kinds_on_request_come_only_where_the_recipe_asks(tmp_path: Path, media: Path) -> None:
+    plain = _planner(_recipe(tmp_path), media)
+    asked = _planner(_recipe(tmp_path, shares={"region": 1.0}, kinds={"small_text": 5.0}), media)
+    faults = [[f for i in range(150) for f in p.plan(i, 1).faults] for p in (plain, asked)]
+    assert all(f.region is None for f in faults[0])
+    assert not any("small_text" in f.kinds for f in faults[0])
+    assert any(f.kinds[0] == "small_text" for f in faults[1])
+    for f in faults[1]:
+        assert (f.region is not None) == (f.modality == "video")
+        if f.region is not None:
+            x, y, w, h = f.region
+            assert min(x, y) >= 0 and x + w <= 1.001 and y + h <= 1.001 and 0.3 <= min(w, h)
+
+
 def test_a_run_writes_true_records_and_resumes(tmp_path: Path, media: Path) -> None:
     path, out = _recipe(tmp_path), tmp_path / "out"
     first = synthesise(path, out, folders=[media])
