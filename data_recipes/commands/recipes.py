@@ -64,7 +64,8 @@ def synth(
 
 
 def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, sync or text.")] = None) -> None:
-    """All kinds of faults: name, modality, levels, unit, pseudo-MOS, believed measure, source (tab-separated)."""
+    """Kinds of faults (levels, unit, pseudo-MOS, believed measure, source), then the datasets; tab-separated."""
+    from data_recipes.commands.convert import datasets
     from data_recipes.distortions import kinds
     from data_recipes.distortions.base import REGISTRY
     from data_recipes.doses import dose
@@ -80,6 +81,9 @@ def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, 
         mos = " ".join(f"{dose(k.kind, v):.2f}" for v in range(1, 6))
         measure = measure_of(k.kind) or "-"
         typer.echo(f"{k.kind}\t{k.modality}\t{levels}\t{k.unit or 'see levels'}\t{mos}\t{measure}\t{k.source}")
+    if modality is None:
+        typer.echo()
+        datasets()
 
 
 def _level(parameters: dict[str, float | str]) -> str:
