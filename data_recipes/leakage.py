@@ -94,7 +94,7 @@ def find_leaks(files: Sequence[str | Path], content: bool = False) -> Findings:
         keys = _keys(path, r)
         for what in ("media", "name"):
             columns[what].add(_number(keys[what]), member)
-        for group in contents(r):
+        for group in r.contents:
             columns["group"].add(_number(group), member)
         if content:
             size = _size(keys["media"])
@@ -142,7 +142,7 @@ def _follow(files: Sequence[str | Path], suspects: dict[str, set[int]], digests:
     seen: dict[tuple[str, int], _Seen] = {}
     for path, r in _read(files):
         keys = _keys(path, r)
-        for what, name in (*(("group", c) for c in contents(r)), *((w, keys[w]) for w in ("media", "name", "content"))):
+        for what, name in (*(("group", c) for c in r.contents), *((w, keys[w]) for w in ("media", "name", "content"))):
             key = _number(digests.get(name, "") if what == "content" else name)
             if key in suspects.get(what, ()):
                 entry = seen.setdefault((what, key), _Seen(name))
@@ -163,11 +163,6 @@ def _read(files: Sequence[str | Path]) -> Iterator[tuple[Path, Record]]:
     for file in files:
         for record in read_records(file):
             yield Path(file), record
-
-
-def contents(r: Record) -> list[str]:
-    """The contents in a clip: a picture with borrowed sound has two, and its group joins their names with `+`."""
-    return r.group.split("+")
 
 
 def _keys(path: Path, r: Record) -> dict[str, str]:

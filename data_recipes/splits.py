@@ -73,6 +73,29 @@ def survey(records: Iterable[Record]) -> dict[str, Group]:
     return groups
 
 
+def joined(groups: Mapping[str, Group]) -> tuple[dict[str, str], dict[str, Group]]:
+    """Groups that share a content (a borrowed sound) must not be parted: (family by group, families by name)."""
+    above: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        while above.setdefault(name, name) != name:
+            above[name] = name = above[above[name]]
+        return name
+
+    for group in groups:
+        for content in group.split("+"):
+            above[top(content)] = top(group)
+    family_of = {group: top(group) for group in groups}
+    families: dict[str, Group] = {}
+    for name, group in groups.items():
+        whole = families.setdefault(family_of[name], Group())
+        whole.clips += group.clips
+        whole.scored += group.scored
+        whole.total += group.total
+        whole.official |= group.official
+    return family_of, families
+
+
 def assign(groups: Mapping[str, Group], shares: Mapping[Split, float], seed: int, index: int) -> dict[str, Split]:
     """Part per group: the split number `index` of a seed. Independent of the order of records.
 
@@ -122,9 +145,11 @@ def split_file(
     groups = survey(read_records(source))
     if not groups:
         raise ConfigError(f"{source} has no records to split")
-    fixed = _official(groups) if keep_official else {}
-    dealt = {name: group for name, group in groups.items() if name not in fixed}
-    folds = [fixed | (assign(dealt, shares, seed, i) if dealt else {}) for i in range(count)]
+    family_of, families = joined(groups)
+    fixed = _official(families) if keep_official else {}
+    dealt = {name: family for name, family in families.items() if name not in fixed}
+    parts = [fixed | (assign(dealt, shares, seed, i) if dealt else {}) for i in range(count)]
+    folds = [{group: part[family] for group, family in family_of.items()} for part in parts]
     fill = keep_official or not any(g.official for g in groups.values())
     clips = write_records(out, _marked(source, out, folds, fill))
     sizes = [Counter[Split]() for _ in folds]

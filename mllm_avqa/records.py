@@ -77,6 +77,11 @@ class Record(BaseModel):
     description: str | None = None
     licence: str | None = None
 
+    @property
+    def contents(self) -> list[str]:
+        """The contents in the clip: a picture with borrowed sound has two, and its group joins their names with `+`."""
+        return self.group.split("+")
+
 
 def read_records(path: str | Path) -> Iterator[Record]:
     """Stream records from a JSONL file. Raises ConfigError with file and line for a line that is not a record."""

@@ -117,6 +117,15 @@ def leaks(tmp_path: Path, rows: list[Record], content: bool = False) -> list[tup
     return [(leak.what, leak.name.rpartition("/")[2]) for leak in find_leaks([tmp_path / "r.jsonl"], content).leaks]
 
 
+def test_groups_with_a_common_content_are_dealt_together(tmp_path: Path) -> None:
+    groups = ["song+talk", "song+walk", "walk", "a", "b", "c", "hum+d", "hum+e"]
+    write_records(tmp_path / "r.jsonl", (record(f"{g}{i}", g, 1.0 + i) for g in groups for i in range(3)))
+    split_file(tmp_path / "r.jsonl", tmp_path / "s.jsonl", parse_shares("60/40"))
+    assert not find_leaks([tmp_path / "s.jsonl"]).leaks
+    for r in read_records(tmp_path / "s.jsonl"):
+        assert set(r.folds) == {"train", "test"}
+
+
 def test_borrowed_sound_of_a_training_clip_is_a_leak(tmp_path: Path) -> None:
     rows = [record("a", "song+talk", split="train"), record("b", "song+walk", split="test")]
     assert leaks(tmp_path, rows) == [("group", "song")]

@@ -156,7 +156,7 @@ def test_regions_and_kinds_on_request_come_only_where_the_recipe_asks(tmp_path: 
         assert (f.region is not None) == (f.modality == "video")
         if f.region is not None:
             x, y, w, h = f.region
-            assert min(x, y) >= 0 and x + w <= 1.001 and y + h <= 1.001 and 0.3 <= min(w, h)
+            assert min(x, y) >= 0 and x + w <= 1.001 and y + h <= 1.001 and min(w, h) >= 0.3
 
 
 def test_a_run_writes_true_records_and_resumes(tmp_path: Path, media: Path) -> None:
