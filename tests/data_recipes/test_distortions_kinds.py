@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_recipes.distortions import REGISTRY, Caption, Material, distort, draw_captions
+from data_recipes.distortions import REGISTRY, Caption, Material, distort, draw_captions, video_codec
 from data_recipes.distortions.base import Kind
 
 FPS, RATE = 12.0, 48000
@@ -298,3 +299,20 @@ def test_video_codecs_keep_the_order_of_frames(kind: str) -> None:
     grey = np.repeat((20 + 14 * np.arange(16, dtype=np.uint8)), 64 * 64 * 3).reshape(16, 64, 64, 3)
     changed, _ = distort(Material(grey, 25.0), kind, 1, seed=0)
     assert np.abs(changed.frames.mean((1, 2, 3)) - grey[:, 0, 0, 0]).max() < 6
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="needs Linux")
+def test_av1_threads_are_not_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies: set[int] = set()
+    tame = video_codec._no_real_time
+
+    def watched() -> None:
+        tame()
+        policies.update(os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task"))
+
+    monkeypatch.setattr(video_codec, "_no_real_time", watched)
+    frames = np.zeros((4, 64, 64, 3), np.uint8)
+    video_codec.round_trip(
+        frames, 25.0, "libsvtav1", "libdav1d", {"preset": "10", "crf": "50", "svtav1-params": "lp=1"}
+    )
+    assert policies == {os.SCHED_OTHER}
