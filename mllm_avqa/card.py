@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mllm_avqa.calibration import Calibration
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.levels import WORDS
 from mllm_avqa.media.clip import DecodeSpec
@@ -24,7 +25,9 @@ class ViewSpec(BaseModel):
     max_windows: int = Field(default=8, ge=1)  # longer clips are sampled at this many evenly spread windows
     segments: int = Field(default=4, ge=1)  # native frame groups per window
     frames_per_segment: int = Field(default=2, ge=1)
-    global_pixels: int = Field(default=84 * 140, ge=28 * 28)  # budget of one whole-frame view
+    global_pixels: int = Field(
+        default=84 * 140, ge=1
+    )  # budget of one whole-frame view; one patch at least is always shown
     fragment_grid: tuple[int, int] = (6, 6)  # rows, columns of native mini-patches
     patch: int = 28  # side of a mini-patch = patch x merge of the backbone: one visual token
     audio_rate: int = 16000  # Hz, mono
@@ -36,6 +39,15 @@ class ViewSpec(BaseModel):
             segments=self.segments,
             frames_per_segment=self.frames_per_segment,
         )
+
+
+class Pixels(BaseModel):
+    """How the vision tower wants its pixels: (value / 255 - mean) / std, one number for all three colours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float
+    std: float = Field(gt=0)
 
 
 class Pooling(BaseModel):
@@ -58,6 +70,7 @@ class Card(BaseModel):
     aspects: list[str] = ["overall", "video", "audio", "sync", "text"]
     level_words: list[str] = list(WORDS)
     views: ViewSpec = ViewSpec()
+    pixels: Pixels | None = None  # None: as the backbone family normalises
     pooling: Pooling = Pooling()
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
     languages: list[str] = ["en", "zh"]
@@ -66,6 +79,7 @@ class Card(BaseModel):
     licence: str = "Apache-2.0"
     training: dict[str, object] = {}  # provenance: recipe, sources, steps, hardware
     results: dict[str, object] = {}  # measured on held-out sources
+    calibration: Calibration | None = None  # intervals of the scores; `python -m eval calibrate --write-card`
 
     @classmethod
     def load(cls, directory: Path) -> Card:
@@ -79,4 +93,6 @@ class Card(BaseModel):
 
     def save(self, directory: Path) -> None:
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-        (directory / CARD_FILE).write_text(text, encoding="utf-8")
+        part = directory / f"{CARD_FILE}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(directory / CARD_FILE)

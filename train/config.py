@@ -22,13 +22,14 @@ class Build(Strict):
     """Start from random weights: a new tokenizer from prompts and records, a model of this size."""
 
     size: Size = Size()
-    dct_patches: bool = True  # patch embedding starts as a spatio-temporal DCT: quality lives in its high bands
+    see_bands: bool = True  # the vision tower starts as an analyser of frequency bands: quality lives in their energies
 
 
 class Lora(Strict):
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    experts: bool = False  # also the experts of a mixture: much slower and many more parameters
 
 
 class Weights(Strict):
@@ -54,6 +55,8 @@ class Dropout(Strict):
     facts: float = 0.25  # evidence of one modality
     views: float = 0.1  # pixels or sound (never together with the facts of the same modality)
     context: float = 0.1
+    fact: float = 0.0  # every fact by itself
+    jitter: float = 0.0  # relative spread by which values are disturbed: two contents never read quite alike
     blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 

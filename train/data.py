@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.utils.data import Dataset
 
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.context.base import TextContext
+from mllm_avqa.evidence import FACTS
+from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS, Scale, soft_target, sos_std, word
 from mllm_avqa.prompting import Branch, aspect_branch, explain_branch
 from mllm_avqa.records import Label, Record
@@ -59,10 +62,12 @@ class Clips(Dataset[dict[str, Any]]):
         return {"record": record, "window": load(self.paths[record.id])}
 
 
-def drop(window: CachedWindow, rates: Dropout, rng: random.Random) -> CachedWindow:
-    """Lose facts, pixels, sound or context of one row."""
+def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool = False) -> CachedWindow:
+    """Lose facts, pixels, sound or context of one row; blind: all pixels and sound, never all facts."""
     views, evidence, context = window.views, window.evidence, window.context
     for modality in ("video", "audio"):
+        if blind:
+            continue
         if rng.random() < rates.facts:
             evidence = [m for m in evidence if m.modality != modality]
         elif rng.random() < rates.views and any(m.modality == modality for m in evidence):
@@ -74,7 +79,18 @@ def drop(window: CachedWindow, rates: Dropout, rng: random.Random) -> CachedWind
             )
     if rng.random() < rates.context:
         context = TextContext()
-    return CachedWindow(views, evidence, context, window.missing)
+    evidence = [disturbed(m, rates.jitter, rng) for m in evidence if rng.random() >= rates.fact]
+    return CachedWindow(Views(None, None, None) if blind else views, evidence, context, window.missing)
+
+
+def disturbed(m: Measurement, spread: float, rng: random.Random) -> Measurement:
+    """The measurement with its value off by a random share, and the severity that the new value has."""
+    fact = FACTS.get(m.name)
+    if spread == 0 or m.value is None or fact is None:
+        return m
+    value = m.value * math.exp(rng.gauss(0.0, spread))
+    judged = fact.severity(m.value) == m.severity  # where the catalogue was overruled, the verdict stays
+    return m.model_copy(update={"value": value, "severity": fact.severity(value) if judged else m.severity})
 
 
 def branches(
@@ -142,7 +158,7 @@ class Collator:
             record: Record = item["record"]
             language = rng.choice(self.languages)
             window: CachedWindow = item["window"]
-            window = replace(window, views=Views(None, None, None)) if blind else drop(window, self.dropout, rng)
+            window = drop(window, self.dropout, rng, blind)
             questions = branches(record, self.mixture, language, window.missing, rng)
             row = make_row(self.backbone, window, questions, language, self.isolate)
             k = len(rows)

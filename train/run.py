@@ -15,8 +15,11 @@ import torch
 from mllm_avqa import __version__
 from mllm_avqa.backbones import load_backbone
 from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.backbones.loading import base_from
+from mllm_avqa.backbones.lora import lora_config
 from mllm_avqa.card import Card
 from mllm_avqa.errors import CheckpointError, ConfigError
+from mllm_avqa.prompting import load_prompts
 from mllm_avqa.records import Record, read_records
 from mllm_avqa.scoring import level_token_ids
 from train import cache, tiny
@@ -75,12 +78,14 @@ def _start(config: Config, train: list[Record]) -> Path:
     directory = config.output / "start"
     if not (directory / "avqa.yaml").is_file():
         model, tokenizer = tiny.build(corpus(train), config.build.size, config.seed)
-        if config.build.dct_patches:
-            tiny.dct_patches(model)
+        if config.build.see_bands:
+            tiny.see_bands(model)
         card = Card(
             name=config.name,
             family="qwen2_5_omni",
             views=config.views,
+            pixels=tiny.PIXELS if config.build.see_bands else None,
+            prompts=str(load_prompts("rating", config.languages[0])["version"]),
             languages=list(config.languages),
             limits=config.limits,
             licence=config.licence,
@@ -95,12 +100,10 @@ def _train_stage(config: Config, stage: Stage, start: Path, directory: Path, cli
     backbone, card = open_checkpoint(start)
     _select_parameters(backbone, stage)
     # An adapter names the full weights it sits on, relative to itself, so that a run folder can be moved.
-    adapting = hasattr(backbone.model, "peft_config")
-    if adapting:
-        base = start if card.base_model is None else (start / card.base_model).resolve()
-        card.base_model = os.path.relpath(base, directory)
+    if hasattr(backbone.model, "peft_config"):
+        card.base_model = base_from(start, card, directory)
     else:
-        card.base_model = None
+        card.base_model = card.revision = None
     card.training = card.training | {
         stage.name: {"steps": stage.steps, "batch": stage.batch * stage.accumulate, "lr": stage.lr, "tune": stage.tune}
     }
@@ -175,16 +178,10 @@ def _last_checkpoint(directory: Path) -> str | None:
 def _select_parameters(backbone: Backbone, stage: Stage) -> None:
     """LoRA or full training; towers frozen on request; parameters that never get a gradient always frozen."""
     if stage.tune == "lora" and not hasattr(backbone.model, "peft_config"):
-        from peft import LoraConfig, get_peft_model
+        from peft import get_peft_model
 
-        lora = LoraConfig(
-            r=stage.lora.r,
-            lora_alpha=stage.lora.alpha,
-            lora_dropout=stage.lora.dropout,
-            task_type="CAUSAL_LM",
-            target_modules=backbone.lora_targets,
-            modules_to_save=list(backbone.projectors),
-        )
+        options = stage.lora
+        lora = lora_config(backbone, options.r, options.alpha, options.dropout, options.experts)
         backbone.model = get_peft_model(backbone.model, lora)
         if not any("lora_" in n for n, _ in backbone.model.named_parameters()):
             raise ConfigError("LoRA matched no module of this backbone: its `lora_targets` are out of date")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.backbones.qwen2_5_omni import SPECIAL
+from mllm_avqa.card import Pixels
 
 # The pre-tokeniser of the Qwen2 family: single digits, words with their leading space.
 QWEN2_REGEX = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+
+# Pixels as the tower sees them, (value / 255 - mean) / std: never negative, so that brightness stays a large channel
+# and the norms of the tower do not divide contrast away.
+PIXELS = Pixels(mean=-0.25, std=0.27)
 
 
 class Size(BaseModel):
@@ -29,8 +35,8 @@ class Size(BaseModel):
     heads: int = 4  # LLM attention heads; two key-value heads
 
 
-def train_tokenizer(corpus: Iterable[str], vocab: int) -> Any:
-    """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and control tokens."""
+def train_tokenizer(corpus: Iterable[str], vocab: int, control: Sequence[str] = SPECIAL) -> Any:
+    """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and the control tokens of a family."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.trainers import BpeTrainer
     from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]
@@ -45,7 +51,7 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Any:
     tk.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
         vocab_size=vocab,
-        special_tokens=list(SPECIAL),
+        special_tokens=list(control),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -59,7 +65,7 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Any:
         unk_token="<|endoftext|>",
         padding_side="left",
     )
-    tokenizer.add_tokens(list(SPECIAL), special_tokens=True)
+    tokenizer.add_tokens(list(control), special_tokens=True)
     return tokenizer
 
 
@@ -136,29 +142,56 @@ def save(model: Any, tokenizer: Any, card: Any, directory: Path) -> None:
     card.save(directory)
 
 
-def dct_patches(model: Any, seed: int = 0) -> None:
-    """Start the patch embedding as a DCT: brightness bands of the frame mean, of the frame difference, and colour.
+def see_bands(model: Any) -> None:
+    """Start the vision tower as an analyser of frequency bands.
 
-    Blur, noise, block edges and flicker are statements about these bands; random filters would have to find them first.
+    Blur, noise, block edges and flicker are statements about the energy of bands, and energy is a square: a tower from
+    random weights has to find filters and squares first. So the patch embedding starts as a DCT of the frame pair's
+    mean, of its difference, and of colour, every filter scaled to unit spread on natural pictures (amplitudes measured
+    on 100 clips); the first block's MLP starts with pairs of neurons whose sum is close to the square of one band and
+    writes it to channels that the embedding leaves empty. All of it is trained on.
     """
     import numpy as np
     import torch
 
-    weight = model.model.visual.patch_embed.proj.weight  # [D, 3, 2, 14, 14]
+    visual = model.model.visual
+    weight = visual.patch_embed.proj.weight  # [D, 3, 2, 14, 14]
     d, _, t, s, _ = weight.shape
-    k = np.arange(s)
-    basis = np.stack([np.cos(np.pi * (k + 0.5) * f / s) for f in range(s)])
+    basis = np.stack([np.cos(np.pi * (np.arange(s) + 0.5) * f / s) for f in range(s)])
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
-    luma = np.array([0.299, 0.587, 0.114]) / np.linalg.norm([0.299, 0.587, 0.114])
-    chroma = [np.array([1, -1, 0]) / 2**0.5, np.array([1, 1, -2]) / 6**0.5]
+    luma = np.array([0.299, 0.587, 0.114])
+    chroma = [np.array([1, -1, 0]), np.array([0.5, 0.5, -1])]
     mean, change = np.full(t, t**-0.5), np.array([1.0, -1.0]) / 2**0.5
-    order = sorted(((u, v) for u in range(s) for v in range(s)), key=lambda uv: (uv[0] + uv[1], uv))
-    spread = order[:24] + order[24 :: max(1, (len(order) - 24) // (d * 5 // 8 - 24))]
-    plan = [(luma, mean, uv) for uv in spread[: d * 5 // 8]]
-    plan += [(luma, change, uv) for uv in spread[:: max(1, len(spread) // (d // 4))][: d // 4]]
-    plan += [(c, mean, uv) for uv in order for c in chroma]
-    filters = np.stack([np.einsum("c,t,y,x->ctyx", c, m, basis[u], basis[v]) for c, m, (u, v) in plan[:d]])
+    order = sorted(((u, v) for u in range(s) for v in range(s)), key=lambda uv: (uv[0] + uv[1], abs(uv[0] - uv[1]), uv))
+    squares = d * 3 // 8
+    bands, changes = (d - squares) * 5 // 8, (d - squares) // 4
+    plan = [(luma, mean, uv, 0.9 * max(1, sum(uv)) ** -1.4) for uv in _spread(order[1:], bands)]
+    plan += [(luma, change, uv, 0.06 * (1 + sum(uv) / 3) ** -1.2) for uv in _spread(order, changes)]
+    left = d - squares - len(plan) - 1
+    coloured = _spread(order[:40], -(-left // 2))
+    plan += [(c, mean, uv, 0.13 * max(0.4, sum(uv)) ** -1.45) for uv in coloured for c in chroma]
+    plan = [(luma, mean, (0, 0), 9.0), *plan[: d - squares - 1]]  # brightness first: it keeps the norms from dividing
+    std = PIXELS.std
+    filters = [np.einsum("c,t,y,x->ctyx", c, m, basis[u], basis[v]) * std / spread for c, m, (u, v), spread in plan]
+    filters[0] *= 6.0
+    mlp = visual.blocks[0].mlp
+    # flicker is the square of the change of brightness, the first of its group: never skipped
+    squared = [bands + 1, *(1 + int(k) for k in np.linspace(0, len(plan) - 2, squares - 1))]
     with torch.no_grad():
-        # Energy falls with frequency in natural pictures: lift the high bands so that they matter from the start.
-        gain = np.array([1.0 + 0.6 * (u + v) ** 0.8 for _, _, (u, v) in plan[:d]])
-        weight.copy_(torch.from_numpy(filters * gain[:, None, None, None, None] * 0.25).to(weight))
+        weight.zero_()
+        weight[: len(plan)] = torch.from_numpy(np.stack(filters)).to(weight)
+        for i, channel in enumerate(squared):
+            for j, sign in ((2 * i, 1.0), (2 * i + 1, -1.0)):
+                for part, gain in ((mlp.gate_proj, 2.0), (mlp.up_proj, 1.0)):
+                    part.weight[j] = 0.0
+                    part.weight[j, channel] = sign * gain
+                    part.bias[j] = 0.0
+                mlp.down_proj.weight[:, j] = 0.0
+                mlp.down_proj.weight[len(plan) + i, j] = 0.5
+
+
+def _spread(items: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """`count` of the items: the first third as they come, the others evenly over the rest."""
+    first = min(len(items), count // 3)
+    step = (len(items) - first) / max(1, count - first)
+    return items[:first] + [items[first + int(k * step)] for k in range(count - first)]

@@ -80,7 +80,7 @@ def warm_up(backbone: Backbone, clips: Clips, val: Clips, config: Config) -> dic
                 who = [k for k, m in enumerate(media) if "input_features" in m]
                 mask = batch["feature_attention_mask"]
                 out = net.get_audio_features(batch["input_features"], mask).last_hidden_state
-                sizes = net.audio_tower._get_feat_extract_output_lengths(mask.sum(-1))[1].tolist()
+                sizes = [backbone.sound_tokens(int(n)) for n in mask.sum(-1)]
                 result["audio"] = (who, *predict("audio", list(torch.split(out, sizes))))
         return result
 

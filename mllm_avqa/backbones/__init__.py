@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mllm_avqa.backbones.base import Backbone
 
-FAMILIES = ("qwen2_5_omni",)
+FAMILIES = ("qwen2_5_omni", "qwen3_omni", "videollama2")
 
 
 def family(name: str) -> type[Any]:
@@ -25,13 +25,38 @@ def family(name: str) -> type[Any]:
         from mllm_avqa.backbones.qwen2_5_omni import Qwen25Omni
 
         return Qwen25Omni
+    if name == "qwen3_omni":
+        from mllm_avqa.backbones.qwen3_omni import Qwen3Omni
+
+        return Qwen3Omni
+    if name == "videollama2":
+        from mllm_avqa.backbones.videollama2.backbone import VideoLlama2
+
+        return VideoLlama2
     raise CheckpointError(f"backbone family {name!r} is not one of {', '.join(FAMILIES)} (`family` in avqa.yaml)")
 
 
-def load_backbone(directory: Path, card: Card, dtype: torch.dtype) -> Backbone:
-    """Weights, tokenizer and processors of a checkpoint directory. Raises CheckpointError naming what is missing."""
+def load_backbone(
+    directory: Path,
+    card: Card,
+    dtype: torch.dtype | None = None,
+    *,
+    device_map: str | dict[str, Any] | None = None,
+    four_bit: bool = False,
+) -> Backbone:
+    """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
+
+    dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit: see
+    `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option without its library.
+    """
+    import torch
+
+    from mllm_avqa.backbones.loading import LoadOptions
+
     with _quiet():
-        backbone: Backbone = family(card.family).load(directory, card, dtype)
+        backbone: Backbone = family(card.family).load(
+            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit)
+        )
     return backbone
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from mllm_avqa.backbones.loading import LoadOptions
 from mllm_avqa.card import Card
 from mllm_avqa.prompting import Branch, Segment
 from mllm_avqa.rows import EncodedBranch, EncodedSegment
@@ -18,14 +19,19 @@ class Backbone(Protocol):
 
     model: Any  # torch module of transformers (or a PEFT wrapper around it)
     tokenizer: Any
-    lora_targets: str  # regex over module names: every linear layer of the LLM
+    lora_targets: str | list[str]  # regex over module names, or the names: the linear layers of the LLM
+    lora_parameters: tuple[str, ...]  # endings of parameter names: the experts of a mixture, which are no modules
     projectors: tuple[str, ...]  # modules trained in full beside LoRA
     towers: tuple[str, ...]  # name fragments of the encoder towers
     frozen: tuple[str, ...]  # parameters that never get a gradient
     end_id: int  # token that closes an answer
 
     @classmethod
-    def load(cls, directory: Path, card: Card, dtype: torch.dtype) -> Backbone: ...
+    def load(cls, directory: Path, card: Card, options: LoadOptions) -> Backbone: ...
+
+    def sound_tokens(self, mel_frames: int) -> int:
+        """How many tokens the sound tower makes of this many mel frames (10 ms each)."""
+        ...
 
     def encode_segment(self, segment: Segment, media: dict[str, torch.Tensor]) -> EncodedSegment:
         """Tokens and positions of a segment; `media` comes from `media_tensors`."""

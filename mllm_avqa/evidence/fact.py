@@ -24,3 +24,18 @@ class Fact:
         """The worse of the two directions; "none" for a fact that carries no judgement."""
         verdicts = [graded(value, t) for t in (self.above, self.below) if t is not None]
         return max(verdicts, key=SEVERITIES.index, default="none")
+
+    def grade(self, value: float) -> float | None:
+        """Severity as a number: 1 at the faint threshold .. 5 at the severe one, linear between and beyond.
+
+        Below 1 it goes on with the first step's slope: -2 is three steps better than faint. None without thresholds.
+        """
+        return max((grade(value, t) for t in (self.above, self.below) if t is not None), default=None)
+
+
+def grade(value: float, thresholds: Thresholds) -> float:
+    """`Fact.grade` against five thresholds, rising or falling."""
+    sign = 1 if thresholds[-1] > thresholds[0] else -1
+    v, t = sign * value, [sign * x for x in thresholds]
+    k = next((i for i in range(4) if v < t[i + 1]), 3)  # the step that v lies in, the outer ones without end
+    return k + 1 + (v - t[k]) / (t[k + 1] - t[k])
