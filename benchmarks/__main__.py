@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-NAMES = ("aspects", "batch", "rooms", "memory", "synthesis", "conversion")
+NAMES = ("aspects", "batch", "rooms", "memory", "synthesis", "conversion", "questions")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 

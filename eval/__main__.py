@@ -13,10 +13,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval.commands import baselines, calibrate, correlate, questions
 from mllm_avqa.errors import AvqaError
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+TOPICS = (correlate, baselines, calibrate, questions)
+for _topic in TOPICS:
+    _topic.register(app)
 
 
 @app.callback()
@@ -32,32 +37,6 @@ def _reported() -> Iterator[None]:
     except AvqaError as e:
         typer.echo(f"error: {e}", err=True)
         raise typer.Exit(2) from None
-
-
-@app.command()
-def correlate(
-    pred: Annotated[
-        Path, typer.Argument(help="Predictions: .csv, .jsonl or .parquet (what `mllm-avqa score` writes).")
-    ],
-    labels: Annotated[Path, typer.Argument(help="Labels: a table with the same columns, or a record file (.jsonl).")],
-    mapping: Annotated[
-        Literal["none", "linear", "logistic4"], typer.Option(help="Fit before mapped PLCC and RMSE.")
-    ] = "logistic4",
-    group: Annotated[str | None, typer.Option(help="Column of LABELS that names the content of a clip.")] = None,
-    lower_is_better: Annotated[
-        bool, typer.Option("--lower-is-better", help="The labels of the table fall with quality (DMOS).")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Correlate anybody's predictions with labels; clips are matched by id, path or base name."""
-    from eval.correlate import correlate as run
-    from eval.correlate import reasons, show
-
-    with _reported():
-        result = run(pred, labels, mapping=mapping, group=group, lower_is_better=lower_is_better)
-    for note in reasons(result):
-        typer.echo(note, err=True)
-    typer.echo(result.model_dump_json(indent=2) if as_json else show(result))
 
 
 @app.command()

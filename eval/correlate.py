@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
 
-from eval.joining import join, read_entries, read_labels
-from eval.markdown import signed, table
-from eval.stats import Agreement, Mapping, agreement
+from eval.joining import Columns, join, read_entries, read_labels, single
+from eval.joining.columns import Column, account, column, shared
+from eval.report.schema import Correlation, Detail, Halo, Part
+from eval.stats import (
+    PARAMETERS,
+    Agreement,
+    Comparison,
+    Discrimination,
+    Entrant,
+    Mapping,
+    Number,
+    Pairs,
+    agreement,
+    bootstrap,
+    compare,
+    content_parts,
+    discrimination,
+    fit,
+    number,
+    outlier_ratio,
+    over_splits,
+    partial_spearman,
+    pearson,
+    residual_spearman,
+    rmse,
+    rmse_free,
+    rmse_star,
+    segments,
+    undefined,
+)
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.rating import ASPECTS
 
-NAMED = 5  # clips named in a note; the rest are counted
-
-
-class Lost(BaseModel):
-    """Labelled clips of an aspect that have no number to compare."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    failed: int = 0  # the predictor reported an error
-    unscored: int = 0  # a row without this aspect
-    unmatched: int = 0  # no row belongs to the clip
+DRAWS = 2000
+NO_SPREAD = "no RMSE*, outlier ratio or pairs: the labels' uncertainty is not known (--ci, or --std with --votes)"
 
 
-class Correlation(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+@dataclass
+class Study:
+    """The numbers of all models, and the clips behind them: columns[model][aspect]."""
 
-    aspects: dict[str, Agreement]
-    lost: dict[str, Lost]
-    notes: list[str] = []
+    result: Correlation
+    columns: dict[str, dict[str, Column]]
 
 
 def correlate(
@@ -40,89 +60,201 @@ def correlate(
     *,
     mapping: Mapping = "logistic4",
     group: str | None = None,
-    lower_is_better: bool = False,
-    draws: int = 1000,
+    lower_is_better: bool | None = None,
+    draws: int = DRAWS,
 ) -> Correlation:
     """Compare two files (see `joining`). lower_is_better: labels are turned (DMOS); record files know it themselves.
 
-    Raises ConfigError for files that cannot be read or share no aspect.
+    Raises ConfigError for files that cannot be read, share no clip or no aspect.
     """
-    given, wanted = read_entries(predictions), read_labels(labels, group, lower_is_better)
-    joined = join(given, wanted)
-    notes = list(joined.notes)
-    if joined.unmatched:
-        notes.append(f"{_named(joined.unmatched)} of {labels.name} found in {predictions.name}: no prediction")
-    if joined.unused:
-        notes.append(f"{_named(joined.unused)} of {predictions.name} not used: no label")
-    failures = Counter(p.error for _, p in joined.pairs if p is not None and p.error)
-    notes += [f"{n} predictions failed: {kind}" for kind, n in failures.items()]
-    if all(e.group is None for e in wanted):
-        notes.append(
-            "no content groups: every clip counts as a content of its own, intervals may be too narrow (--group)"
+    columns = Columns(group=group, lower_is_better=lower_is_better)
+    return study(predictions, labels, label_columns=columns, mapping=mapping, draws=draws).result
+
+
+def study(
+    predictions: Path,
+    labels: Path,
+    others: Sequence[Path] = (),
+    *,
+    label_columns: Columns = Columns(),
+    score_columns: Sequence[str] = (),
+    id_column: str | None = None,
+    falling: Sequence[str] = (),
+    mapping: Mapping = "logistic4",
+    pairs: Pairs = "unordered",
+    draws: int = DRAWS,
+) -> Study:
+    """All numbers of one or several prediction files against one label file.
+
+    falling: names (file stems) of predictions that fall with quality. Raises ConfigError as `correlate` does.
+    """
+    files = _names([predictions, *others])
+    strange = [f for f in falling if f not in files]
+    if strange:
+        raise ConfigError(f"--falling {strange[0]}: no such predictions; allowed are {', '.join(files)}")
+    wanted, repeated = single(read_labels(labels, label_columns), labels.name)
+    results: list[Correlation] = []
+    columns: dict[str, dict[str, Column]] = {}
+    for name, path in files.items():
+        given = read_entries(
+            path,
+            Columns(id=id_column, scores=tuple(score_columns), lower_is_better=name in falling),
+            flag="--pred-column",
         )
-    shared = {a for e in wanted for a in e.values} & {a for e in given for a in e.values}
-    if not shared:
-        raise ConfigError(f"{predictions} and {labels} share no aspect with numbers; allowed are {', '.join(ASPECTS)}")
-    aspects: dict[str, Agreement] = {}
-    lost: dict[str, Lost] = {}
-    for aspect in (a for a in ASPECTS if a in shared):
-        missing = Lost()
-        x, y, groups = [], [], []
-        for k, (label, p) in enumerate(joined.pairs):
-            if aspect not in label.values:
-                continue
-            if p is None:
-                missing.unmatched += 1
-            elif p.error is not None:
-                missing.failed += 1
-            elif aspect not in p.values:
-                missing.unscored += 1
-            else:
-                x.append(p.values[aspect])
-                y.append(label.values[aspect])
-                groups.append(label.group if label.group is not None else f"clip {k}")
-        total = len(x) + missing.failed + missing.unscored + missing.unmatched
-        aspects[aspect] = agreement(x, y, groups=groups, total=total, mapping=mapping, draws=draws)
-        lost[aspect] = missing
-    return Correlation(aspects=aspects, lost=lost, notes=notes)
+        joined = join(given, wanted)
+        notes = account(joined, given, wanted, path, labels)
+        found = {a: column(joined, a, mapping) for a in shared(given, wanted, path, labels)}
+        result = Correlation(aspects={}, lost={a: c.lost for a, c in found.items()}, notes=repeated + notes, name=name)
+        for aspect, c in found.items():
+            result.aspects[aspect], result.details[aspect] = _measure(c, mapping, pairs, draws)
+            result.notes += [f"{aspect}: {n}" for n in _warnings(result.aspects[aspect], name)]
+        result.halo = _halo(found, draws)
+        results.append(result)
+        columns[name] = found
+    first = results[0]
+    first.others = {r.name: r for r in results[1:]}
+    if first.others:
+        for aspect in first.aspects:
+            rows, note = _compare(columns, aspect, mapping, draws)
+            first.comparisons[aspect] = rows
+            for r in results:  # they hold for all
+                r.notes += note
+    return Study(first, columns)
 
 
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} clips ({', '.join(names[:NAMED])}{more})"
+def _names(paths: Sequence[Path]) -> dict[str, Path]:
+    """A name for every file: its stem, or with its folder where stems repeat."""
+    stems = Counter(p.stem for p in paths)
+    names = {(p.stem if stems[p.stem] == 1 else f"{p.parent.name}/{p.stem}"): p for p in paths}
+    if len(names) < len(paths):
+        raise ConfigError(f"--compare: {', '.join(str(p) for p in paths)} do not differ in folder and name")
+    return names
 
 
-def show(result: Correlation) -> str:
-    """A Markdown table."""
-    rows = []
-    for aspect, a in result.aspects.items():
-        lost = result.lost[aspect]
-        gone = [f"{n} {word}" for word, n in lost.model_dump().items() if n]
-        rows.append(
-            [
-                aspect,
-                signed(a.srcc, interval=True),
-                signed(a.krcc),
-                signed(a.plcc),
-                signed(a.plcc_mapped),
-                signed(a.rmse),
-                f"{a.n} of {a.m}" + (f" ({', '.join(gone)})" if gone else ""),
-                str(a.groups),
-                a.mapping.split(" ")[0],
-            ]
-        )
-    head = ["aspect", "SRCC [95 % CI]", "KRCC", "PLCC raw", "PLCC mapped", "RMSE", "n of m", "contents", "mapping"]
-    return table(head, rows)
+# ---- from columns to numbers --------------------------------------------------------------------------------------
+
+
+def _measure(c: Column, mapping: Mapping, pairs: Pairs, draws: int) -> tuple[Agreement, Detail]:
+    total = len(c.x) + c.lost.failed + c.lost.unscored + c.lost.unmatched
+    a = agreement(c.x, c.y, groups=c.groups, total=total, mapping=mapping, draws=draws)
+    if c.fit is not None:
+        z = c.x if c.fit.straight else c.z  # a line keeps the sign of the raw PLCC
+        a.plcc_mapped = _with_interval(a.plcc_mapped, pearson, (z, c.y), c.groups, draws)
+        a.rmse = _with_interval(a.rmse, rmse, (c.z, c.y), c.groups, draws)
+    parts = [p for p in dict.fromkeys(c.parts) if p is not None]
+    detail = Detail(
+        **_errors(c, a.srcc.note if c.fit is None else ""),
+        discrimination=_pairs(c, pairs),
+        segments=segments(c.x, c.y, c.groups, draws=draws),
+        splits=over_splits(c.x, c.y, c.groups, mapping),
+        parts=[Part(part=p, agreement=_part(c, p, mapping, draws)) for p in sorted(parts)],
+    )
+    return a, detail
+
+
+def _with_interval(n: Number, statistic: Any, columns: tuple[np.ndarray, ...], groups: list[str], draws: int) -> Number:
+    span = bootstrap(statistic, columns, content_parts(groups), draws)
+    return n if isinstance(span, str) else Number(value=n.value, low=round(span[0], 4), high=round(span[1], 4))
+
+
+def _part(c: Column, part: str, mapping: Mapping, draws: int) -> Agreement:
+    inside = [i for i, p in enumerate(c.parts) if p == part]
+    groups = [c.groups[i] for i in inside]
+    return agreement(c.x[inside], c.y[inside], groups=groups, mapping=mapping, draws=draws)
+
+
+def _errors(c: Column, why: str) -> dict[str, Any]:
+    if c.fit is None:
+        nothing = Number(note=why)
+        return {"rmse_free": nothing, "rmse_star": nothing, "outlier_ratio": nothing}
+    d = PARAMETERS[c.fit.used]
+    out: dict[str, Any] = {
+        "parameters": [round(p, 6) for p in c.fit.parameters],
+        "rmse_free": _number(rmse_free(c.z, c.y, d)),
+    }
+    if c.spread is None:
+        return out | {"rmse_star": Number(note=NO_SPREAD), "outlier_ratio": Number(note=NO_SPREAD)}
+    known = np.isfinite(c.spread.ci)
+    note = "" if known.all() else f"over the {int(known.sum())} of {len(known)} clips whose label says how sure it is"
+    z, y, ci = c.z[known], c.y[known], c.spread.ci[known]
+    return out | {
+        "rmse_star": _number(rmse_star(z, y, ci, d), note),
+        "outlier_ratio": _number(outlier_ratio(z, y, ci), note),
+    }
+
+
+def _number(value: float, note: str = "") -> Number:
+    return Number(value=round(value, 4), note=note) if np.isfinite(value) else Number(note="too few clips")
+
+
+def _pairs(c: Column, pairs: Pairs) -> Discrimination:
+    error = np.full(len(c.x), np.nan) if c.spread is None else c.spread.error
+    found = discrimination(c.x, c.y, error, pairs)
+    if c.spread is None:
+        for n in (found.auc_ds, found.auc_bw, found.cc_0, found.threshold):
+            n.note = NO_SPREAD
+    return found
+
+
+def _warnings(a: Agreement, name: str) -> list[str]:
+    if a.srcc.high is not None and a.srcc.high < 0:
+        return [
+            f"SRCC is negative beyond chance: if the labels fall with quality say --lower-is-better, if the "
+            f"predictions do say --falling {name}"
+        ]
+    return []
+
+
+def _halo(columns: dict[str, Column], draws: int) -> Halo | None:
+    """Over the clips that have both; None when the model has no score of one of them."""
+    if not {"audio", "video"} <= set(columns):
+        return None
+    a, v = columns["audio"], columns["video"]
+    _, i, j = np.intersect1d(a.rows, v.rows, return_indices=True)
+    groups = [a.groups[k] for k in i.tolist()]
+    ax, ay, vx, vy = a.x[i], a.y[i], v.x[j], v.y[j]
+    why = undefined(ax - vx, ay - vy)
+    residual = Number(note=f"differences: {why}") if why else None
+    return Halo(
+        n=len(i),
+        residual=residual or number(residual_spearman, ax, vx, ay, vy, groups=groups, draws=draws),
+        video=number(partial_spearman, vx, vy, ay, groups=groups, draws=draws),
+        audio=number(partial_spearman, ax, ay, vy, groups=groups, draws=draws),
+    )
+
+
+def _compare(
+    columns: dict[str, dict[str, Column]], aspect: str, mapping: Mapping, draws: int
+) -> tuple[list[Comparison], list[str]]:
+    """All models that score the aspect, on the clips that all of them scored, each mapped on those clips."""
+    have = {name: by[aspect] for name, by in columns.items() if aspect in by}
+    if len(have) < 2:
+        return [], [f"{aspect}: only {', '.join(have)} has it, nothing to compare"]
+    common = sorted(set.intersection(*(set(c.rows.tolist()) for c in have.values())))
+    notes = []
+    for name, c in have.items():
+        if len(c.rows) > len(common):
+            notes.append(
+                f"{aspect}: models are compared on the {len(common)} clips that all have; {name} has {len(c.rows)}"
+            )
+    models, y, groups = [], np.empty(0), []
+    for name, c in have.items():
+        at = np.searchsorted(c.rows, common)
+        x, y, groups = c.x[at], c.y[at], [c.groups[k] for k in at.tolist()]
+        found = None if undefined(x, y) else fit(x, y, mapping)
+        models.append(Entrant(name, x, x if found is None else found.curve(x), found is None or found.straight))
+    return compare(models, y, groups, draws), notes
 
 
 def reasons(result: Correlation) -> list[str]:
     """Notes for people: what was not matched, and why a number or a mapping is not what was asked for."""
-    notes = list(result.notes)
-    for aspect, a in result.aspects.items():
-        for name in ("srcc", "krcc", "plcc", "plcc_mapped", "rmse"):
-            why = getattr(a, name).note
-            if why and f"{aspect}: {why}" not in notes:
-                notes.append(f"{aspect}: {why}")
-        if " " in a.mapping:
-            notes.append(f"{aspect}: {a.mapping}")
-    return notes
+    of: dict[str, list[str]] = {}  # the models that a note holds for
+    for r in (result, *result.others.values()):
+        own = list(r.notes)
+        for aspect, a in r.aspects.items():
+            own += [f"{aspect}: {n.note}" for n in (a.srcc, a.krcc, a.plcc, a.plcc_mapped, a.rmse) if n.note]
+            own += [f"{aspect}: {a.mapping}"] * (" " in a.mapping)
+        for note in dict.fromkeys(own):
+            of.setdefault(note, []).append(r.name)
+    everybody = 1 + len(result.others)
+    return [note if len(names) == everybody else f"{', '.join(names)}: {note}" for note, names in of.items()]

@@ -14,6 +14,19 @@ Aspect = Literal["overall", "video", "audio", "sync", "text"]
 ASPECTS: tuple[Aspect, ...] = ("overall", "video", "audio", "sync", "text")
 
 
+class Interval(BaseModel):
+    """Range on 1-5 that holds the label of `coverage` of clips like those the checkpoint was calibrated on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    low: float
+    high: float
+    coverage: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.coverage:g} %: {self.low:.2f}–{self.high:.2f}"
+
+
 class ScoreDistribution(BaseModel):
     """Five-level distribution of one aspect. Scores are 1-5, higher is better."""
 
@@ -24,6 +37,7 @@ class ScoreDistribution(BaseModel):
     level: str  # the level word of the score: the nearest grade
     probs: dict[str, float]  # {"excellent": .., "good": .., "fair": .., "poor": .., "bad": ..}, sums to 1
     mass: float  # share of the full vocabulary's probability that falls on the five level tokens (health number)
+    interval: Interval | None = None  # of the clip's score; None = the checkpoint is not calibrated for this aspect
 
 
 class Claim(BaseModel):

@@ -83,7 +83,7 @@ def _scores(rating: Rating, lang: str) -> RenderableType:
             table.add_row(label, Text("–", "dim"), Text("·" * _BAR, "dim"), Text(why, "dim"))
         else:
             level = Text(LEVEL_LABELS[lang][line.dist.level], _STYLE[line.dist.level])
-            level.append(f"  ±{line.dist.std:.2f}", "dim")
+            level.append(f"  ±{line.dist.std:.2f}" + (f"  {line.dist.interval}" if line.dist.interval else ""), "dim")
             table.add_row(label, Text(f"{line.dist.score:.2f}", "bold"), _bar(line.dist), level)
     return _in(table)
 

@@ -1,0 +1,86 @@
+"""All questions of a clip behind one encoded prefix, against encoding the clip for every question. Model time only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmarks.base import Report, Row, Settings, medians
+
+if TYPE_CHECKING:
+    from eval.questions.task import Aspect
+    from eval.questions.wording import Asked
+
+QUESTIONS, OPTIONS = 8, 4
+
+
+def run(settings: Settings) -> Report:
+    from eval.questions.readout import option_values
+    from eval.questions.task import load_task
+    from eval.questions.wording import Asked
+    from mllm_avqa.prepare import prepare
+    from mllm_avqa.rater import Rater
+    from mllm_avqa.scoring import EncodedClip, encode_prefix
+
+    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
+    try:
+        p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
+    finally:
+        rater.close()
+    segments, media = encode_prefix(rater.backbone, p.views, p.evidence, p.context)
+    asked = questions(load_task("av_questions").form)
+
+    def encode() -> EncodedClip:
+        return rater.scorer.encode(segments, media, [])[1]
+
+    def together() -> list[list[float]]:
+        return option_values(encode(), asked)
+
+    def one_by_one() -> list[list[float]]:
+        return [option_values(encode(), [a])[0] for a in asked]
+
+    def per_option() -> None:
+        for a in asked:
+            for k in range(len(a.answers)):
+                alone = Asked(a.aspect, a.text, a.answers[k : k + 1], a.options[k : k + 1], (0,), a.lettered)
+                option_values(encode(), [alone])
+
+    apart = max(abs(x - y) for v, w in zip(together(), one_by_one(), strict=True) for x, y in zip(v, w, strict=True))
+    cost = medians({"together": together, "one": one_by_one, "option": per_option}, settings.repeats)
+    ours, one, option = cost["together"], cost["one"], cost["option"]
+    speed = {name: f"{1 / c.wall:.2f} clips/s, {c}" for name, c in cost.items()}
+    return Report(
+        "Questions",
+        [
+            Row(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
+                one.wall / ours.wall, ">= 3"),
+            Row("the same, CPU", f"{ours}", f"{one}", one.cpu / ours.cpu),
+            Row("clips/s, one prefix / option by option", speed["together"], speed["option"], option.wall / ours.wall),
+        ],
+        [
+            f"{QUESTIONS} questions with {OPTIONS} options each on one prepared window "
+            f"({sum(len(s.ids) for s in segments)} prefix tokens); model time only, decoding excluded; "
+            f"medians of {settings.repeats} interleaved runs, {torch.get_num_threads()} threads.",
+            f"Largest difference of an option's log-probability between the two ways: {apart:.1e}.",
+        ],
+    )  # fmt: skip
+
+
+def questions(form: str) -> list[Asked]:
+    """Questions about the faults of picture and sound, in the words of the recipes."""
+    from eval.questions.task import Item, Task
+    from eval.questions.wording import ask
+    from mllm_avqa.prompting import load_prompts
+
+    words = load_prompts("questions", "en")
+    names = list(words["names"].values())
+    task = Task(name="made", version="1", about="", source="", licence="", form=form)
+    out = []
+    for n in range(QUESTIONS):
+        options = tuple(names[(n * OPTIONS + k) % len(names)] for k in range(OPTIONS))
+        aspect: Aspect = ("video", "audio")[n % 2]
+        side = {"aspect": words["aspects"][aspect], "options": ""} | words["verbs"][aspect]
+        text = words["stage1"]["kind"][n % len(words["stage1"]["kind"])].format(**side).strip()
+        out += ask(Item(str(n), ("clip",), text, options, 0, aspect=aspect), task, 1)
+    return out

@@ -1,0 +1,212 @@
+"""Regressions on measured signal facts, per aspect: the classical baseline that every model must beat."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from eval.baselines.measuring import Facts
+from eval.joining import record_entry
+from eval.stats import Agreement, agreement, content_parts, content_splits
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import SEES
+from mllm_avqa.rating import ASPECTS
+from mllm_avqa.records import Record
+
+SEED = 0
+LEAST_CLIPS = 20  # of a training side
+FOLDS = 3  # content-separated ones that choose between the settings of a regression
+SHOWN = 5  # facts named per aspect
+SVR_GRID: dict[str, list[Any]] = {"svr__C": [1.0, 3.0, 10.0]}
+FOREST_GRID: dict[str, list[Any]] = {"randomforestregressor__min_samples_leaf": [2, 5]}
+
+
+class FeatureResult(BaseModel):
+    """One regression of one aspect on the test split."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    aspect: str
+    train: int
+    facts: int  # facts that had a value in training
+    chosen: dict[str, float]
+    agreement: Agreement
+    important: dict[str, float] = {}  # impurity decrease; only a forest has them
+
+
+class FeatureStudy(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    records: str
+    split: str
+    results: list[FeatureResult]
+    missing: dict[str, float]  # fact -> share of training clips without a value, where there are any
+    never: list[str]  # facts without a value in training: no regression has them
+    failed: dict[str, str]  # clip -> why nothing was measured
+    notes: list[str] = []
+
+
+@dataclass
+class Baseline:
+    """The study, and predictions[record id][aspect_model]."""
+
+    study: FeatureStudy
+    predictions: dict[str, dict[str, float]]
+
+
+def matrix(records: Sequence[Record], facts: Facts, names: Sequence[str]) -> np.ndarray:
+    """Values of the named facts, float64 [records, names]; NaN where a clip has none."""
+    column = {n: k for k, n in enumerate(names)}
+    out = np.full((len(records), len(names)), np.nan)
+    for row, r in enumerate(records):
+        for m in facts[r.id]:
+            if m.value is not None and m.name in column:
+                out[row, column[m.name]] = m.value
+    return out
+
+
+def _regressions() -> dict[str, tuple[Any, dict[str, list[Any]]]]:
+    """Name -> (estimator, settings to choose from).
+
+    A missing value becomes the training median, and a column that says so: a fact that cannot be measured (no sound, no
+    speech, a still picture) is itself a fact.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
+    def filled() -> Any:  # a rare fact may have no value at all inside a fold; it is 0 there and says nothing
+        return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+
+    forest = RandomForestRegressor(100, max_features=1 / 3, random_state=SEED)
+    return {
+        "svr": (make_pipeline(filled(), StandardScaler(), SVR(epsilon=0.1)), SVR_GRID),
+        "forest": (make_pipeline(filled(), forest), FOREST_GRID),
+    }
+
+
+def fit(model: str, x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> Any:
+    """A regression of "svr" or "forest" with the settings that content-separated parts of the training side prefer."""
+    from sklearn.model_selection import GridSearchCV
+
+    estimator, grid = _regressions()[model]
+    folds = [(a, b) for a, b in content_splits(groups, FOLDS) if len(a) and len(b)]
+    return GridSearchCV(estimator, grid, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
+
+
+def study(
+    records: Sequence[Record], facts: Facts, failed: dict[str, str], split: str, file: str, draws: int = 1000
+) -> Baseline:
+    """Fit on split "train", measure on `split`. A clip without facts is missing from both and counted by name.
+
+    Raises ConfigError when a side is empty or shares no aspect with the other.
+    """
+    train, test = ([r for r in records if r.split == s] for s in ("train", split))
+    for s, side in (("train", train), (split, test)):
+        if not any(r.id in facts for r in side):
+            there = ", ".join(sorted({r.split or "none" for r in records})) or "no records at all"
+            raise ConfigError(f"no clip of split {s!r} with measured facts (--split); there are: {there}")
+    shared = _contents(train) & _contents(test)
+    notes = [f"{len(shared)} contents are in the training split as well: {', '.join(sorted(shared)[:5])}"] * bool(
+        shared
+    )
+    results: list[FeatureResult] = []
+    predictions: dict[str, dict[str, float]] = {r.id: {} for r in test}
+    used: set[str] = set()
+    gaps: dict[str, float] = {}
+    for aspect in ASPECTS:
+        a = [r for r in train if aspect in r.labels and r.id in facts]
+        b = [r for r in test if aspect in r.labels and r.id in facts]
+        if len(a) < LEAST_CLIPS or len(_contents(a)) < FOLDS or not b:
+            notes.append(f"{aspect}: {len(a)} training clips, {len(b)} test clips: no regression")
+            continue
+        names = _names(a, facts, aspect)
+        x = matrix(a, facts, names)
+        known = np.isfinite(x).any(axis=0)
+        names, x = [n for n, k in zip(names, known, strict=True) if k], x[:, known]
+        used |= set(names)
+        gaps |= {n: s for n, s in zip(names, np.isnan(x).mean(axis=0).tolist(), strict=True) if s > 0}
+        total = sum(aspect in r.labels for r in test)
+        for model in _regressions():
+            result, guesses = _one(model, aspect, names, x, a, b, facts, total, draws)
+            results.append(result)
+            for r, g in zip(b, guesses, strict=True):
+                predictions[r.id][f"{aspect}_{model}"] = float(g)
+    if not results:
+        raise ConfigError(f"{file}: {'; '.join(notes)}")
+    seen = {m.name for r in train for m in facts.get(r.id, [])}
+    found = FeatureStudy(
+        records=file,
+        split=split,
+        results=results,
+        missing={n: round(s, 4) for n, s in sorted(gaps.items(), key=lambda i: -i[1])},
+        never=sorted(seen - used),
+        failed=failed,
+        notes=notes,
+    )
+    return Baseline(found, predictions)
+
+
+def _one(
+    model: str,
+    aspect: str,
+    names: list[str],
+    x: np.ndarray,
+    train: list[Record],
+    test: list[Record],
+    facts: Facts,
+    total: int,
+    draws: int,
+) -> tuple[FeatureResult, np.ndarray]:
+    y, truth = (np.array([record_entry(r).values[aspect] for r in side]) for side in (train, test))
+    fitted = fit(model, x, y, [r.group for r in train])
+    guess = np.clip(fitted.predict(matrix(test, facts, names)), 1.0, 5.0)
+    result = FeatureResult(
+        model=model,
+        aspect=aspect,
+        train=len(train),
+        facts=len(names),
+        chosen={k.split("__")[1]: v for k, v in fitted.best_params_.items()},
+        agreement=agreement(guess, truth, groups=[r.group for r in test], total=total, draws=draws),
+    )
+    if model == "forest":
+        steps = fitted.best_estimator_
+        weights = dict(zip(steps[0].get_feature_names_out(names), steps[-1].feature_importances_, strict=True))
+        top = sorted(weights.items(), key=lambda i: -i[1])[:SHOWN]
+        result.important = {n.replace("missingindicator_", "missing "): round(float(w), 4) for n, w in top}
+    return result, guess
+
+
+def _names(records: Sequence[Record], facts: Facts, aspect: str) -> list[str]:
+    """Facts that the model may look at for this aspect, so that both judge from the same side of the clip."""
+    return sorted({m.name for r in records for m in facts[r.id] if m.modality in SEES[aspect]})
+
+
+def _contents(records: Sequence[Record]) -> set[str]:
+    return {p for g in content_parts([r.group for r in records]) for p in g}
+
+
+def write_predictions(path: Path, records: Sequence[Record], predictions: dict[str, dict[str, float]]) -> int:
+    """CSV of the test clips: id, path, and a column ASPECT_MODEL per regression. Returns the number of rows."""
+    columns = list(dict.fromkeys(c for p in predictions.values() for c in p))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    rows = [r for r in records if r.id in predictions]
+    with part.open("w", newline="", encoding="utf-8") as f:
+        out = csv.writer(f)
+        out.writerow(["id", "path", *columns])
+        for r in rows:
+            cells = predictions[r.id]
+            out.writerow([r.id, r.media, *(f"{cells[c]:.4f}" if c in cells else "" for c in columns)])
+    os.replace(part, path)
+    return len(rows)

@@ -1,0 +1,217 @@
+"""Signal facts of the clips of a record file: from ratings, or measured once and kept on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from eval.joining import Entry, join, record_entry
+from mllm_avqa import __version__
+from mllm_avqa.card import ViewSpec
+from mllm_avqa.errors import AvqaError, ConfigError, MediaError
+from mllm_avqa.evidence import FACTS, SEVERITIES
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.records import Record
+from mllm_avqa.workers import one_thread
+
+log = logging.getLogger(__name__)
+Facts = dict[str, list[Measurement]]  # by record id
+Failures = dict[str, str]  # by record id, why there are none
+_MEASUREMENTS = TypeAdapter(list[Measurement])
+_TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
+
+
+# ---- from ratings ---------------------------------------------------------------------------------------------------
+
+
+def from_ratings(records: Sequence[Record], path: Path) -> tuple[Facts, Failures]:
+    """Facts out of ratings: lines of `mllm-avqa score --full` or of `mllm-avqa rate --json` written in one line.
+
+    Clips are matched as in `eval.joining`. A record of a part of its file has no rating here: ratings are of whole
+    files. Raises ConfigError with file and line for a line that holds no rating.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist (--ratings)")
+    entries: list[Entry] = []
+    facts: list[list[Measurement]] = []
+    with path.open(encoding="utf-8-sig") as f:
+        for number, line in enumerate(f, 1):
+            if not line.strip():
+                continue
+            names, error, found = _rating(line, f"{path}:{number}")
+            entries.append(Entry(None, names, {}, error=error))
+            facts.append(found)
+    place = {id(e): k for k, e in enumerate(entries)}
+    whole = [r for r in records if r.start is None and r.end is None]
+    failures = {r.id: "a part of a file, ratings are of whole files" for r in records if r not in whole}
+    out: Facts = {}
+    for record, (_, entry) in zip(whole, join(entries, [record_entry(r) for r in whole]).pairs, strict=True):
+        if entry is None:
+            failures[record.id] = f"no rating in {path.name}"
+        elif entry.error is not None:
+            failures[record.id] = entry.error
+        else:
+            out[record.id] = facts[place[id(entry)]]
+    return out, failures
+
+
+def _rating(line: str, where: str) -> tuple[list[str], str | None, list[Measurement]]:
+    """Names of the clip, what went wrong with it, its facts."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as e:
+        raise ConfigError(f"{where}: not JSON: {e.msg} (--ratings)") from e
+    if not isinstance(row, dict) or not ({"rating", "evidence"} & set(row)):
+        raise ConfigError(f"{where}: no rating with its evidence: write it with `mllm-avqa score --full` (--ratings)")
+    names = [str(row[c]) for c in ("path", "file") if row.get(c)]
+    if row.get("status") == "error":
+        return names, f"{row.get('error_kind')}: {row.get('error')}", []
+    rating: Any = row.get("rating", row)
+    try:
+        return names, None, _MEASUREMENTS.validate_python(rating["evidence"])
+    except (TypeError, KeyError, ValidationError) as e:
+        raise ConfigError(f"{where}: the rating has no readable evidence: {e} (--ratings)") from e
+
+
+# ---- measured -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to measure; target is its file in the cache."""
+
+    media: str
+    start: float | None
+    end: float | None
+    user_text: str | None
+    context: str
+    spec: ViewSpec
+    target: str
+
+
+def measured(
+    records: Sequence[Record],
+    base: Path,
+    folder: Path,
+    *,
+    context: str = "fast",
+    workers: int = 1,
+    spec: ViewSpec = ViewSpec(),
+) -> tuple[Facts, Failures]:
+    """Facts of every record, media relative to `base`; what `folder` holds of the same content is not measured again.
+
+    A cache file belongs to the bytes of a clip (and of the subtitles beside it), its span, its text, the view spec and
+    the catalogue of facts. A clip that cannot be read is a failure and is tried again the next time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    targets: dict[str, Path] = {}
+    jobs: dict[str, Job] = {}  # by target: two records of the same content are measured once
+    failures: Failures = {}
+    for r in records:
+        media = base / r.media
+        user = r.context.get("user")
+        try:
+            key = _key([r.start, r.end, user, context, spec.model_dump(), __version__, repr(FACTS)], media, context)
+        except MediaError as e:
+            failures[r.id] = _why(e, base)
+            continue
+        targets[r.id] = folder / f"{key}.json"
+        if not targets[r.id].is_file():
+            jobs[str(targets[r.id])] = Job(str(media), r.start, r.end, user, context, spec, str(targets[r.id]))
+    broken = _run(list(jobs.values()), workers)
+    out: Facts = {}
+    for name, target in targets.items():
+        if str(target) in broken:
+            failures[name] = broken[str(target)].replace(f"{base}/", "")
+        else:
+            out[name] = _MEASUREMENTS.validate_json(target.read_bytes())
+    return out, failures
+
+
+def _key(settings: list[Any], media: Path, context: str) -> str:
+    from mllm_avqa.context.sidecars import find_sidecars
+    from mllm_avqa.media import content_hash
+
+    beside = find_sidecars(media) if context != "none" else []
+    hashes = [content_hash(media), *(content_hash(p) for p in beside if p.is_file())]
+    return hashlib.sha256(json.dumps([hashes, settings]).encode()).hexdigest()[:32]
+
+
+def _why(error: AvqaError, base: Path) -> str:
+    return f"{error.kind}: {error}".replace(f"{base}/", "")
+
+
+def _run(jobs: list[Job], workers: int) -> dict[str, str]:
+    """What went wrong, by target."""
+    broken: dict[str, str] = {}
+    if not jobs:
+        return broken
+    log.info("measuring %d clips", len(jobs))
+    if workers == 1 or len(jobs) == 1:
+        found = [measure_clip(j) for j in jobs]
+    else:
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), initializer=one_thread) as pool:
+            found = []
+            for n, result in enumerate(pool.imap_unordered(measure_clip, jobs), 1):
+                found.append(result)
+                if n % 100 == 0:
+                    log.info("measured %d of %d", n, len(jobs))
+    for target, error in found:
+        if error is not None:
+            broken[target] = error
+    return broken
+
+
+@cache
+def _reader() -> Any:
+    from mllm_avqa.media import MediaReader
+
+    return MediaReader()
+
+
+def measure_clip(job: Job) -> tuple[str, str | None]:
+    """Measure one clip into its cache file; returns (target, what went wrong)."""
+    try:
+        facts = worst(_windows(job))
+    except AvqaError as e:
+        return job.target, f"{e.kind}: {e}"
+    target = Path(job.target)
+    part = target.with_suffix(".part")
+    part.write_bytes(_MEASUREMENTS.dump_json(facts))
+    part.replace(target)
+    return job.target, None
+
+
+def _windows(job: Job) -> list[list[Measurement]]:
+    """Facts of every window of the span, windows as in every rating."""
+    from mllm_avqa.prepare import prepare, window_starts
+
+    duration = _reader().probe(job.media).duration
+    start, end = job.start or 0.0, job.end if job.end is not None else duration
+    windows = []
+    for offset in window_starts(max(0.0, end - start), job.spec):
+        at, spec = start + offset, job.spec
+        if end < duration - _TAIL and at + spec.window_seconds > end:  # the span ends before the file does
+            spec = spec.model_copy(update={"window_seconds": max(0.2, end - at)})
+        found = prepare(job.media, at, _reader(), spec, context=job.context, user_text=job.user_text)
+        windows.append(found.evidence)
+    return windows
+
+
+def worst(windows: Sequence[Sequence[Measurement]]) -> list[Measurement]:
+    """Every fact from the window where it is most severe, as a rating gives it."""
+    best: dict[tuple[str, str], Measurement] = {}
+    for m in (m for w in windows for m in w):
+        key = (m.modality, m.name)
+        if key not in best or SEVERITIES.index(m.severity) > SEVERITIES.index(best[key].severity):
+            best[key] = m
+    return list(best.values())

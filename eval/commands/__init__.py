@@ -1,0 +1,1 @@
+"""Commands of `python -m eval`; each module registers its own."""

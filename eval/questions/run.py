@@ -1,0 +1,128 @@
+"""One benchmark with one checkpoint: every item becomes a log row, and the rows become the table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.held_out import Scores
+from eval.questions.answer import Readout, choice_answers, open_answer, pair_answer, score_answer, unsupported
+from eval.questions.clips import ClipKey, Encoded, clip_keys, encoded_clips
+from eval.questions.log import Log, Row, digest
+from eval.questions.readers import read_items
+from eval.questions.task import Item, Task
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import load_prompts
+from mllm_avqa.rater import Rater
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    readout: Readout = "logprob"
+    shuffles: int = 1
+    limit: int | None = None
+    context: str = "fast"
+    threads: int | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run gives: the items it was asked for and a row for each, in the same order."""
+
+    task: Task
+    items: list[Item]
+    rows: list[Row]
+    checkpoint: str
+    fingerprint: dict[str, str]
+
+
+def answer_all(task: Task, data: Path, media: Path | None, checkpoint: str, settings: Settings, out: Path) -> Answers:
+    """Ask every item. Rows already in the log of the same run are kept; missing media and failures are tried again.
+
+    Raises ConfigError (data), CheckpointError, OutputError (log of another run).
+    """
+    items = read_items(task, data)
+    base = media if media is not None else data if data.is_dir() else data.parent
+    if not base.is_dir():
+        raise ConfigError(f"media folder {base} does not exist (--media-root)")
+    if settings.limit is not None:
+        n = min(settings.limit, len(items))
+        items = [items[k * len(items) // n] for k in range(n)]  # evenly spread
+    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
+    try:
+        return _answer(task, items, base, rater, settings, out)
+    finally:
+        rater.close()
+
+
+def _answer(task: Task, items: list[Item], base: Path, rater: Rater, settings: Settings, out: Path) -> Answers:
+    run = digest(
+        task.model_dump(mode="json", exclude={"notes", "about", "source", "licence", "groups"}),
+        [dict(load_prompts("bench", x)) for x in ("en", "zh")],
+        rater.fingerprint, settings.readout, settings.shuffles,
+    )  # fmt: skip
+    keys = [digest(asdict(i)) for i in items]
+    by_id = dict(zip((i.id for i in items), keys, strict=True))
+    with Log(out / f"{task.name}.jsonl", run, fresh=settings.fresh) as file:
+        todo = [i for i, key in zip(items, keys, strict=True) if not file.has(key)]
+        if len(todo) < len(items):
+            log.info("%d of %d items are in %s already", len(items) - len(todo), len(items), file.path)
+        for i, row in _rows(task, todo, base, rater, settings):
+            file.add(by_id[i.id], _head(i) | row)
+        file.tidy(keys)
+        rows = [file.rows[key] for key in keys]
+    return Answers(task, items, rows, rater.card.name, rater.fingerprint)
+
+
+def _head(i: Item) -> Row:
+    row: dict[str, Any] = {"id": i.id, "media": list(i.media)}
+    optional = {"question": i.question, "options": list(i.options), "reference": i.reference, "score": i.score}
+    row |= {k: v for k, v in optional.items() if v not in ("", [], None)}
+    return row | ({"right": i.right} if i.options else {}) | {"groups": i.groups}
+
+
+def _rows(
+    task: Task, items: Sequence[Item], base: Path, rater: Rater, settings: Settings
+) -> Iterator[tuple[Item, Row]]:
+    """(item, row) as they come. Items of one clip share its prefix; a pair waits for its second clip."""
+    waiting: dict[ClipKey, list[Item]] = {}
+    for i in items:
+        absent = [m for m in i.media if not (base / m).is_file()]
+        why = unsupported(i)
+        if why is not None:
+            yield i, {"status": "unsupported", "why": why}
+        elif absent:
+            yield i, {"status": "missing", "why": f"no file {', '.join(absent)}"}
+        else:
+            for key in dict.fromkeys(clip_keys(i)):
+                waiting.setdefault(key, []).append(i)
+    failures: dict[ClipKey, str] = {}
+    scores: dict[ClipKey, Scores] = {}
+    for key, clip in encoded_clips(list(waiting), base, rater, failures):
+        scores[key] = clip.scores
+        single = [i for i in waiting[key] if len(i.media) == 1]
+        yield from _of_clip(task, single, clip, settings)
+        for i in waiting[key]:
+            both = clip_keys(i)
+            if len(both) == 2 and all(k in scores for k in both):
+                yield i, pair_answer(i, task, [scores[k] for k in both])
+    told: set[str] = set()
+    for key, why in failures.items():
+        for i in waiting[key]:
+            if i.id not in told:
+                told.add(i.id)
+                yield i, {"status": "failed", "why": why}
+
+
+def _of_clip(task: Task, items: Sequence[Item], clip: Encoded, settings: Settings) -> Iterator[tuple[Item, Row]]:
+    choices = [i for i in items if i.options]
+    yield from zip(choices, choice_answers(choices, task, clip, settings.readout, settings.shuffles), strict=True)
+    for i in items:
+        if not i.options:
+            yield i, (score_answer if task.ask == "rate" else open_answer)(i, task, clip)

@@ -1,0 +1,1 @@
+"""Correlations as people read them: terminal, Markdown, LaTeX, JSON and one HTML file."""
