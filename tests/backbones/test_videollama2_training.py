@@ -1,0 +1,79 @@
+"""Training a VideoLLaMA2-AV: one step of the objective, and LoRA on exactly the named modules."""
+
+import torch
+from videollama2_samples import directory as directory  # a fixture
+from videollama2_samples import make_views, opened
+
+from mllm_avqa.backbones.lora import lora_config
+from mllm_avqa.card import Card
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.records import Label, Record
+from mllm_avqa.scoring import level_token_ids
+
+ASPECTS = ["overall", "video", "audio"]
+
+
+def training_batch(backbone, facts):
+    from train.cache import CachedWindow
+    from train.config import Dropout, Mixture
+    from train.data import Collator
+
+    none = Dropout(facts=0, views=0, context=0)
+    collator = Collator(backbone, Mixture(stage2=1), none, ["en"], True, 0, ASPECTS)
+    items = []
+    for k, mean in enumerate((1.5, 4.5)):
+        record = Record(
+            id=str(k), media="a.mp4", dataset="d", group=str(k), labels={a: Label(mean=mean) for a in ASPECTS}
+        )
+        items.append({"record": record, "window": CachedWindow(make_views(k), facts, TextContext(), {})})
+    return collator(items)
+
+
+def test_one_step_reaches_every_part_that_is_read(directory, facts):
+    from train.config import Weights
+    from train.objective import Objective
+
+    backbone = opened(directory)
+    for name, p in backbone.model.named_parameters():
+        p.requires_grad_(not any(f in name for f in backbone.frozen))
+    objective = Objective(backbone, level_token_ids(backbone, ASPECTS), Weights())
+    given = training_batch(backbone, facts)
+    optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=1e-3)
+    first = objective(**given)["loss"]
+    first.backward()
+    still = {
+        n for n, p in backbone.model.named_parameters() if p.requires_grad and not (p.grad is not None and p.grad.any())
+    }
+    assert all("k_proj.bias" in n for n in still)  # softmax does not feel a constant added to every key
+    optimizer.step()
+    assert objective(**given)["loss"] < first
+
+
+def test_lora_wraps_the_language_model_and_the_projectors_and_comes_back(directory, facts, tmp_path):
+    from peft import get_peft_model
+
+    backbone = opened(directory)
+    backbone.model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
+    trained = [
+        n.removeprefix("base_model.model.model.") for n, p in backbone.model.named_parameters() if p.requires_grad
+    ]
+    low = {n.split(".lora_")[0] for n in trained if "lora_" in n}
+    kinds = [f"self_attn.{p}_proj" for p in "qkvo"] + [f"mlp.{p}_proj" for p in ("gate", "up", "down")]
+    assert low == {f"language_model.layers.{i}.{k}" for i in (0, 1) for k in kinds}
+    full = {n.split(".modules_to_save")[0] for n in trained if "lora_" not in n}
+    assert full == {"visual.connector", "audio_tower.proj"}
+
+    given = training_batch(backbone, facts)["inputs"]
+    with torch.no_grad():
+        for n, p in backbone.model.named_parameters():
+            if "lora_B" in n or (p.requires_grad and n.endswith("bias")):
+                p.add_(0.1)
+        changed = backbone.hidden(given).last_hidden_state
+    backbone.model.save_pretrained(tmp_path)
+    card = Card.load(directory)
+    card.base_model = str(directory)
+    card.training = {"stage": {"tune": "lora"}}
+    card.save(tmp_path)
+    with torch.no_grad():
+        assert (opened(tmp_path).hidden(given).last_hidden_state - changed).abs().max() < 1e-5
+        assert (opened(directory).hidden(given).last_hidden_state - changed).abs().max() > 1e-2

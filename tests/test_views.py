@@ -1,0 +1,20 @@
+"""Views: sizes of the whole-frame view."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mllm_avqa.card import ViewSpec
+from mllm_avqa.views import _whole
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 1200), (1200, 100), (360, 640), (40, 40), (720, 2400)])
+@pytest.mark.parametrize(("patch", "pixels"), [(28, 84 * 140), (384, 384 * 384), (28, 1)])
+def test_whole_view_is_never_empty_and_keeps_its_budget(height: int, width: int, patch: int, pixels: int) -> None:
+    frames = np.zeros((2, height, width, 3), np.uint8)
+    n, h, w, _ = _whole(frames, ViewSpec(patch=patch, global_pixels=pixels)).shape
+    assert n == 2
+    assert min(h, w) >= patch
+    assert h % patch == w % patch == 0
+    assert h * w <= max(pixels, patch * patch)
