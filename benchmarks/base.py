@@ -6,6 +6,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def living_children() -> list[int]:
     """Process ids of this process's children (all threads)."""
     found: list[int] = []
     for path in Path("/proc/self/task").glob("*/children"):
-        found += [int(pid) for pid in path.read_text().split()]
+        with suppress(FileNotFoundError):  # a thread that ended meanwhile; its children now belong to another one
+            found += [int(pid) for pid in path.read_text().split()]
     return found
 
 

@@ -87,12 +87,12 @@ def joined(groups: Mapping[str, Group]) -> tuple[dict[str, str], dict[str, Group
             above[top(content)] = top(group)
     family_of = {group: top(group) for group in groups}
     families: dict[str, Group] = {}
-    for name, group in groups.items():
+    for name, part in groups.items():
         whole = families.setdefault(family_of[name], Group())
-        whole.clips += group.clips
-        whole.scored += group.scored
-        whole.total += group.total
-        whole.official |= group.official
+        whole.clips += part.clips
+        whole.scored += part.scored
+        whole.total += part.total
+        whole.official |= part.official
     return family_of, families
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ import torch
 from mllm_avqa import __version__
 from mllm_avqa.backbones import load_backbone
 from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.calibration import Calibration
 from mllm_avqa.card import Card
 from mllm_avqa.context.asr import AsrEngine, load_asr
 from mllm_avqa.errors import AvqaError, CheckpointError, ConfigError
@@ -25,13 +28,16 @@ from mllm_avqa.levels import WORDS
 from mllm_avqa.media import MediaReader, content_hash
 from mllm_avqa.media.clip import Limits, MediaInfo
 from mllm_avqa.media.opening import show
+from mllm_avqa.media.window import cores
 from mllm_avqa.prepare import Prepared, prepare, window_starts
 from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts
 from mllm_avqa.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.rows import EncodedSegment
 from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix, summarise
 
+log = logging.getLogger(__name__)
 CONTEXT_LEVELS = ("none", "fast", "full")
+_PreparedFile = tuple[str, str, "list[Any] | AvqaError"]  # path, content hash, encoded windows or what went wrong
 
 
 @dataclass
@@ -86,6 +92,9 @@ class Rater:
         self.context = context
         self.asr = asr
         self.reader = MediaReader(reader=reader, limits=limits or Limits())
+        # Beside other work a decoder is best left one core: its threads cost a fifth of its time in all.
+        share = min(self.reader.limits.max_threads, max(1, cores() // 2))
+        self._batch_reader = MediaReader(reader, self.reader.limits.model_copy(update={"max_threads": share}))
         self.scorer = Scorer(backbone, card.aspects, card.level_words, card.isolate)
         self.weights = weights
 
@@ -132,6 +141,15 @@ class Rater:
             "package": __version__,
         }
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Intervals of the scores, when the card has them for these very weights."""
+        found = self.card.calibration
+        if found is not None and found.weights != self.weights:
+            log.warning("%s: its intervals belong to other weights and are left out", self.card.name)
+            return None
+        return found
+
     # ---- public -----------------------------------------------------------------------------------------------
 
     def rate(
@@ -156,30 +174,37 @@ class Rater:
     ) -> Iterator[Rating | RatingFailure]:
         """Rate files in order; a file that fails gives a `RatingFailure` in its place.
 
-        Decoding of the next files overlaps with scoring; at most 2 x batch_size windows are held at a time.
+        The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
+        accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
         """
         texts = iter(user_texts) if user_texts is not None else None
-        with ThreadPoolExecutor(1) as pool:
-            source = ((str(p), next(texts) if texts is not None else None) for p in paths)
-            pending: list[Any] = []
-            for item in source:
-                pending.append(pool.submit(self._prepare_file, *item))
-                if len(pending) >= 2 * batch_size:
-                    yield from self._finish([f.result() for f in pending[:batch_size]], explain)
-                    pending = pending[batch_size:]
-            while pending:
-                yield from self._finish([f.result() for f in pending[:batch_size]], explain)
-                pending = pending[batch_size:]
+        rows = 1 if self._on_cpu() else batch_size
+        pending: deque[Future[_PreparedFile]] = deque()
+        # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
+        with ThreadPoolExecutor(1 if self.context == "full" else 2) as pool:
+            try:
+                for path in paths:
+                    text = next(texts) if texts is not None else None
+                    pending.append(pool.submit(self._prepare_file, str(path), text))
+                    if len(pending) >= 2 * batch_size:
+                        yield from self._finish([pending.popleft().result() for _ in range(rows)], explain, rows)
+                while pending:
+                    ready = [pending.popleft().result() for _ in range(min(rows, len(pending)))]
+                    yield from self._finish(ready, explain, rows)
+            finally:
+                for left in pending:
+                    left.cancel()
 
     def close(self) -> None:
         self.reader.close()
+        self._batch_reader.close()
 
     # ---- one file ---------------------------------------------------------------------------------------------
 
-    def _windows(self, path: str, user_text: str | None, context: str) -> Iterator[Prepared]:
-        info: MediaInfo = self.reader.probe(path)
+    def _windows(self, path: str, user_text: str | None, context: str, reader: MediaReader) -> Iterator[Prepared]:
+        info: MediaInfo = reader.probe(path)
         for start in window_starts(info.duration, self.card.views):
-            yield prepare(path, start, self.reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
+            yield prepare(path, start, reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
 
     def _encode(self, p: Prepared) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
         segments, media = encode_prefix(self.backbone, p.views, p.evidence, p.context, self.language)
@@ -189,7 +214,7 @@ class Rater:
         worst: tuple[float, EncodedClip] | None = None
         windows: list[tuple[Prepared, dict[str, ScoreDistribution]]] = []
         seconds: dict[str, float] = {}
-        for p in self._windows(path, user_text, context):
+        for p in self._windows(path, user_text, context, self.reader):
             begin = time.perf_counter()
             segments, media, aspects = self._encode(p)
             scores, clip = self.scorer.encode(segments, media, aspects, self.language)
@@ -214,12 +239,15 @@ class Rater:
 
     # ---- many files -------------------------------------------------------------------------------------------
 
-    def _prepare_file(self, path: str, user_text: str | None) -> tuple[str, str, list[Any] | AvqaError]:
+    def _on_cpu(self) -> bool:
+        return next(self.backbone.model.parameters()).device.type == "cpu"
+
+    def _prepare_file(self, path: str, user_text: str | None) -> _PreparedFile:
         """(path, content hash, encoded windows or what went wrong). Runs beside scoring, in a thread."""
         try:
             done = []
             digest = content_hash(path)
-            for p in self._windows(path, user_text, self.context):
+            for p in self._windows(path, user_text, self.context, self._batch_reader):
                 encoded = self._encode(p)
                 p.views.whole = p.views.fragments = p.views.sound = None
                 done.append((p, encoded))
@@ -227,16 +255,14 @@ class Rater:
         except AvqaError as e:
             return path, "", e
 
-    def _finish(
-        self, files: list[tuple[str, str, list[Any] | AvqaError]], explain: bool
-    ) -> Iterator[Rating | RatingFailure]:
+    def _finish(self, files: list[_PreparedFile], explain: bool, rows: int) -> Iterator[Rating | RatingFailure]:
         flat = [encoded for _, _, done in files if isinstance(done, list) for _, encoded in done]
         begin = time.perf_counter()
         scored: Iterator[Any]
         if explain:
             scored = iter([self.scorer.encode(s, m, a, self.language) for s, m, a in flat])
         else:
-            scored = iter([(s, None) for s in self._score_batches(flat)])
+            scored = iter([(s, None) for s in self._score_batches(flat, rows)])
         share = (time.perf_counter() - begin) / max(1, len(flat))
         for path, digest, done in files:
             if isinstance(done, AvqaError):
@@ -253,7 +279,7 @@ class Rater:
                 self._explain(rating, min(results, key=lambda r: r[0]["overall"].score)[1])
             yield rating
 
-    def _score_batches(self, flat: list[Any], rows: int = 4) -> Iterator[dict[str, ScoreDistribution]]:
+    def _score_batches(self, flat: list[Any], rows: int) -> Iterator[dict[str, ScoreDistribution]]:
         for i in range(0, len(flat), rows):
             yield from self.scorer.score(flat[i : i + rows], self.language)
 
@@ -267,8 +293,10 @@ class Rater:
         missing: dict[str, str] = {}
         for aspect in ASPECTS:
             given = [s[aspect] for _, s in windows if aspect in s]
-            scores[aspect] = pool_windows(given, self.card.pooling.worst) if given else None
-            if not given:
+            scores[aspect] = pooled = pool_windows(given, self.card.pooling.worst) if given else None
+            if pooled is not None and self.calibration is not None:
+                pooled.interval = self.calibration.interval(pooled, aspect, self.language)
+            if pooled is None:
                 missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
         warnings = list(dict.fromkeys(w for p, _ in windows for w in p.warnings))
         return Rating(

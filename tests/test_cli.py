@@ -75,7 +75,13 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
-    assert limits == {"max_seconds": 5.0, "max_pixels": 100, "max_memory_mb": 512, "max_duration": 60.0}
+    assert limits == {
+        "max_seconds": 5.0,
+        "max_pixels": 100,
+        "max_memory_mb": 512,
+        "max_duration": 60.0,
+        "max_threads": 4,
+    }
     assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", "threads": 3}
 
 

@@ -202,3 +202,24 @@ def test_decord_reads_the_same_picture(tiny_dir, rater, tmp_path):
     other.close()
     assert a.scores["video"].score == pytest.approx(b.scores["video"].score, abs=0.02)
     assert a.fingerprint["views"] != b.fingerprint["views"]
+
+
+def test_many_files_are_prepared_ahead_but_not_without_bound(rater, tmp_path, monkeypatch):
+    clip = write_video(tmp_path / "a.mp4")
+    begun = []
+    prepare_file = rater._prepare_file
+
+    def counted(path, text):
+        begun.append(path)
+        return prepare_file(path, text)
+
+    monkeypatch.setattr(rater, "_prepare_file", counted)
+    copies = [tmp_path / f"{k}.mp4" for k in range(12)]
+    for copy in copies:
+        copy.write_bytes(clip.read_bytes())
+    results = rater.rate_many(copies, batch_size=2)
+    assert next(results).path == str(copies[0])
+    assert len(begun) <= 4
+    results.close()  # what has not begun is not begun any more
+    assert len(begun) < len(copies)
+    assert [r.path for r in rater.rate_many(copies, batch_size=2)] == [str(c) for c in copies]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from mllm_avqa.evidence.tone import level_counts
+
 # Second difference in both directions: blind to ramps and straight edges; /6 makes the gain for white noise 1.
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
@@ -58,7 +60,7 @@ def banding_index(luma: np.ndarray) -> float | None:
         small = both & (rise >= 1) & (rise <= 36)
         sudden = small & (rise >= 2) & (largest >= rise - (rise >> 2))
         steps.append(100.0 * float(np.count_nonzero(sudden)) / max(1.0, float(np.count_nonzero(small))))
-    histogram = np.bincount(luma.ravel(), minlength=256).astype(np.float64)
+    histogram = level_counts(luma)
     total = histogram.cumsum() / histogram.sum()
     lo, hi = (int(i) for i in np.searchsorted(total, [0.02, 0.98]))
     smooth = np.convolve(histogram, np.ones(9) / 9, "same")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Found, runs
+from mllm_avqa.evidence.found import Found, median, runs
 
 _SILENT = 1e-6  # power of -60 dBFS
 _MIN_SILENCE = 0.3  # seconds
@@ -85,7 +85,7 @@ def clicks(mono: np.ndarray, rate: int) -> Found:
     n = residual.size // block
     blocks = residual[: n * block].reshape(n, block)
     top = blocks.max(axis=1)
-    usual = np.median(blocks, axis=1)
+    usual = median(blocks)
     neighbours = np.maximum(np.median(np.stack([np.roll(usual, k) for k in (-3, -2, 2, 3)]), axis=0), usual)
     around = np.maximum.reduce([np.roll(top, k) for k in (-4, -3, 3, 4)])
     hit = (top > 12 * neighbours) & (top > 4 * around) & (top > 0.004)

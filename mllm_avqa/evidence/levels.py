@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,8 +14,11 @@ _OVERSAMPLED = 48  # blocks of the waveform whose true peak is looked for
 
 
 def loudness(samples: np.ndarray, rate: int) -> Found:
-    """Integrated loudness of float32 [channels, n] in LUFS, ITU-R BS.1770-5 through pyloudnorm."""
-    import pyloudnorm
+    """Integrated loudness of float32 [channels, n] in LUFS, ITU-R BS.1770-5 with the filters of pyloudnorm.
+
+    The gating is that of `pyloudnorm.Meter.integrated_loudness`, which takes three times as long.
+    """
+    from scipy.signal import sosfilt
 
     if samples.shape[1] <= int(0.4 * rate) + 1:
         return Found(None, note="shorter than the 0.4 s block of BS.1770")
@@ -23,12 +26,31 @@ def loudness(samples: np.ndarray, rate: int) -> Found:
         samples = samples[[0, 1, 2, 4, 5]]  # FFmpeg order L R C LFE Ls Rs: BS.1770 leaves the LFE out
     elif samples.shape[0] > 2:
         samples = samples[:2]
-    with warnings.catch_warnings(), np.errstate(divide="ignore"):
-        warnings.simplefilter("ignore")
-        value = pyloudnorm.Meter(rate).integrated_loudness(np.ascontiguousarray(samples.T, dtype=np.float64))
-    if not np.isfinite(value):
+    weighted = sosfilt(_k_weighting(rate), samples.astype(np.float64), axis=1)
+    blocks = int(np.round((samples.shape[1] / rate - 0.4) / 0.1)) + 1  # of 0.4 s, each a quarter after the last
+    edges = (0.4 * (np.arange(blocks + 4) * 0.25) * rate).astype(int)
+    quarters = np.add.reduceat(np.square(weighted[:, : edges[-1]]), edges[:-1], axis=1)
+    energy = np.lib.stride_tricks.sliding_window_view(quarters, 4, axis=1).sum(axis=2)
+    power = np.array((1.0, 1.0, 1.0, 1.41, 1.41))[: len(energy)] @ energy / (0.4 * rate)
+    heard = power[power >= _lufs_to_power(-70.0)]
+    heard = heard[heard > heard.mean() * 0.1] if heard.size else heard  # 10 LU under what is heard
+    if not heard.size:
         return Found(None, note="silence: nothing passes the -70 LUFS gate")
-    return Found(float(value))
+    return Found(-0.691 + 10.0 * float(np.log10(heard.mean())))
+
+
+def _lufs_to_power(level: float) -> float:
+    return float(10 ** ((level + 0.691) / 10))
+
+
+@lru_cache(maxsize=8)
+def _k_weighting(rate: int) -> np.ndarray:
+    """Second-order sections of the K-weighting filter."""
+    import pyloudnorm
+
+    shelf = pyloudnorm.IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate, "high_shelf")
+    cut = pyloudnorm.IIRfilter(0.0, 0.5, 38.0, rate, "high_pass")
+    return np.array([[*(f.passband_gain * f.b / f.a[0]), *(f.a / f.a[0])] for f in (shelf, cut)])
 
 
 def true_peak(samples: np.ndarray) -> Found:

@@ -31,7 +31,8 @@ def edge_width(luma: np.ndarray) -> tuple[float, float] | None:
     if min(luma.shape) < 32:
         return None
     gx, gy = (g.astype(np.float32) for g in cv2.spatialGradient(luma))
-    before = np.asarray(cv2.magnitude(gx, gy), dtype=np.float32) * np.float32(0.125)
+    # cv2.magnitude approximates the root, differently from one memory alignment to the next.
+    before = np.sqrt(gx * gx + gy * gy) * np.float32(0.125)
     blurred = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), _SIGMA0)
     bx = cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.125)
     by = cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.125)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from mllm_avqa.evidence.found import Findings, Found, runs
@@ -23,9 +24,10 @@ def measure_temporal(clip: Clip) -> Findings:
     if len(thumbs) < 2 or pts[-1] <= pts[0]:
         return {name: Found(None, note="a single picture") for name in _NAMES}
     flat = thumbs.reshape(len(thumbs), -1)
-    mean = flat.mean(axis=1)
+    mean = np.array([cv2.sumElems(t)[0] for t in thumbs]) / flat.shape[1]
     diff = np.array([_difference(flat[i], flat[i - 1]) for i in range(1, len(flat))])
-    is_black = (mean <= 20) & (np.count_nonzero(flat > 32, axis=1) <= 0.02 * flat.shape[1])
+    is_black = mean <= 20
+    is_black[is_black] = np.count_nonzero(flat[is_black] > 32, axis=1) <= 0.02 * flat.shape[1]
     ends = np.append(pts[1:], pts[-1] + float(np.median(np.diff(pts))))  # when each frame leaves the screen
 
     out: Findings = {"black": _black(is_black, pts, ends), "motion": Found(float(np.median(diff)))}
@@ -38,8 +40,6 @@ def measure_temporal(clip: Clip) -> Findings:
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    import cv2
-
     return float(cv2.norm(a, b, cv2.NORM_L1)) / a.size
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from mllm_avqa.evidence.found import median
+
+
+def level_counts(luma: np.ndarray) -> np.ndarray:
+    """How many pixels of uint8 `luma` have each of the 256 levels, float64 [256]."""
+    return np.asarray(cv2.calcHist([luma], [0], None, [256], [0, 256]), dtype=np.float64).ravel()
+
 
 def luma_facts(luma: np.ndarray) -> dict[str, float]:
     """Levels of uint8 luma.
@@ -12,7 +19,7 @@ def luma_facts(luma: np.ndarray) -> dict[str, float]:
     `over` and `crushed`: % of pixels at the ends of the scale; `dim`: stops that the brightest 5 % stay below white
     (display gamma 2.2); `contrast`: 2 % to 98 % range, % of full scale; `mean`: levels.
     """
-    histogram = np.bincount(luma.ravel(), minlength=256) / luma.size
+    histogram = level_counts(luma) / luma.size
     total = histogram.cumsum()
     lo, bright, hi = np.searchsorted(total, [0.02, 0.95, 0.98])
     return {
@@ -38,11 +45,11 @@ def colour_cast(rgb: np.ndarray) -> float:
 
     Source: grey-world assumption, Buchsbaum, J. Franklin Institute 310(1), 1980.
     """
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
-    lab = lab[(lab[:, 0] > 25) & (lab[:, 0] < 240)]
-    if len(lab) < 64:
+    lightness, a, b = (plane.ravel() for plane in cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)))
+    usable = (lightness > 25) & (lightness < 240)
+    a, b = (plane[usable].astype(np.int32) - 128 for plane in (a, b))
+    if a.size < 64:
         return 0.0
-    a, b = lab[:, 1] - 128, lab[:, 2] - 128
-    chroma = np.hypot(a, b)
-    grey = chroma <= np.median(chroma)
-    return float(np.hypot(np.median(a[grey]), np.median(b[grey])))
+    chroma = a * a + b * b
+    grey = chroma <= np.sort(chroma)[(a.size - 1) // 2]  # the lower median: none lies between it and the median
+    return float(np.hypot(median(a[grey]), median(b[grey])))

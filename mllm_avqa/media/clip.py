@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Limits(BaseModel):
@@ -17,6 +17,7 @@ class Limits(BaseModel):
     max_pixels: int = 8192 * 4320  # width x height of one frame (--max-pixels)
     max_memory_mb: int = 4096  # address space of the guarded process above its start (--max-memory-mb)
     max_duration: float = 6 * 3600.0  # seconds of media (--max-duration)
+    max_threads: int = Field(default=4, ge=1)  # of one decoder, within the cores; more cost memory and save no time
 
 
 class VideoInfo(BaseModel):

@@ -61,6 +61,12 @@ def _reraise_memory(error: Any) -> None:
         raise MemoryError("FFmpeg ran out of memory") from error
 
 
+def seconds(ticks: int, base: Fraction, origin: Fraction) -> float:
+    """`float(ticks * base - origin)`; whole numbers are several times faster than fractions and round as exactly."""
+    scale = base.denominator * origin.denominator
+    return (ticks * base.numerator * origin.denominator - origin.numerator * base.denominator) / scale
+
+
 class Clock:
     """Presentation times in ticks; streams without any (raw elementary streams) are counted at their frame rate."""
 

@@ -18,7 +18,9 @@ def to_mono(samples: np.ndarray, rate: int, target: int = 16000) -> np.ndarray:
         raise ValueError(f"sample rates must be positive, got rate={rate} and target={target}")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] == 0):
         raise ValueError(f"samples must be [channels >= 1, n] or [n], got shape {samples.shape}")
-    finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    finite = samples.astype(np.float64)
+    if not np.isfinite(samples).all():
+        finite = np.nan_to_num(finite, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     mono = finite if finite.ndim == 1 else finite.mean(axis=0)
     if rate == target or mono.size == 0:
         return mono.astype(np.float32)

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from math import ceil
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.clip import DecodeSpec, Limits
 from mllm_avqa.media.facts import Facts, prepare
-from mllm_avqa.media.packets import Clock, Entry, PacketLog, attempt, decode, read_packets
+from mllm_avqa.media.packets import Clock, Entry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -24,7 +24,6 @@ _PREROLL = Fraction(3, 2)  # seconds decoded before the window: codecs with memo
 _INTERLEAVE = 10  # seconds one stream may be stored ahead of the other
 _LATE = 20  # seconds; a window that starts later is worth a seek
 _SEEKABLE = ("mov,mp4", "matroska")  # others land late, or where the bit rate suggests
-_MAX_THREADS = 4  # more threads cost memory, not time, at the sizes people rate
 _STRAYS = 50  # packets in a row that must lie beyond the window before reading stops: one stamp may be damaged
 
 
@@ -41,9 +40,9 @@ class Window:
     runs: list[Run] = field(default_factory=list)  # empty: no picture falls into the window
 
     @classmethod
-    def of(cls, spec: DecodeSpec, container: InputContainer) -> Window:
+    def of(cls, spec: DecodeSpec, container_format: str) -> Window:
         start = exact(spec.start)
-        seek = start > _LATE and container.format.name.startswith(_SEEKABLE)
+        seek = start > _LATE and container_format.startswith(_SEEKABLE)
         return cls(start, start + exact(spec.duration), seek)
 
 
@@ -103,28 +102,32 @@ class Decoding:
         self._pictures, self._sound = pictures, sound
         self._waiting = window.begin is not None
         self._clock: Clock | None = None
+        self._audible: tuple[int, int] = (0, 0)  # ticks of the sound: where decoding begins, where the window ends
 
     def run(self, container: InputContainer) -> bool:
         """Decodes the window; returns True if that took reading to the end of the file."""
         facts, end = self._facts, self._window.end + self._facts.origin
-        pending = {}
+        pending: dict[int, Any] = {}
         if self._pictures is not None and facts.video is not None:
             video = pending[facts.video] = container.streams[facts.video]
-            prepare(video, self._limits, _threads())
+            prepare(video, self._limits, min(self._limits.max_threads, cores()))
             self._clock = Clock(video)
         if self._sound is not None and facts.audio is not None:
             pending[facts.audio] = container.streams[facts.audio]
         if not pending:
             return False
         streams, strays = list(pending.values()), 0
+        beyond = {index: floor((end + _INTERLEAVE) / stream.time_base) for index, stream in pending.items()}
+        if facts.audio in pending:
+            first, base = self._window.start - _PREROLL + facts.origin, pending[facts.audio].time_base
+            self._audible = ceil(first / base), ceil(end / base)
         _go(container, streams[0], facts, self._window)  # where it fails, reading from the beginning is only slower
         unreadable = self._bad_picture if facts.video in pending else self._bad_sound
         for packet in read_packets(container, streams, unreadable):
             stamp = packet.dts if packet.dts is not None else packet.pts
-            now = None if stamp is None else stamp * packet.time_base
-            strays = strays + 1 if now is not None and now > end + _INTERLEAVE else 0
+            strays = strays + 1 if stamp is not None and stamp > beyond[packet.stream_index] else 0
             if packet.stream_index in pending:
-                done = self._picture(packet) if packet.stream_index == facts.video else self._hear(packet, now)
+                done = self._picture(packet) if packet.stream_index == facts.video else self._hear(packet, stamp)
                 if done:
                     del pending[packet.stream_index]
             if not pending or strays > _STRAYS:
@@ -158,20 +161,20 @@ class Decoding:
         for frame in frames:
             ticks = self._clock.ticks(frame)
             if self._window.low <= ticks < self._window.high:
-                seconds = float(ticks * self._clock.base - self._facts.origin)
-                attempt(partial(self._pictures.add, frame, ticks, seconds), self._bad_picture)
+                time = seconds(ticks, self._clock.base, self._facts.origin)
+                attempt(partial(self._pictures.add, frame, ticks, time), self._bad_picture)
 
-    def _hear(self, packet: Packet[Any], now: Fraction | None) -> bool:
+    def _hear(self, packet: Packet[Any], stamp: int | None) -> bool:
         assert self._sound is not None
-        origin = self._facts.origin
-        if now is not None and now < self._window.start - _PREROLL + origin:
+        first, stop = self._audible
+        if stamp is not None and stamp < first:
             return False
         if packet.is_corrupt:
             self._bad_sound()
         for frame in decode(packet, self._bad_sound):
-            time = None if frame.pts is None else float(frame.pts * frame.time_base - origin)
+            time = None if frame.pts is None else seconds(frame.pts, frame.time_base, self._facts.origin)
             attempt(partial(self._sound.add, frame, time), self._bad_sound)
-        return now is not None and now >= self._window.end + origin
+        return stamp is not None and stamp >= stop
 
     def _bad_picture(self) -> None:
         if self._pictures is not None:
@@ -192,6 +195,6 @@ def _go(container: InputContainer, stream: Any, facts: Facts, window: Window) ->
     return not failures
 
 
-def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MAX_THREADS, cores)
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

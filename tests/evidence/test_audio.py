@@ -7,6 +7,8 @@ import pytest
 from scipy.signal import butter, fftconvolve, firwin, sosfilt
 
 from mllm_avqa.evidence import SEVERITIES
+from mllm_avqa.evidence.found import median
+from mllm_avqa.evidence.levels import loudness
 from tests.evidence.conftest import RATE
 
 RNG = np.random.default_rng(9)
@@ -176,3 +178,27 @@ def test_low_frequency_channel_of_surround_is_left_out(facts, sound):
     boosted = surround.copy()
     boosted[3] = 0.5
     assert facts(samples=boosted)["loudness"].value == facts(samples=surround)["loudness"].value
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize("seconds", [0.41, 0.45, 1.37, 3.333])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_loudness_is_that_of_pyloudnorm(rate: int, seconds: float, channels: int) -> None:
+    # Reference: pyloudnorm 0.2.0; the rising level makes both gates work.
+    import pyloudnorm
+
+    swell = np.linspace(0, 1, int(rate * seconds)) ** 3
+    samples = (0.1 * swell * RNG.standard_normal((channels, swell.size))).astype(np.float32)
+    weighed = samples[[0, 1, 2, 4, 5]] if channels == 6 else samples
+    expected = pyloudnorm.Meter(rate).integrated_loudness(weighed.T.astype(np.float64))
+    assert loudness(samples, rate).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_silence_has_no_loudness() -> None:
+    assert loudness(np.zeros((2, 48000), np.float32), 48000).value is None
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (40, 5), (40, 6)])
+def test_median_is_that_of_numpy(shape: tuple[int, ...]) -> None:
+    for values in (RNG.standard_normal(shape).astype(np.float32), RNG.integers(0, 255, shape).astype(np.uint8)):
+        np.testing.assert_array_equal(median(values), np.median(values, axis=-1))

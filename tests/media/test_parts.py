@@ -16,7 +16,7 @@ from mllm_avqa import errors
 from mllm_avqa.media import wire
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.orientation import from_display_matrix
-from mllm_avqa.media.packets import Clock, PacketLog
+from mllm_avqa.media.packets import Clock, PacketLog, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -205,3 +205,10 @@ def test_frame_size_that_changes() -> None:
     assert pictures.track().frames.shape == (2, 180, 320, 3)
     assert pictures.track().thumbs.shape == (2, 90, 160)
     assert "frame size changes" in pictures.warnings[0]
+
+
+@pytest.mark.parametrize("base", [Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 44100), Fraction(1, 1000)])
+@pytest.mark.parametrize("origin", [Fraction(0), Fraction(-1024, 44100), Fraction(126000, 90000), Fraction(1, 7)])
+def test_seconds_round_like_fractions(base: Fraction, origin: Fraction) -> None:
+    for ticks in (-5, 0, 1, 7, 100003, 2**33 + 1):
+        assert seconds(ticks, base, origin) == float(ticks * base - origin)

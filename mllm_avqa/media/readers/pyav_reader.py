@@ -6,7 +6,7 @@ from mllm_avqa.errors import ConfigError, NoUsableStream, TruncatedMedia
 from mllm_avqa.media.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.media.cues import Cue
 from mllm_avqa.media.facts import Facts, read_facts
-from mllm_avqa.media.opening import open_media, show
+from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
 from mllm_avqa.media.subtitles import read_cues
@@ -16,26 +16,31 @@ _SHORT = 0.5  # seconds a file may end before its declared duration without bein
 
 
 class PyAVReader:
-    """Reads through PyAV (FFmpeg). Meant to run inside the guarded process, works anywhere."""
+    """Reads through PyAV (FFmpeg). Meant to run inside the guarded process, works anywhere.
+
+    Remembers the facts of the last file: its windows are read one after the other, mostly right after a probe.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Facts] | None = None
 
     def probe(self, path: str, limits: Limits) -> MediaInfo:
         """Facts of `path`; decodes one frame per stream."""
-        with open_media(path, limits) as container:
-            return read_facts(container, path, limits).info
+        self._last = None
+        return self._facts(path, limits).info
 
     def read_subtitles(self, path: str, limits: Limits) -> list[Cue]:
         """Cues of every embedded text subtitle stream, by start time."""
         return read_cues(path, limits)
 
     def read_clip(self, path: str, spec: DecodeSpec, limits: Limits) -> Clip:
-        """Decodes the window of `spec` in one pass, after a pass over the packets that chooses the frames.
+        """Decodes the window of `spec` in one pass, after one for the facts and one over packets that chooses frames.
 
         Each pass opens the file anew: seeking back is inexact in MPEG-TS and with edit lists, and opening is cheap.
         """
         check_spec(spec)
-        with open_media(path, limits) as container:
-            facts = read_facts(container, path, limits)
-            window = Window.of(spec, container)
+        facts = self._facts(path, limits)
+        window = Window.of(spec, facts.info.container)
         absent = dict(facts.absent)
         absent |= {kind: f"{kind} was not asked for" for kind in ("video", "audio") if not getattr(spec, kind)}
         pictures = None
@@ -52,6 +57,14 @@ class PyAVReader:
         audio = sound.track() if sound else None
         warnings = (pictures.warnings if pictures else []) + (sound.warnings if sound else [])
         return _assemble(path, facts, window, absent, warnings, video, audio, at_end)
+
+    def _facts(self, path: str, limits: Limits) -> Facts:
+        stat = check_regular(path)
+        identity = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, limits)
+        if self._last is None or self._last[0] != identity:
+            with open_media(path, limits) as container:
+                self._last = (identity, read_facts(container, path, limits))
+        return self._last[1]
 
 
 def check_spec(spec: DecodeSpec) -> None:
@@ -101,7 +114,7 @@ def _assemble(
         decoded = max(0.0, min(reached, end) - start)
         extent = "the picture is incomplete" if still else f"{decoded:.1f} s of {end - start:.1f} s decoded"
         warnings = [f"truncated: {extent}", *warnings]
-    return Clip(facts.info, start, end, video, audio, absent, warnings)
+    return Clip(facts.info.model_copy(deep=True), start, end, video, audio, absent, warnings)
 
 
 def _video_end(track: VideoTrack | None) -> float:
