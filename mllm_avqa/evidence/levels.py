@@ -16,7 +16,7 @@ _OVERSAMPLED = 48  # blocks of the waveform whose true peak is looked for
 def loudness(samples: np.ndarray, rate: int) -> Found:
     """Integrated loudness of float32 [channels, n] in LUFS, ITU-R BS.1770-5 with the filters of pyloudnorm.
 
-    The gating is that of `pyloudnorm.Meter.integrated_loudness`, which takes three times as long.
+    The gating is that of `pyloudnorm.Meter.integrated_loudness`, which takes twice as long.
     """
     from scipy.signal import sosfilt
 

@@ -27,13 +27,6 @@ _log = logging.getLogger(__name__)
 _START_SECONDS = 60.0  # a busy machine may need long to start Python
 _LAST_WORDS = 2.0  # seconds for a process that hung up to finish its traceback
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mllm_avqa.media import worker; worker.main()"
-# glibc: few arenas, and pictures' memory is kept for the next picture; giving it back and faulting it in again costs a
-# tenth of the decoding time.
-_MALLOC = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
-}
 _readers: weakref.WeakSet[MediaReader] = weakref.WeakSet()
 _default: MediaReader | None = None
 _default_lock = threading.Lock()
@@ -54,7 +47,7 @@ class _Child:
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *(os.path.abspath(p) for p in sys.path if p)]
         # Arenas and BLAS threads reserve address space by the gigabyte, which the memory limit would count.
-        env = os.environ | _MALLOC | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        env = os.environ | {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT, json.dumps(paths), str(theirs.fileno())],
