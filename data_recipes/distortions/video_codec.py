@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
 Damage = Callable[["Packet", int], "Packet | None"]
+# One encoder thread still leaves x264 a threaded look-ahead; and its macroblock tree differs from run to run even so.
+ONE_THREAD = "threads=1:lookahead-threads=1:sync-lookahead=0:mbtree=0"
 MIN_SIDE = 64  # SVT-AV1 refuses smaller pictures
 
 
@@ -63,6 +65,9 @@ def round_trip(
     rate = Fraction(fps).limit_denominator(1001)
     coder.time_base, coder.framerate = 1 / rate, rate
     coder.thread_count = 1
+    if encoder == "libx264":
+        given = options.get("x264-params")
+        options = options | {"x264-params": f"{given}:{ONE_THREAD}" if given else ONE_THREAD}
     coder.options = options
     if gop is not None:
         coder.gop_size = gop

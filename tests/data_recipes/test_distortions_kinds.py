@@ -316,3 +316,11 @@ def test_av1_threads_are_not_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
         frames, 25.0, "libsvtav1", "libdav1d", {"preset": "10", "crf": "50", "svtav1-params": "lp=1"}
     )
     assert policies == {os.SCHED_OTHER}
+
+
+def test_x264_decides_the_same_in_every_run() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (30, 12, 16, 3), dtype=np.uint8)
+    frames = np.stack([cv2.resize(f, (320, 240), interpolation=cv2.INTER_CUBIC) for f in frames])
+    options = {"preset": "veryfast", "crf": "38"}
+    first, *others = (video_codec.round_trip(frames, 25.0, "libx264", "h264", options).tobytes() for _ in range(5))
+    assert all(o == first for o in others)
