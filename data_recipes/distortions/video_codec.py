@@ -65,10 +65,7 @@ def round_trip(
     rate = Fraction(fps).limit_denominator(1001)
     coder.time_base, coder.framerate = 1 / rate, rate
     coder.thread_count = 1
-    if encoder == "libx264":
-        given = options.get("x264-params")
-        options = options | {"x264-params": f"{given}:{ONE_THREAD}" if given else ONE_THREAD}
-    coder.options = options
+    coder.options = ({"x264-params": ONE_THREAD} if encoder == "libx264" else {}) | options
     if gop is not None:
         coder.gop_size = gop
     if quantiser is not None:
