@@ -8,22 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
+from mllm_avqa.attribution import drop
 from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import AvqaError, MediaNotFound
-from mllm_avqa.levels import Scale
+from mllm_avqa.judge import Scores, WindowJudge
 from mllm_avqa.prepare import Prepared, prepare, window_starts
 from mllm_avqa.rater import Rater, pool_windows
-from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.records import Record
-from mllm_avqa.rows import EncodedSegment
-from mllm_avqa.scoring import encode_prefix
-from mllm_avqa.views import Views
 
 log = logging.getLogger(__name__)
-ROWS = 4  # windows per forward
-Scores = dict[str, ScoreDistribution]
 
 
 @dataclass
@@ -39,7 +32,7 @@ class HeldOut:
 
 
 def labels_of(record: Record) -> dict[str, float]:
-    return {a: Scale(*lb.scale, lb.higher_is_better).to_five(lb.mean) for a, lb in record.labels.items()}
+    return {a: lb.mean_five for a, lb in record.labels.items()}
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------
@@ -47,11 +40,7 @@ def labels_of(record: Record) -> dict[str, float]:
 
 def without(p: Prepared, *, picture: bool = False, sound: bool = False) -> Prepared:
     """The window without its picture views or its sound view; facts stay."""
-    v = p.views
-    views = Views(
-        None if picture else v.whole, None if picture else v.fragments, None if sound else v.sound, v.seconds_per_pair
-    )
-    return replace(p, views=views)
+    return drop(p, [name for name, gone in (("picture", picture), ("sound", sound)) if gone])
 
 
 CONDITIONS: dict[str, Callable[[Prepared], Prepared]] = {
@@ -119,30 +108,12 @@ def chunks(
 # ---- scoring --------------------------------------------------------------------------------------------------------
 
 
-class Judge:
-    """Scores prepared windows with a rater's backbone and scorer. `forget` frees what it keeps of a chunk."""
+class Judge(WindowJudge):
+    """Scores held-out clips with a rater's backbone and scorer. `forget` frees what it keeps of a chunk."""
 
     def __init__(self, rater: Rater) -> None:
+        super().__init__(rater.backbone, rater.scorer, rater.card)
         self.rater = rater
-        self._media: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
-
-    def forget(self) -> None:
-        self._media.clear()
-
-    def encode(self, p: Prepared, language: str) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
-        """What `Scorer.score` takes. Media tensors are made once per picture and sound, however many conditions."""
-        backbone = self.rater.backbone
-        key = (id(p.views.whole), id(p.views.sound))  # the arrays live as long as their chunk
-        if key not in self._media:
-            self._media[key] = backbone.media_tensors(p.views)
-        segments, media = encode_prefix(backbone, p.views, p.evidence, p.context, language, self._media[key])
-        return segments, media, [a for a in p.aspects if a in self.rater.card.aspects]
-
-    def windows(self, windows: Sequence[Prepared], language: str) -> list[Scores]:
-        out: list[Scores] = []
-        for i in range(0, len(windows), ROWS):
-            out += self.rater.scorer.score([self.encode(p, language) for p in windows[i : i + ROWS]], language)
-        return out
 
     def clips(
         self, clips: Sequence[HeldOut], language: str, condition: Callable[[Prepared], Prepared] = lambda p: p
@@ -153,6 +124,6 @@ class Judge:
         for c in clips:
             parts = [next(given) for _ in c.windows]
             aspects = list(dict.fromkeys(a for s in parts for a in s))
-            pooled = {a: pool_windows([s[a] for s in parts if a in s], self.rater.card.pooling.worst) for a in aspects}
+            pooled = {a: pool_windows([s[a] for s in parts if a in s], self.card.pooling.worst) for a in aspects}
             out.append(pooled if len(parts) > 1 else parts[0])
         return out

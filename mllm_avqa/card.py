@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,6 +74,7 @@ class Card(BaseModel):
     pixels: Pixels | None = None  # None: as the backbone family normalises
     pooling: Pooling = Pooling()
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
+    facts: Literal["values", "grades"] = "values"  # how evidence is written: `prompting.facts`
     languages: list[str] = ["en", "zh"]
     isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
     limits: str = ""  # printed where the checkpoint is used

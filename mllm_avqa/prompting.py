@@ -9,16 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.evidence.catalog import FACTS
 from mllm_avqa.views import Views
 
 LANGUAGES = ("en", "zh")
+FactStyle = Literal["values", "grades"]
 SEGMENTS = ("video", "audio", "sync", "text")  # order in the prefix, after the system segment
 EVERYTHING = ("system", *SEGMENTS)
 # Which segments an answer about an aspect may look at. With isolation on, this is enforced by the attention mask:
@@ -97,27 +99,56 @@ def number(value: float) -> str:
     return text if "e" not in text else f"{value:.0f}"
 
 
-def facts(measurements: Iterable[Measurement], language: str = "en") -> str:
-    """Measurements as one line, worst first; measured and harmless ones are only named."""
+def facts(measurements: Iterable[Measurement], language: str = "en", style: FactStyle = "values") -> str:
+    """Measurements as one line of text; those that could not be made are left out.
+
+    values: "blur 1.62 px slight; ... none: noise, hum." - worst first, harmless ones only named.
+    grades: "blur slight noise3 hum9" - in the catalogue's order, one word or digit each, which a small model reads
+    at a glance: the severity, or for a harmless one how near it is to faint (`Fact.digit`).
+    """
     prompts = load_prompts("rating", language)
-    found = [m for m in measurements if m.value is not None and m.severity != "none"]
-    fine = [m.name for m in measurements if m.value is not None and m.severity == "none"]
-    found.sort(key=lambda m: -SEVERITIES.index(m.severity))
-    words = [
-        prompts["fact"]
-        .format(
-            name=m.name, value=number(m.value or 0.0), unit="" if m.unit == "ratio" else m.unit, severity=m.severity
-        )
-        .replace("  ", " ")
-        for m in found
-    ]
-    if fine:
-        words.append(prompts["nothing"].format(names=", ".join(fine)))
+    measured = [m for m in measurements if m.value is not None]
+    if style == "grades":
+        words = [
+            prompts["digit" if g.isdigit() else "grade"].format(name=m.name, grade=g)
+            for m in measured
+            if (g := grade(m))
+        ]
+    else:
+        found = [m for m in measured if m.severity != "none"]
+        fine = [m.name for m in measured if m.severity == "none"]
+        found.sort(key=lambda m: -SEVERITIES.index(m.severity))
+        words = [
+            prompts["fact"]
+            .format(
+                name=m.name, value=number(m.value or 0.0), unit="" if m.unit == "ratio" else m.unit, severity=m.severity
+            )
+            .replace("  ", " ")
+            for m in found
+        ]
+        if fine:
+            words.append(prompts["nothing"].format(names=", ".join(fine)))
     return " ".join([prompts["facts"], *words]) if words else ""
 
 
+def grade(m: Measurement) -> str:
+    """A measured fact in one token: its severity, or the digit of a harmless one. Empty: nothing to say about it."""
+    assert m.value is not None
+    if m.severity != "none":
+        return m.severity
+    fact = FACTS.get(m.name)
+    if fact is None:
+        return m.severity
+    digit = fact.digit(m.value)
+    return "" if digit is None else str(digit)
+
+
 def prefix_segments(
-    views: Views, measurements: list[Measurement], context: TextContext | None, language: str = "en"
+    views: Views,
+    measurements: list[Measurement],
+    context: TextContext | None,
+    language: str = "en",
+    style: FactStyle = "values",
 ) -> list[Segment]:
     """The part of the conversation that is encoded once per clip, cut into segments of `EVERYTHING`."""
     prompts = load_prompts("rating", language)
@@ -128,7 +159,7 @@ def prefix_segments(
         parts: list[Part] = [Trusted(prompts["segments"][name])]
         if name in media:
             parts += media[name] if present[name] else (Trusted(prompts["absent"][name]),)
-        said = facts([m for m in measurements if m.modality == name], language)
+        said = facts([m for m in measurements if m.modality == name], language, style)
         if said:
             parts.append(Trusted(said))
         if name == "text" and context is not None:

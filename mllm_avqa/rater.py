@@ -207,7 +207,9 @@ class Rater:
             yield prepare(path, start, reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
 
     def _encode(self, p: Prepared) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
-        segments, media = encode_prefix(self.backbone, p.views, p.evidence, p.context, self.language)
+        segments, media = encode_prefix(
+            self.backbone, p.views, p.evidence, p.context, self.language, style=self.card.facts
+        )
         return segments, media, [a for a in p.aspects if a in self.card.aspects]
 
     def _rate(self, path: str, user_text: str | None, explain: bool, context: str) -> tuple[Rating, EncodedClip | None]:

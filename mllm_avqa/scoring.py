@@ -19,7 +19,7 @@ from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS, mean_std, word
-from mllm_avqa.prompting import LANGUAGES, Branch, aspect_branch, prefix_segments
+from mllm_avqa.prompting import LANGUAGES, Branch, FactStyle, aspect_branch, prefix_segments
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.rows import EncodedBranch, EncodedSegment, Row, collate, pack
 from mllm_avqa.views import Views
@@ -84,10 +84,14 @@ def encode_prefix(
     context: TextContext | None,
     language: str = "en",
     media: dict[str, torch.Tensor] | None = None,
+    style: FactStyle = "values",
 ) -> tuple[list[EncodedSegment], dict[str, torch.Tensor]]:
-    """What every question about a clip stands behind: its segments and its media tensors (made unless given)."""
+    """What every question about a clip stands behind: its segments and its media tensors (made unless given).
+
+    style: how facts are written, `Card.facts`.
+    """
     media = backbone.media_tensors(views) if media is None else media
-    segments = prefix_segments(views, evidence, context, language)
+    segments = prefix_segments(views, evidence, context, language, style)
     return [backbone.encode_segment(s, media) for s in segments], media
 
 

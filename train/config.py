@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mllm_avqa.card import ViewSpec
 from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import FactStyle
 from train.tiny import Size
 
 
@@ -55,8 +56,6 @@ class Dropout(Strict):
     facts: float = 0.25  # evidence of one modality
     views: float = 0.1  # pixels or sound (never together with the facts of the same modality)
     context: float = 0.1
-    fact: float = 0.0  # every fact by itself
-    jitter: float = 0.0  # relative spread by which values are disturbed: two contents never read quite alike
     blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 
@@ -73,6 +72,8 @@ class Stage(Strict):
     tune: Literal["full", "lora"] = "full"
     lora: Lora = Lora()
     freeze_towers: bool = False
+    # Rows of facts alone, mixed and labelled by a teacher (`practice`); `mixture.stage1` questions in each.
+    practice: bool = False
     save_every: int = 200
 
 
@@ -91,6 +92,8 @@ class Config(Strict):
     init: Path | None = None  # a checkpoint directory; without it `build` makes one
     build: Build = Build()
     views: ViewSpec = ViewSpec()
+    facts: FactStyle = "values"  # how evidence is written; a small model reads "grades" better
+    teacher: bool = False  # levels come from forests on the facts of the training clips, wherever facts are shown
     languages: list[Literal["en", "zh"]] = ["en", "zh"]
     warmup: Warmup | None = None
     stages: list[Stage]
@@ -100,6 +103,13 @@ class Config(Strict):
     val_clips: int = 120  # held-out clips scored after every save
     limits: str = ""  # goes into the card
     licence: str = "Apache-2.0"
+
+    @model_validator(mode="after")
+    def _practice_is_taught(self) -> Config:
+        untaught = [s.name for s in self.stages if s.practice and not self.teacher]
+        if untaught:
+            raise ValueError(f"practice in stage {', '.join(untaught)} needs `teacher: true`")
+        return self
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

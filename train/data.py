@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,39 +12,30 @@ import torch
 from torch.utils.data import Dataset
 
 from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.card import Card
 from mllm_avqa.context.base import TextContext
-from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.levels import WORDS, Scale, soft_target, sos_std, word
-from mllm_avqa.prompting import Branch, aspect_branch, explain_branch
-from mllm_avqa.records import Label, Record
+from mllm_avqa.levels import WORDS, word
+from mllm_avqa.prompting import Branch, FactStyle, aspect_branch, explain_branch
+from mllm_avqa.records import Record
 from mllm_avqa.rows import Row, collate, pack
 from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
 from train.cache import CachedWindow, load
 from train.config import Dropout, Mixture
+from train.targets import Target, target
+from train.teacher import Teacher
 
 
 @dataclass
-class Target:
-    """Label of one aspect on 1-5, higher better."""
+class Sample:
+    """One row to be: what the model gets to see and what it is asked."""
 
-    mean: float
-    std: float
-    probs: list[float]  # order of levels.WORDS
-
-
-def target(label: Label) -> Target:
-    """A record's label as mean, std and soft level target. Votes, where given, are used as they are."""
-    scale = Scale(*label.scale, label.higher_is_better)
-    mean = min(5.0, max(1.0, scale.to_five(label.mean)))
-    std = scale.std_to_five(label.std) if label.std is not None else sos_std(mean)
-    if label.votes is not None and sum(label.votes) > 0:
-        worst_first = label.votes if label.higher_is_better else label.votes[::-1]
-        probs = [v / sum(label.votes) for v in worst_first[::-1]]
-    else:
-        probs = soft_target(mean, std).tolist()
-    return Target(mean, std, probs)
+    record: Record
+    window: CachedWindow
+    questions: list[Branch]
+    only: tuple[str, ...] | None = None  # segments of the prefix; None: all
+    taught: bool = False  # level targets are the teacher's
 
 
 class Clips(Dataset[dict[str, Any]]):
@@ -60,6 +51,10 @@ class Clips(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
         return {"record": record, "window": load(self.paths[record.id])}
+
+    def evidence(self) -> dict[str, list[Measurement]]:
+        """Facts of every clip by record id."""
+        return {r.id: load(self.paths[r.id]).evidence for r in self.records}
 
 
 def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool = False) -> CachedWindow:
@@ -79,18 +74,7 @@ def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool =
             )
     if rng.random() < rates.context:
         context = TextContext()
-    evidence = [disturbed(m, rates.jitter, rng) for m in evidence if rng.random() >= rates.fact]
     return CachedWindow(Views(None, None, None) if blind else views, evidence, context, window.missing)
-
-
-def disturbed(m: Measurement, spread: float, rng: random.Random) -> Measurement:
-    """The measurement with its value off by a random share, and the severity that the new value has."""
-    fact = FACTS.get(m.name)
-    if spread == 0 or m.value is None or fact is None:
-        return m
-    value = m.value * math.exp(rng.gauss(0.0, spread))
-    judged = fact.severity(m.value) == m.severity  # where the catalogue was overruled, the verdict stays
-    return m.model_copy(update={"value": value, "severity": fact.severity(value) if judged else m.severity})
 
 
 def branches(
@@ -118,10 +102,13 @@ def branches(
     return out
 
 
-def make_row(backbone: Backbone, window: CachedWindow, questions: list[Branch], language: str, isolate: bool) -> Row:
+def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, style: FactStyle = "values") -> Row:
     """The same segments and branches that `Rater` encodes."""
-    segments, media = encode_prefix(backbone, window.views, window.evidence, window.context, language)
-    return pack(segments, [backbone.encode_branch(b) for b in questions], media, isolate)
+    w = sample.window
+    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language, style=style)
+    if sample.only is not None:
+        segments = [s for s in segments if s.name in sample.only]
+    return pack(segments, [backbone.encode_branch(b) for b in sample.questions], media, isolate)
 
 
 class Collator:
@@ -129,6 +116,7 @@ class Collator:
 
     answer_at, answer_ids: flat positions (row, column) whose next token is an answer token, and that token;
     level_at, level_target, level_mean, level_std, level_group: the same for level positions.
+    `draw` replaces the usual questions by its own rows (`practice.Practice`); `teacher` labels those that ask for it.
     """
 
     def __init__(
@@ -136,14 +124,22 @@ class Collator:
         backbone: Backbone,
         mixture: Mixture,
         dropout: Dropout,
-        languages: list[str],
-        isolate: bool,
+        card: Card,
         seed: int,
-        aspects: list[str],
+        teacher: Teacher | None = None,
+        draw: Callable[[dict[str, Any], str, random.Random], Sample] | None = None,
     ) -> None:
-        self.backbone, self.mixture, self.dropout = backbone, mixture, dropout
-        self.languages, self.isolate, self.aspects = languages, isolate, aspects
-        self.seed = seed
+        self.backbone, self.mixture, self.dropout, self.card = backbone, mixture, dropout, card
+        self.seed, self.teacher = seed, teacher
+        self.draw = draw
+
+    def _sample(self, item: dict[str, Any], language: str, blind: bool, rng: random.Random) -> Sample:
+        if self.draw is not None:
+            return self.draw(item, language, rng)
+        record: Record = item["record"]
+        window = drop(item["window"], self.dropout, rng, blind)
+        questions = branches(record, self.mixture, language, window.missing, rng)
+        return Sample(record, window, questions, taught=self.teacher is not None)
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         # Drawn from the batch itself, not from a running state: a resumed run asks what the unbroken one would have.
@@ -154,25 +150,24 @@ class Collator:
         level_at: list[tuple[int, int]] = []
         level: dict[str, list[Any]] = {"target": [], "mean": [], "std": [], "group": []}
         blind = rng.random() < self.dropout.blind
+        samples = []
         for item in items:
-            record: Record = item["record"]
-            language = rng.choice(self.languages)
-            window: CachedWindow = item["window"]
-            window = drop(window, self.dropout, rng, blind)
-            questions = branches(record, self.mixture, language, window.missing, rng)
-            row = make_row(self.backbone, window, questions, language, self.isolate)
-            k = len(rows)
+            language = rng.choice(self.card.languages)
+            samples.append((self._sample(item, language, blind, rng), language))
+        targets = self._targets([s for s, _ in samples])
+        for k, (sample, language) in enumerate(samples):
+            row = make_row(self.backbone, sample, language, self.card.isolate, self.card.facts)
             rows.append(row)
             for start, b in zip(row.starts, row.branches, strict=True):
                 first = b.stem_end
                 if b.level:
-                    t = target(record.labels[b.aspect])
+                    t = targets[k][b.aspect]
                     level_at.append((k, start + first))
                     level["target"].append(t.probs)
                     level["mean"].append(t.mean)
                     level["std"].append(t.std)
                     # ranks are compared within one dataset and one aspect only
-                    level["group"].append(hash_group(record.dataset, self.aspects.index(b.aspect)))
+                    level["group"].append(hash_group(sample.record.dataset, self.card.aspects.index(b.aspect)))
                     first += 1  # the level token itself is learnt from the soft target, not from this word
                 for at in range(first, len(b.ids) - 1):
                     answer_at.append((k, start + at))
@@ -186,6 +181,16 @@ class Collator:
         batch["level_std"] = torch.tensor(level["std"], dtype=torch.float32)
         batch["level_group"] = torch.tensor(level["group"], dtype=torch.long)
         return batch
+
+    def _targets(self, samples: list[Sample]) -> list[dict[str, Target]]:
+        """Level targets by aspect: the labels, or what the teacher makes of the facts that the row shows."""
+        out = [{a: target(lb) for a, lb in s.record.labels.items()} for s in samples]
+        if self.teacher is not None:
+            taught = [k for k, s in enumerate(samples) if s.taught]
+            labels = self.teacher.label([(samples[k].window.evidence, out[k]) for k in taught])
+            for k, targets in zip(taught, labels, strict=True):
+                out[k] = targets
+        return out
 
 
 def hash_group(dataset: str, aspect: int) -> int:

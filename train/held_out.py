@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.card import Card
 from mllm_avqa.scoring import Scorer, encode_prefix
-from train.data import Clips, target
+from train.data import Clips
+from train.targets import target
 
 
 def score_held_out(backbone: Backbone, card: Card, clips: Clips, language: str, batch: int = 8) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def score_held_out(backbone: Backbone, card: Card, clips: Clips, language: str, 
         inputs = []
         for item in items:
             w = item["window"]
-            segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language)
+            segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language, style=card.facts)
             inputs.append((segments, media, [a for a in item["record"].labels if a not in w.missing]))
         for item, scores in zip(items, scorer.score(inputs, language), strict=True):
             for aspect, s in scores.items():

@@ -28,6 +28,8 @@ from train.corpus import corpus
 from train.data import Clips, Collator
 from train.held_out import score_held_out
 from train.objective import Objective
+from train.practice import FactClips, Practice
+from train.teacher import Teacher
 from train.trainer import RatingTrainer
 from train.warmup import warm_up
 
@@ -61,10 +63,11 @@ def run(config: Config, workers: int = 1) -> Path:
             tiny.save(backbone.model, backbone.tokenizer, card, done)
             (done / DONE).write_text(json.dumps(report, indent=1))
         current = done
+    teacher = Teacher(clips.records, clips.evidence(), config.seed) if config.teacher else None
     for stage in config.stages:
         directory = config.output / stage.name
         if not (directory / DONE).is_file():
-            _train_stage(config, stage, current, directory, clips, val)
+            _train_stage(config, stage, current, directory, clips, val, teacher)
         current = directory
     return current
 
@@ -86,6 +89,7 @@ def _start(config: Config, train: list[Record]) -> Path:
             views=config.views,
             pixels=tiny.PIXELS if config.build.see_bands else None,
             prompts=str(load_prompts("rating", config.languages[0])["version"]),
+            facts=config.facts,
             languages=list(config.languages),
             limits=config.limits,
             licence=config.licence,
@@ -94,7 +98,9 @@ def _start(config: Config, train: list[Record]) -> Path:
     return directory
 
 
-def _train_stage(config: Config, stage: Stage, start: Path, directory: Path, clips: Clips, val: Clips) -> None:
+def _train_stage(
+    config: Config, stage: Stage, start: Path, directory: Path, clips: Clips, val: Clips, teacher: Teacher | None
+) -> None:
     from transformers import TrainingArguments
 
     backbone, card = open_checkpoint(start)
@@ -129,10 +135,10 @@ def _train_stage(config: Config, stage: Stage, start: Path, directory: Path, cli
         disable_tqdm=True,
         dataloader_num_workers=0,
     )
-    collator = Collator(
-        backbone, stage.mixture, stage.dropout, list(config.languages), card.isolate, config.seed, card.aspects
-    )
-    trainer = RatingTrainer(model=objective, args=args, train_dataset=clips, data_collator=collator, card=card)
+    dataset = FactClips(clips) if stage.practice else clips
+    draw = Practice(dataset, stage.mixture.stage1).draw if isinstance(dataset, FactClips) else None
+    collator = Collator(backbone, stage.mixture, stage.dropout, card, config.seed, teacher, draw)
+    trainer = RatingTrainer(model=objective, args=args, train_dataset=dataset, data_collator=collator, card=card)
     begin = time.time()
     trainer.train(resume_from_checkpoint=_last_checkpoint(directory))
     history = [h for h in trainer.state.log_history if "loss" in h]

@@ -19,8 +19,9 @@ from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.records import Record
 from mllm_avqa.rows import stack_media
 from train.config import Config
-from train.data import Clips, target
+from train.data import Clips
 from train.losses import level_kl, moments
+from train.targets import target
 
 log = logging.getLogger(__name__)
 MODALITIES = ("video", "audio")

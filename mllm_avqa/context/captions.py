@@ -25,16 +25,6 @@ CONTRAST = (7.0, 4.5, 3.0, 2.0, 1.3)  # WCAG contrast ratio
 MISMATCH = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of words
 MISSING = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of speech time; also used for time that overlaps and cues without time
 OFFSET = (0.5, 1.0, 2.0, 4.0, 8.0)  # s
-THRESHOLDS: dict[str, Thresholds] = {
-    "caption_speed": SPEED,
-    "caption_gap": MISSING,
-    "caption_overlap": MISSING,
-    "caption_timing": MISSING,
-    "caption_offset": OFFSET,
-    "caption_mismatch": MISMATCH,
-    "text_height": HEIGHT,
-    "text_contrast": CONTRAST,
-}
 BOX_TO_TEXT = 0.85  # font size over height of an OCR box, which has a margin (measured on 16-54 px: 0.70-1.09)
 INK_TO_TEXT = 1.25  # font size over height of the inked rows (both together: within -30 and +25 %, mean -5 %)
 NO_TRANSCRIPT = 0.8  # share of words; user text further away than this is a remark on the clip, not what is said in it

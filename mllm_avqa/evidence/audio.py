@@ -8,6 +8,7 @@ from mllm_avqa.evidence.found import Findings
 from mllm_avqa.evidence.interruptions import clicks, dropouts, silence
 from mllm_avqa.evidence.levels import clipping, crest_factor, dc_offset, loudness, stereo, true_peak
 from mllm_avqa.evidence.spectrum import bandwidth, hum, noise, spectrogram
+from mllm_avqa.evidence.timbre import timbre
 from mllm_avqa.media.clip import AudioTrack
 
 
@@ -30,6 +31,7 @@ def measure_audio(track: AudioTrack) -> Findings:
     out |= stereo(samples)
     out |= bandwidth(power, freqs)
     out |= noise(power, freqs, out["bandwidth"].value)
+    out |= timbre(power, freqs)
     return out
 
 

@@ -112,6 +112,34 @@ SOUND_FACTS: dict[str, Fact] = {
         "outliers of the prediction residual: Godsill and Rayner, Digital Audio Restoration, 1998",
         above=(0.6, 1.7, 4.5, 10, 20),
     ),
+    "treble": Fact(
+        "audio",
+        "dB",
+        "power above 4 kHz against all power (how bright the sound is)",
+        "spectral descriptors: Peeters, CUIDADO report, IRCAM 2004",
+        usual=(-50, -5),
+    ),
+    "air": Fact(
+        "audio",
+        "dB",
+        "power at 7 to 8 kHz against that at 3 kHz",
+        "spectral descriptors: Peeters, CUIDADO report, IRCAM 2004",
+        usual=(-50, 8),
+    ),
+    "floor_flatness": Fact(
+        "audio",
+        "dB",
+        "flatness of the spectrum in the quietest moments (0: hiss, low: silence between tones)",
+        "AudioSpectrumFlatness, ISO/IEC 15938-4 (MPEG-7 Audio)",
+        usual=(-20, 0),
+    ),
+    "transients": Fact(
+        "audio",
+        "dB",
+        "size of the largest jumps of level within the bands (crackle, holes, hard attacks)",
+        "spectral flux: Peeters, CUIDADO report, IRCAM 2004",
+        usual=(8, 44),
+    ),
     # between sound and picture
     "av_start_offset": Fact(
         "sync",

@@ -190,5 +190,6 @@ VIDEO_FACTS: dict[str, Fact] = {
         "levels of 255",
         "mean absolute difference between successive frames (how much moves)",
         "temporal information, ITU-T P.910",
+        usual=(0, 12),
     ),
 }

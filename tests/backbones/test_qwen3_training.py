@@ -22,7 +22,8 @@ PROJECTORS = ["visual.merger", "visual.merger_list.0", "audio_tower.proj1", "aud
 
 def batch(backbone, facts):
     none = Dropout(facts=0, views=0, context=0)
-    collate = Collator(backbone, Mixture(stage2=1), none, ["en"], True, 0, ["overall", "video", "audio"])
+    card = Card(name="x", family="qwen3_omni", aspects=["overall", "video", "audio"], languages=["en"])
+    collate = Collator(backbone, Mixture(stage2=1), none, card, 0)
     items = []
     for k, mean in enumerate((1.5, 4.5)):
         labels = {a: Label(mean=mean) for a in ("overall", "video", "audio")}

@@ -19,7 +19,8 @@ def training_batch(backbone, facts):
     from train.data import Collator
 
     none = Dropout(facts=0, views=0, context=0)
-    collator = Collator(backbone, Mixture(stage2=1), none, ["en"], True, 0, ASPECTS)
+    card = Card(name="x", family="videollama2", aspects=ASPECTS, languages=["en"])
+    collator = Collator(backbone, Mixture(stage2=1), none, card, 0)
     items = []
     for k, mean in enumerate((1.5, 4.5)):
         record = Record(

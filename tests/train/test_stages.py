@@ -106,10 +106,11 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     from safetensors.torch import load_file
 
     from mllm_avqa.context.base import TextContext
+    from mllm_avqa.records import Record
     from mllm_avqa.rows import collate
     from mllm_avqa.views import Views
     from train.cache import CachedWindow
-    from train.data import Branch, make_row
+    from train.data import Branch, Sample, make_row
     from train.publish import publish
     from train.tiny import Size, build, save
 
@@ -118,11 +119,12 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     save(model.to(torch.bfloat16), tokenizer, card, tmp_path / "stage")
     publish(tmp_path / "stage", tmp_path / "out")
     assert {t.dtype for t in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
+    record = Record(id="r", media="r.mp4", dataset="d", group="g")
     logits = []
     for folder in ("stage", "out"):
         b, _ = stages.open_checkpoint(tmp_path / folder)
         window = CachedWindow(Views(None, None, None), [], TextContext(), {})
-        row = make_row(b, window, [Branch("video", "Why?")], "en", True)
+        row = make_row(b, Sample(record, window, [Branch("video", "Why?")]), "en", True)
         with torch.inference_mode():
             logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
     assert torch.equal(logits[0], logits[1])

@@ -1,0 +1,127 @@
+"""Practice rows: the teacher values facts in the right direction; kin share faults and answers."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.evidence import FACTS
+from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.records import Distortion, Label, Question, Record
+from mllm_avqa.views import Views
+from train.cache import CachedWindow
+from train.practice import FactClips, Practice, Shares, mix
+from train.targets import target
+from train.teacher import Teacher, code, codes
+
+KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
+
+
+def facts(blur: int, hum: int) -> list[Measurement]:
+    """Two facts of given severity 0..5, their values to match."""
+    out = []
+    for name, level in (("blur", blur), ("hum", hum)):
+        fact = FACTS[name]
+        assert fact.above is not None
+        value = fact.above[level - 1] if level else fact.above[0] * 0.2
+        out.append(Measurement(name=name, modality=fact.modality, value=value, unit="x", severity=SEVERITIES[level]))
+    return out
+
+
+def clip(k: int, blur: int, hum: int) -> dict[str, object]:
+    levels = {"video": blur, "audio": hum}
+    labels = {a: Label(mean=4.7 - 0.7 * v) for a, v in levels.items()} | {
+        "overall": Label(mean=4.7 - 0.35 * (blur + hum))
+    }
+    faults = [Distortion(kind=KIND[a][1], modality=a, level=v, start=0, end=3) for a, v in levels.items() if v]
+    asked = [
+        Question(stage=1, task="kind", aspect=a, question=f"{a}? A. x B. y", options=["A. x", "B. y"], answer="A. x")
+        for a in levels
+    ]
+    record = Record(
+        id=f"c{k}", media="c.mp4", dataset="d", group=str(k), labels=labels, distortions=faults, questions=asked
+    )
+    return {"record": record, "window": CachedWindow(Views(None, None, None), facts(blur, hum), TextContext(), {})}
+
+
+@pytest.fixture(scope="module")
+def items() -> list[dict[str, object]]:
+    rng = np.random.default_rng(0)
+    return [clip(k, int(rng.integers(0, 6)), int(rng.integers(0, 6))) for k in range(120)]
+
+
+@pytest.fixture(scope="module")
+def teacher(items) -> Teacher:
+    return Teacher([i["record"] for i in items], {i["record"].id: i["window"].evidence for i in items})
+
+
+def test_codes_rise_with_severity_and_with_nearness_to_it():
+    ladder = [code(m) for level in range(6) for m in facts(level, 0)[:1]]
+    assert ladder == sorted(ladder)
+    assert ladder[1:] == [10, 11, 12, 13, 14]
+    assert 0 <= ladder[0] <= 9
+    assert code(None) == -1
+    assert codes(facts(3, 0), "video").count(-1) == sum(f.modality == "video" for f in FACTS.values()) - 1
+
+
+def test_teacher_values_facts_by_side(teacher, items):
+    labels = {a: target(lb) for a, lb in items[0]["record"].labels.items()}
+    good, dull, both = teacher.label([(facts(0, 0), labels), (facts(5, 0), labels), (facts(5, 5), labels)])
+    assert good["video"].mean > 4.2 > 2 > dull["video"].mean
+    assert good["audio"].mean == dull["audio"].mean > both["audio"].mean + 2
+    assert good["overall"].mean > dull["overall"].mean > both["overall"].mean
+    assert sum(good["video"].probs) == pytest.approx(1)
+
+
+def test_a_side_without_facts_keeps_its_label(teacher, items):
+    labels = {a: target(lb) for a, lb in items[0]["record"].labels.items()}
+    (out,) = teacher.label([([m for m in facts(5, 5) if m.modality == "audio"], labels)])
+    assert out["video"] is labels["video"]
+    assert out["audio"] is not labels["audio"]
+
+
+def test_too_few_clips_are_refused():
+    few = [clip(k, 1, 1) for k in range(5)]
+    with pytest.raises(ConfigError, match="5 training clips have a video score"):
+        Teacher([i["record"] for i in few], {i["record"].id: i["window"].evidence for i in few})
+
+
+def test_mix_takes_about_the_share_and_keeps_the_order():
+    own, other = facts(0, 0) * 100, facts(5, 5)
+    mixed = mix(own, other, 0.3, random.Random(0))
+    assert [m.name for m in mixed] == [m.name for m in own]
+    assert 0.2 < sum(m.severity == "severe" for m in mixed) / len(mixed) < 0.4
+
+
+def drawn(items, **shares):
+    clips = FactClips.__new__(FactClips)
+    clips.items = items
+    practice = Practice(clips, 2, Shares(**shares))
+    return [practice.draw(i, "en", random.Random(k)) for k, i in enumerate(items)]
+
+
+def test_one_sided_rows_show_one_side_and_ask_about_it(items):
+    for sample in drawn(items, overall=0, kin=0.5, strangers=0.3):
+        sides = {m.modality for m in sample.window.evidence}
+        assert len(sides) == 1
+        assert {q.aspect for q in sample.questions} == sides
+        assert sample.only is not None
+        assert set(sample.only) == {"system", *sides}
+        assert sample.questions[0].answer.strip(" .")  # the level comes first
+
+
+def test_kin_lend_facts_of_the_same_fault(items):
+    for sample in drawn(items, overall=0, kin=1, strangers=0):
+        side = sample.window.evidence[0].modality
+        fault = any(d.modality == side for d in sample.record.distortions)
+        assert all((m.severity != "none") == fault for m in sample.window.evidence)
+
+
+def test_overall_rows_show_both_sides(items):
+    for sample in drawn(items, overall=1, kin=0.2, strangers=0):
+        assert {m.modality for m in sample.window.evidence} == {"video", "audio"}
+        assert "overall" in {q.aspect for q in sample.questions}

@@ -1,0 +1,90 @@
+"""A teacher made of forests: it reads the same facts as the model, and so can label facts that no clip has.
+
+Some thousand clips are few for a language model that starts from random weights: it learns to recognise them. A forest
+makes more of few rows. So the forests learn from the clips, and the model learns from the forests, on as many rows as
+it likes (soft targets of a stronger model: Hinton et al. 2015, arXiv 1503.02531; extremely randomised trees: Geurts et
+al. 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.evidence import FACTS
+from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.levels import soft_target, sos_std
+from mllm_avqa.prompting import grade
+from mllm_avqa.records import Record
+from train.targets import Target, target
+
+SIDES = ("video", "audio")
+REST = ("sync", "text")
+NAMES = {side: tuple(n for n, f in FACTS.items() if f.modality == side) for side in SIDES}
+FEWEST = 20  # labelled clips of a side
+
+
+def code(m: Measurement | None) -> float:
+    """A fact as the number its grade stands for: digits 0-9, then faint 10 .. severe 14; -1 unmeasured or unsaid."""
+    said = grade(m) if m is not None and m.value is not None else ""
+    if said in SEVERITIES[1:]:
+        return 9.0 + SEVERITIES.index(said)  # type: ignore[arg-type]
+    return float(said) if said.isdigit() else -1.0
+
+
+def codes(evidence: Sequence[Measurement], side: str) -> list[float]:
+    """The facts of a side in the catalogue's order."""
+    found = {m.name: m for m in evidence}
+    return [code(found.get(name)) for name in NAMES[side]]
+
+
+@lru_cache(maxsize=4096)
+def _target(mean: float) -> Target:
+    std = sos_std(mean)
+    return Target(mean, std, soft_target(mean, std).tolist())
+
+
+class Teacher:
+    """fit on records and their evidence; `label` values any facts."""
+
+    def __init__(self, records: Sequence[Record], evidence: Mapping[str, Sequence[Measurement]], seed: int = 0) -> None:
+        """Raises ConfigError when a side has fewer than 20 labelled clips."""
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        self._forest = {}
+        rows: list[list[float]] = []
+        whole: list[float] = []
+        for side in SIDES:
+            known = [r for r in records if side in r.labels and r.id in evidence]
+            if len(known) < FEWEST:
+                raise ConfigError(f"teacher: {len(known)} training clips have a {side} score, at least {FEWEST} needed")
+            forest = ExtraTreesRegressor(300, min_samples_leaf=3, max_features=0.4, random_state=seed)
+            x = [codes(evidence[r.id], side) for r in known]
+            self._forest[side] = forest.fit(x, [target(r.labels[side]).mean for r in known])
+        for r in records:
+            if "overall" in r.labels:
+                rows.append([target(r.labels[a]).mean if a in r.labels else 0.0 for a in (*SIDES, *REST)])
+                whole.append(target(r.labels["overall"]).mean)
+        self._overall = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=seed).fit(rows, whole)
+
+    def label(self, rows: Sequence[tuple[Sequence[Measurement], Mapping[str, Target]]]) -> list[dict[str, Target]]:
+        """(facts, labels) of each row -> its labels with the sides' and the overall score made anew from the facts.
+
+        A side none of whose facts is shown keeps its label; so do sync and text, which the forests do not learn.
+        """
+        out = [dict(labels) for _, labels in rows]
+        for side in SIDES:
+            shown = [
+                k for k, (facts, labels) in enumerate(rows) if side in labels and any(m.modality == side for m in facts)
+            ]
+            if shown:
+                means = self._forest[side].predict([codes(rows[k][0], side) for k in shown])
+                for k, mean in zip(shown, means, strict=True):
+                    out[k][side] = _target(round(float(mean), 2))
+        whole = [k for k, labels in enumerate(out) if "overall" in labels]
+        if whole:
+            parts = [[out[k][a].mean if a in out[k] else 0.0 for a in (*SIDES, *REST)] for k in whole]
+            for k, mean in zip(whole, self._overall.predict(parts), strict=True):
+                out[k]["overall"] = _target(round(float(mean), 2))
+        return out
