@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.base import Report, Row, Settings, medians
+from benchmarks.base import Report, Row, Settings, encoded_window, medians
 
 
 def run(settings: Settings) -> Report:
-    from mllm_avqa.prepare import prepare
-    from mllm_avqa.rater import Rater
-    from mllm_avqa.scoring import encode_prefix
-
-    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
-    try:
-        p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
-    finally:
-        rater.close()
-    segments, media = encode_prefix(rater.backbone, p.views, p.evidence, p.context)
+    rater, segments, media = encoded_window(settings)
     aspects = list(rater.card.aspects)
 
     def score(names: list[str]) -> None:

@@ -9,9 +9,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from mllm_avqa.rater import Rater
+    from mllm_avqa.rows import EncodedSegment
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,20 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, C
         name: Cost(statistics.median(c.wall for c in found), statistics.median(c.cpu for c in found))
         for name, found in costs.items()
     }
+
+
+def encoded_window(settings: Settings) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
+    """The checkpoint, with prefix and media tensors of the clip's first window: model time can be measured alone."""
+    from mllm_avqa.prepare import prepare
+    from mllm_avqa.rater import Rater
+
+    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
+    try:
+        p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
+    finally:
+        rater.close()
+    segments, media, _ = rater.encode(p)
+    return rater, segments, media
 
 
 def make_clip(source: Path, target: Path, *, height: int, seconds: float, start: float = 0.0) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.base import Report, Row, Settings, medians
+from benchmarks.base import Report, Row, Settings, encoded_window, medians
 
 if TYPE_CHECKING:
     from eval.questions.task import Aspect
@@ -19,16 +19,9 @@ def run(settings: Settings) -> Report:
     from eval.questions.readout import option_values
     from eval.questions.task import load_task
     from eval.questions.wording import Asked
-    from mllm_avqa.prepare import prepare
-    from mllm_avqa.rater import Rater
-    from mllm_avqa.scoring import EncodedClip, encode_prefix
+    from mllm_avqa.scoring import EncodedClip
 
-    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
-    try:
-        p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
-    finally:
-        rater.close()
-    segments, media = encode_prefix(rater.backbone, p.views, p.evidence, p.context)
+    rater, segments, media = encoded_window(settings)
     asked = questions(load_task("av_questions").form)
 
     def encode() -> EncodedClip:

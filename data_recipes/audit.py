@@ -9,7 +9,7 @@ from typing import Any
 
 from data_recipes.pseudo_mos import CLEAN, mos_of, quality
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS, Scale, mean_std, soft_target, sos_std, target_kind, word
+from mllm_avqa.levels import WORDS, mean_std, soft_target, target_kind, word
 from mllm_avqa.records import Label, Record
 
 ASPECTS = ("overall", "video", "audio", "sync", "text")
@@ -46,7 +46,7 @@ def audit(
         both = {"video", "audio"} & touched
         sides["both" if len(both) == 2 else next(iter(both), "neither")] += 1
         if "video" in r.labels and "audio" in r.labels:
-            pairs.append((_five(r.labels["video"])[0], _five(r.labels["audio"])[0]))
+            pairs.append((r.labels["video"].mean_five, r.labels["audio"].mean_five))
         for d in r.distortions:
             if not 1 <= d.level <= 5:
                 raise ConfigError(f"record {r.id!r}: level {d.level} of {d.kind!r}; allowed: 1 to 5")
@@ -84,7 +84,7 @@ def fills_alone(record: Record, modality: str) -> bool:
 def relative(record: Record, aspect: str, ceilings: Mapping[str, Mapping[str, float]] | None = None) -> float:
     """Label of an aspect, 1-5, as if the untouched source were perfect."""
     ceiling = (ceilings or {}).get(record.id, {}).get(aspect, CLEAN)
-    return mos_of(quality(_five(record.labels[aspect])[0]) / quality(ceiling))
+    return mos_of(quality(record.labels[aspect].mean_five) / quality(ceiling))
 
 
 def dose_faults() -> list[str]:
@@ -95,17 +95,10 @@ def dose_faults() -> list[str]:
     return [k.kind for k in kinds() if any(dose(k.kind, v) <= dose(k.kind, v + 1) for v in range(1, 5))]
 
 
-def _five(label: Label) -> tuple[float, float]:
-    """Mean and std on 1-5, higher is better; an unknown std is that of the SOS hypothesis."""
-    scale = Scale(*label.scale, label.higher_is_better)
-    mean = scale.to_five(label.mean)
-    return mean, sos_std(mean) if label.std is None else scale.std_to_five(label.std)
-
-
 def _aspect(labels: list[Label]) -> dict[str, Any]:
     """Of one aspect: number, mean, std, range and words of the labels, how many are pseudo, and how well the soft
     targets of those without votes hold them: share that is not max-entropy, largest error of mean and of std."""
-    pairs = [_five(label) for label in labels]
+    pairs = [(label.mean_five, label.std_five) for label in labels]
     n, means = len(pairs), [m for m, _ in pairs]
     mean = sum(means) / n
     words = Counter(word(m) for m in means)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, cast, get_args
@@ -12,14 +12,14 @@ from data_recipes.questions import Language, questions
 from data_recipes.questions.facts import aspects
 from data_recipes.questions.pairs import pairs
 from data_recipes.questions.stage2 import context_question, level_question
-from data_recipes.questions.write import Balance, rebased
+from data_recipes.questions.write import Balance
 from mllm_avqa.bench_item import BenchItem, Concern, QuestionType
 from mllm_avqa.bench_item import write_bench as write_items
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import SEVERITIES
 from mllm_avqa.levels import WORDS
 from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question, Record, Split, read_records
+from mllm_avqa.records import Question, Record, Split, read_records, relocation
 
 PER_CLIP = 24  # stage-1 candidates per clip and language
 TYPES: dict[str, QuestionType] = {
@@ -64,9 +64,10 @@ def write_bench(
             "content with training clips (--split)"
         )
     items: list[BenchItem] = []
+    place = relocation(source.parent, out.parent)
     for language in languages:
         rng = Random(f"{seed}/{language}")
-        items += _picked(_candidates(held, language, rng, source, out, count), count, language, rng)
+        items += _picked(_candidates(held, language, rng, place, count), count, language, rng)
     write_items(out, items)
     cells = Counter(f"{i.question_type}/{i.modality}" for i in items)
     places: dict[str, Counter[int]] = defaultdict(Counter)
@@ -92,7 +93,7 @@ def _held_out(records: Iterable[Record], split: str) -> tuple[list[Record], int]
 
 
 def _candidates(
-    records: Sequence[Record], language: Language, rng: Random, source: Path, out: Path, count: int
+    records: Sequence[Record], language: Language, rng: Random, place: Callable[[str], str], count: int
 ) -> list[BenchItem]:
     words = load_prompts("questions", language)
     items: list[BenchItem] = []
@@ -102,15 +103,17 @@ def _candidates(
         for aspect in (a for a in ("overall", *aspects(record)) if a in record.labels):
             asked.append(level_question(record, aspect, rng, words))
             asked.append(context_question(record, aspect, rng, words))
-        items += [i for n, q in enumerate(asked) if (i := _item(record, q, n, None, source, out)) is not None]
+        items += [i for n, q in enumerate(asked) if (i := _item(record, q, n, None, place)) is not None]
     for n, (first, second, q) in enumerate(pairs(records, rng, language, count)):
-        item = _item(first, q, PER_CLIP + 10 + n, by_id[second.id], source, out)
+        item = _item(first, q, PER_CLIP + 10 + n, by_id[second.id], place)
         if item is not None:
             items.append(item)
     return items
 
 
-def _item(record: Record, q: Question, number: int, second: Record | None, source: Path, out: Path) -> BenchItem | None:
+def _item(
+    record: Record, q: Question, number: int, second: Record | None, place: Callable[[str], str]
+) -> BenchItem | None:
     """A question as an item with the right option first; None for a task with free answers."""
     words = load_prompts("questions", q.language)
     yes_no = [words["answers"]["yes"], words["answers"]["no"]]
@@ -133,8 +136,8 @@ def _item(record: Record, q: Question, number: int, second: Record | None, sourc
     others = [o for o in options if o != right]
     return BenchItem(
         id=f"{q.language}/{record.id}/{number}",
-        media=rebased(record.media, source, out),
-        media_b=None if second is None else rebased(second.media, source, out),
+        media=place(record.media),
+        media_b=None if second is None else place(second.media),
         question=text,
         options=[right, *others],
         correct=0,

@@ -22,6 +22,7 @@ from data_recipes.questions import describe_clip, questions
 from data_recipes.recipe import Recipe
 from data_recipes.sources import Source
 from mllm_avqa.errors import ConfigError, TruncatedMedia
+from mllm_avqa.files import whole_file
 from mllm_avqa.prompting import load_prompts
 from mllm_avqa.records import Distortion, Question, Record
 
@@ -58,8 +59,6 @@ class Builder:
         from data_recipes.mux import write_clip
 
         write_clip(self.out / record.media, material, crf=self.recipe.crf, preset=self.recipe.preset)
-        part = sidecar(self.out, plan.index)
-        part.parent.mkdir(parents=True, exist_ok=True)
         size = (self.out / record.media).stat().st_size
         row = {
             "key": plan.key(self.recipe, self.files),
@@ -68,9 +67,8 @@ class Builder:
             "ceilings": self._ceilings(plan),
             "record": record.model_dump(exclude_defaults=True),
         }
-        temporary = part.with_suffix(".part")
-        temporary.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(part)
+        with whole_file(sidecar(self.out, plan.index)) as part:
+            part.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
         return record
 
     def _read(self, pick: Pick) -> Material:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mllm_avqa.errors import ConfigError
+from mllm_avqa.files import whole_file
 from mllm_avqa.records import Record
 
 RECORDS = "records.jsonl"
@@ -71,9 +72,8 @@ def digest(out: Path, records: Iterable[Record]) -> str:
 
 def write_made(out: Path, made: Made) -> None:
     """Write `out`/set.json."""
-    part = out / f"{SET}.part"
-    part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(out / SET)
+    with whole_file(out / SET) as part:
+        part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def read_made(out: Path) -> Made | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from data_recipes.demux import photo_material, read_material
 from data_recipes.distortions.base import Caption, Material
 from mllm_avqa.errors import ConfigError
+from mllm_avqa.files import whole_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -56,18 +55,9 @@ def write_clip(
         raise ConfigError(f"audio codec {audio!r} can not be written; allowed: aac, flac (--audio-codec)")
     if material.sound is not None and audio == "aac" and material.rate not in AAC_RATES:
         raise ConfigError(f"AAC can not hold {material.rate} Hz; allowed: {', '.join(map(str, AAC_RATES))} Hz, or flac")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".mp4", dir=path.parent)
-    os.close(handle)
-    try:
-        with av.open(part, "w", format="mp4") as out:
-            out.metadata.update(metadata or {})
-            _write_streams(out, material, crf, preset, audio, audio_bitrate, subtitles)
-        os.chmod(part, 0o644)  # mkstemp gives 0600
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    with whole_file(path) as part, av.open(part, "w", format="mp4") as out:
+        out.metadata.update(metadata or {})
+        _write_streams(out, material, crf, preset, audio, audio_bitrate, subtitles)
 
 
 def _write_streams(

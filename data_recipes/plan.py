@@ -218,7 +218,7 @@ class Planner:
         return tuple(faults)
 
     def _fault(self, rng: np.random.Generator, side: str, taken: set[str], narrow: bool) -> PlannedFault:
-        allowed = kinds(side, named=list(self.recipe.kinds))
+        allowed = kinds(side, named=self.recipe.kinds)
         names = [k.kind for k in allowed if k.kind not in taken and not (narrow and k.kind == "lowpass")]
         weights = np.array([self.recipe.kinds.get(n, 1.0) for n in names])
         if not weights.sum():

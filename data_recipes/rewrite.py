@@ -8,21 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from data_recipes.endpoint import Endpoint, EndpointUnavailable
 from data_recipes.questions.reading import read
-from data_recipes.questions.write import rebased
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.endpoint import Endpoint, each
 from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Record, read_records, write_records
+from mllm_avqa.records import Record, read_records, relocation, write_records
 
 ATTEMPTS = 2  # answers asked for before the original is kept
 LONGEST = 3.0  # a rewrite may be this many times as long as the original
-GIVE_UP = 6  # texts in a row that could not be sent before the rest is not tried
 
 Text = tuple[str, str]  # language, description
 
@@ -51,7 +46,8 @@ def rewrite_records(source: Path, out: Path, server: Endpoint, jobs: int = 4) ->
     for text in texts:
         if text in journal:
             counts[journal.verdict(text)] += 1
-    write_records(out, (_reworded(r, journal, source, out) for r in read_records(source)))
+    place = relocation(source.parent, out.parent)
+    write_records(out, (_reworded(r, journal, place) for r in read_records(source)))
     if not counts["failed"]:
         journal.path.unlink(missing_ok=True)
     return {"texts": len(texts), **counts}
@@ -110,25 +106,11 @@ class Journal:
 
 def _ask(texts: list[Text], server: Endpoint, journal: Journal, jobs: int) -> int:
     """Send the texts, at most `jobs` at a time; returns how many were answered."""
-    waiting, answered, missed = iter(texts), 0, 0
-    with ThreadPoolExecutor(jobs) as pool:
-        running: dict[Future[tuple[str, str | None]], Text] = {}
-        while missed < GIVE_UP:  # those still under way are waited for, and asked again by the next call
-            running |= {pool.submit(reword, server, t): t for t in islice(waiting, jobs - len(running))}
-            if not running:
-                break
-            done = next(as_completed(running))
-            text = running.pop(done)
-            try:
-                journal.add(text, *done.result())
-            except EndpointUnavailable:
-                missed += 1
-            except ConfigError:
-                for other in running:
-                    other.cancel()
-                raise
-            else:
-                missed, answered = 0, answered + 1
+    answered = 0
+    for text, found in each(texts, lambda t: reword(server, t), jobs):
+        if not isinstance(found, Exception):
+            journal.add(text, *found)
+            answered += 1
     return answered
 
 
@@ -140,11 +122,11 @@ def _texts(record: Record) -> Iterator[Text]:
             yield q.language, q.answer
 
 
-def _reworded(record: Record, journal: Journal, source: Path, out: Path) -> Record:
+def _reworded(record: Record, journal: Journal, place: Callable[[str], str]) -> Record:
     asked = [
         q.model_copy(update={"answer": journal.words((q.language, q.answer))}) if q.stage == 3 else q
         for q in record.questions
     ]
     description = record.description and journal.words(("en", record.description))
-    media = rebased(record.media, source, out)
-    return record.model_copy(update={"questions": asked, "description": description, "media": media})
+    changed = {"questions": asked, "description": description, "media": place(record.media)}
+    return record.model_copy(update=changed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from random import Random
 from typing import get_args
 
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale
-from mllm_avqa.records import Record, Split, read_records, write_records
+from mllm_avqa.records import Record, Split, read_records, relocation, write_records
 
 STRATUM = 5  # neighbours in score that are dealt together: one of five equal groups is 20 %
 MOST = 100  # splits in a record file
@@ -69,7 +67,7 @@ def survey(records: Iterable[Record]) -> dict[str, Group]:
         label = r.labels.get("overall") or next(iter(r.labels.values()), None)
         if label:
             group.scored += 1
-            group.total += Scale(*label.scale, higher_is_better=label.higher_is_better).to_five(label.mean)
+            group.total += label.mean_five
     return groups
 
 
@@ -170,11 +168,9 @@ def _official(groups: Mapping[str, Group]) -> dict[str, Split]:
 
 
 def _marked(source: str | Path, out: str | Path, folds: Sequence[Mapping[str, Split]], fill: bool) -> Iterator[Record]:
-    here, there = Path(source).resolve().parent, Path(out).resolve().parent
+    place = relocation(Path(source).parent, Path(out).parent)
     for r in read_records(source):
-        update: dict[str, object] = {"folds": [fold[r.group] for fold in folds]}
+        update: dict[str, object] = {"folds": [fold[r.group] for fold in folds], "media": place(r.media)}
         if fill and r.split is None:
             update["split"] = folds[0][r.group]
-        if here != there and not os.path.isabs(r.media):
-            update["media"] = os.path.relpath(here / r.media, there)
         yield r.model_copy(update=update)

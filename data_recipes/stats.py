@@ -12,7 +12,7 @@ from pathlib import PurePath
 from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS, Scale, word
+from mllm_avqa.levels import WORDS, word
 from mllm_avqa.records import Label, Record
 
 BINS = 20  # of a histogram: 5 % of the scale each, 0.2 on 1-5
@@ -150,21 +150,21 @@ class _Aspect:
     """Labels of one aspect on one scale while they are counted."""
 
     def __init__(self, dataset: str, aspect: str, label: Label) -> None:
-        self.scale = Scale(*label.scale, label.higher_is_better)
+        scale = label.native
         self.out = Scores(
             dataset=dataset,
             aspect=aspect,
-            low=self.scale.low,
-            high=self.scale.high,
+            low=scale.low,
+            high=scale.high,
             higher_is_better=label.higher_is_better,
-            native=Histogram(low=self.scale.low, high=self.scale.high),
+            native=Histogram(low=scale.low, high=scale.high),
             five=Histogram(low=1, high=5),
             levels=dict.fromkeys(WORDS, 0),
         )
         self.native, self.five, self.disagreement = _Moments(), _Moments(), _Moments()
 
     def add(self, label: Label) -> None:
-        five = self.scale.to_five(label.mean)
+        five = label.mean_five
         self.native.add(label.mean)
         self.five.add(five)
         self.out.native.add(label.mean)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.files import read_models, write_models
 
 QuestionType = Literal["yes-no", "what", "how", "when", "where", "compare"]
 # fault: of the whole clip; local-fault: of a part of it; quality: a level or a comparison of clips;
@@ -53,29 +52,9 @@ class BenchItem(BaseModel):
 
 def read_bench(path: str | Path) -> Iterator[BenchItem]:
     """Stream items from a JSONL file. Raises ConfigError with file and line for a line that is not an item."""
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"bench file {path} does not exist")
-    with path.open(encoding="utf-8-sig") as f:
-        for number, line in enumerate(f, 1):
-            if line.strip():
-                try:
-                    yield BenchItem.model_validate_json(line)
-                except ValidationError as e:
-                    first = e.errors()[0]
-                    where = ".".join(str(x) for x in first["loc"])
-                    raise ConfigError(f"{path}:{number}: not a bench item: {where}: {first['msg']}") from e
+    return read_models(path, BenchItem, "a bench item", "bench file")
 
 
 def write_bench(path: str | Path, items: Iterable[BenchItem]) -> int:
     """Write items as JSONL through a temporary file (a reader never sees half of it). Returns their number."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    n = 0
-    with part.open("w", encoding="utf-8") as f:
-        for item in items:
-            f.write(json.dumps(item.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n")
-            n += 1
-    part.replace(path)
-    return n
+    return write_models(path, items)

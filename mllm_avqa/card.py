@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mllm_avqa.calibration import Calibration
 from mllm_avqa.errors import CheckpointError
+from mllm_avqa.files import whole_file
 from mllm_avqa.levels import WORDS
 from mllm_avqa.media.clip import DecodeSpec
 
@@ -26,12 +27,19 @@ class ViewSpec(BaseModel):
     max_windows: int = Field(default=8, ge=1)  # longer clips are sampled at this many evenly spread windows
     segments: int = Field(default=4, ge=1)  # native frame groups per window
     frames_per_segment: int = Field(default=2, ge=1)
-    global_pixels: int = Field(
-        default=84 * 140, ge=1
-    )  # budget of one whole-frame view; one patch at least is always shown
+    global_pixels: int = 84 * 140  # budget of one whole-frame view, one patch at least
     fragment_grid: tuple[int, int] = (6, 6)  # rows, columns of native mini-patches
     patch: int = 28  # side of a mini-patch = patch x merge of the backbone: one visual token
     audio_rate: int = 16000  # Hz, mono
+
+    @model_validator(mode="after")
+    def _shows_a_patch(self) -> ViewSpec:
+        if self.global_pixels < self.patch**2:
+            raise ValueError(
+                f"global_pixels {self.global_pixels} is less than one patch of {self.patch} x {self.patch}: "
+                f"at least {self.patch**2}"
+            )
+        return self
 
     def decode(self, start: float = 0.0) -> DecodeSpec:
         return DecodeSpec(
@@ -95,6 +103,5 @@ class Card(BaseModel):
 
     def save(self, directory: Path) -> None:
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-        part = directory / f"{CARD_FILE}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(directory / CARD_FILE)
+        with whole_file(directory / CARD_FILE) as part:
+            part.write_text(text, encoding="utf-8")

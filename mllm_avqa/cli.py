@@ -39,6 +39,9 @@ Checkpoint = Annotated[str, typer.Option(help="'nano' or a checkpoint directory 
 ReaderName = Annotated[Literal["pyav", "decord"], typer.Option(help="Library that decodes.")]
 Asr = Annotated[str | None, typer.Option(help="Whisper checkpoint for --context full: file, folder or name.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: an accelerator if there is one.")]
+Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model.")]
+FourBit = Annotated[bool, typer.Option("--four-bit", help="Language model in 4 bits (needs bitsandbytes).")]
 MaxSeconds = Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Width x height of a frame.")]
 MaxMemory = Annotated[int, typer.Option(min=64, help="Memory of the decoding process, MB.")]
@@ -71,12 +74,18 @@ def rate(
     html: Annotated[Path | None, typer.Option(help="Also write a self-contained HTML report.")] = None,
     text: Annotated[str | None, typer.Option(help="Caption or description that belongs to the clip.")] = None,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write the explanation.")] = True,
+    attribution: Annotated[
+        bool, typer.Option("--attribution", help="Say what the scores rest on (Shapley shares); many forwards.")
+    ] = False,
     context: Context = "fast",
     lang: Lang = "en",
     checkpoint: Checkpoint = "nano",
     reader: ReaderName = "pyav",
     asr: Asr = None,
     threads: Threads = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    four_bit: FourBit = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -87,8 +96,8 @@ def rate(
     limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration)
     with reported(debug) as console:
         with console.status("rating ..."):
-            rater = _load(checkpoint, reader, limits, context, asr, lang, threads)
-            rating = rater.rate(clip, user_text=text, explain=explain)
+            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit)
+            rating = rater.rate(clip, user_text=text, explain=explain, attribution=attribution)
         card_limits = rater.card.limits
         if html is not None:
             from mllm_avqa.report.frames import thumbnails
@@ -125,6 +134,9 @@ def score(
     reader: ReaderName = "pyav",
     asr: Asr = None,
     threads: Threads = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    four_bit: FourBit = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -148,7 +160,8 @@ def score(
         settings={"context": context, "lang": lang, "reader": reader, "asr": Path(asr).name if asr else "none"},
     )
     limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration)
-    load = partial(_load, checkpoint, reader, limits, context, asr, lang, threads or _share(workers))
+    share = threads or _share(workers)
+    load = partial(_load, checkpoint, reader, limits, context, asr, lang, share, device, dtype, four_bit)
     with reported(debug) as console:
         check_options(options)
         total = sum(1 for _ in expand(options.inputs, manifest))  # reads the manifest to its end: errors show here
@@ -175,6 +188,9 @@ def chat(
     reader: ReaderName = "pyav",
     asr: Asr = None,
     threads: Threads = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    four_bit: FourBit = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -186,7 +202,7 @@ def chat(
     answers_out = sys.stdout
     with reported(debug) as console:
         with console.status("rating ..."):
-            rater = _load(checkpoint, reader, limits, context, asr, lang, threads)
+            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit)
             session = rater.chat(clip, user_text=text)
         failed = converse(session, sys.stdin, answers_out, console, limits=rater.card.limits)
         if failed:
@@ -218,13 +234,23 @@ def _limits(seconds: float, pixels: int, memory: int, duration: float) -> Limits
 
 
 def _load(
-    checkpoint: str, reader: str, limits: Limits, context: str, asr: str | None, lang: str, threads: int | None
+    checkpoint: str,
+    reader: str,
+    limits: Limits,
+    context: str,
+    asr: str | None,
+    lang: str,
+    threads: int | None,
+    device: str | None,
+    dtype: str,
+    four_bit: bool,
 ) -> Rater:
     from mllm_avqa.rater import Rater
 
     return Rater.from_pretrained(
-        checkpoint, reader=reader, limits=limits, context=context, asr=asr, language=lang, threads=threads
-    )
+        checkpoint, reader=reader, limits=limits, context=context, asr=asr, language=lang, threads=threads,
+        device=device, dtype=dtype, four_bit=four_bit,
+    )  # fmt: skip
 
 
 def _share(workers: int) -> int | None:

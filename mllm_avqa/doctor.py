@@ -216,7 +216,7 @@ def _checkpoint() -> Check:
     remedy = "reinstall mllm-avqa, or give another checkpoint with --checkpoint DIR"
     try:
         from mllm_avqa.card import Card
-        from mllm_avqa.rater import resolve_checkpoint, weights_hash
+        from mllm_avqa.checkpoint import resolve_checkpoint, weights_hash
 
         directory = resolve_checkpoint("nano")
         card = Card.load(directory)

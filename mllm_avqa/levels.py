@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import root
 
 from mllm_avqa.errors import ConfigError
 
@@ -87,6 +86,8 @@ def soft_target(mean: float, std: float | None = None) -> np.ndarray:
 
 
 def _maxent(mean: float, std: float) -> np.ndarray:
+    from scipy.optimize import root
+
     k = np.arange(1.0, 6.0)
     x, moment2 = k - mean, std * std
 

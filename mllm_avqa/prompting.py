@@ -143,6 +143,18 @@ def grade(m: Measurement) -> str:
     return "" if digit is None else str(digit)
 
 
+def grade_words(language: str = "en") -> list[str]:
+    """Everything that `facts` can say about one measured fact in the style "grades", with the space before it."""
+    prompts = load_prompts("rating", language)
+    digits, words = [str(d) for d in range(10)], SEVERITIES[1:]
+    return [
+        f" {prompts[template].format(name=name, grade=g)}"
+        for name in FACTS
+        for template, grades in (("digit", digits), ("grade", words))
+        for g in grades
+    ]
+
+
 def prefix_segments(
     views: Views,
     measurements: list[Measurement],

@@ -5,47 +5,39 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mllm_avqa import __version__
-from mllm_avqa.backbones import load_backbone
+from mllm_avqa.attribution import attribute
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.calibration import Calibration
 from mllm_avqa.card import Card
+from mllm_avqa.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
 from mllm_avqa.context.asr import AsrEngine, load_asr
-from mllm_avqa.errors import AvqaError, CheckpointError, ConfigError
+from mllm_avqa.errors import ConfigError
 from mllm_avqa.explain import check_claims
-from mllm_avqa.levels import WORDS
+from mllm_avqa.judge import WindowJudge
+from mllm_avqa.many import Batch, Encoded, RatingFailure
 from mllm_avqa.media import MediaReader, content_hash
 from mllm_avqa.media.clip import Limits, MediaInfo
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
+from mllm_avqa.pooling import add_seconds, pool_windows, worst_evidence
 from mllm_avqa.prepare import Prepared, prepare, window_starts
 from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts
-from mllm_avqa.rating import ASPECTS, Rating, ScoreDistribution, Window
-from mllm_avqa.rows import EncodedSegment
-from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix, summarise
+from mllm_avqa.rating import ASPECTS, Attribution, Rating, ScoreDistribution, Window
+from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix
+
+__all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
 log = logging.getLogger(__name__)
 CONTEXT_LEVELS = ("none", "fast", "full")
-_PreparedFile = tuple[str, str, "list[Any] | AvqaError"]  # path, content hash, encoded windows or what went wrong
-
-
-@dataclass
-class RatingFailure:
-    """A clip that could not be rated, in its place in the order."""
-
-    path: str
-    error: AvqaError
 
 
 @dataclass
@@ -57,14 +49,6 @@ class ChatSession:
 
     def ask(self, question: str, max_tokens: int = 160) -> str:
         return self.clip.generate(Branch("overall", question, quoted=True), max_tokens)
-
-
-def resolve_checkpoint(name: str) -> Path:
-    """Directory of a checkpoint: "nano" is embedded, anything else is a path. Raises CheckpointError."""
-    directory = Path(__file__).parent / "nano" if name == "nano" else Path(name).expanduser()
-    if not directory.is_dir():
-        raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml (--checkpoint)")
-    return directory
 
 
 class Rater:
@@ -109,22 +93,24 @@ class Rater:
         asr: str | None = None,
         language: str = "en",
         threads: int | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         device: str | None = None,
+        device_map: str | dict[str, Any] | None = None,
+        four_bit: bool = False,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
 
+        dtype, device, device_map, four_bit: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        directory = resolve_checkpoint(name_or_dir)
-        card = Card.load(directory)
-        backbone = load_backbone(directory, card, dtype)
-        backbone.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        backbone, card, weights = open_checkpoint(
+            name_or_dir, dtype=dtype, device=device, device_map=device_map, four_bit=four_bit
+        )
         engine = load_asr(asr) if asr is not None else None
         return cls(
-            backbone, card, weights_hash(directory),
+            backbone, card, weights,
             reader=reader, limits=limits, context=context, asr=engine, language=language,
         )  # fmt: skip
 
@@ -153,10 +139,19 @@ class Rater:
     # ---- public -----------------------------------------------------------------------------------------------
 
     def rate(
-        self, path: str | Path, *, user_text: str | None = None, explain: bool = True, context: str | None = None
+        self,
+        path: str | Path,
+        *,
+        user_text: str | None = None,
+        explain: bool = True,
+        context: str | None = None,
+        attribution: bool = False,
     ) -> Rating:
-        """Rate one file. Raises MediaError subclasses for a file that cannot be rated."""
-        return self._rate(str(path), user_text, explain, context or self.context)[0]
+        """Rate one file. Raises MediaError subclasses for a file that cannot be rated.
+
+        attribution: also say what the scores rest on; up to `attribution.BUDGET` more forwards per window.
+        """
+        return self._rate(str(path), user_text, explain, context or self.context, attribution)[0]
 
     def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
         """Rate a file and keep its encoding for questions."""
@@ -177,23 +172,7 @@ class Rater:
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
         """
-        texts = iter(user_texts) if user_texts is not None else None
-        rows = 1 if self._on_cpu() else batch_size
-        pending: deque[Future[_PreparedFile]] = deque()
-        # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
-        with ThreadPoolExecutor(1 if self.context == "full" else 2) as pool:
-            try:
-                for path in paths:
-                    text = next(texts) if texts is not None else None
-                    pending.append(pool.submit(self._prepare_file, str(path), text))
-                    if len(pending) >= 2 * batch_size:
-                        yield from self._finish([pending.popleft().result() for _ in range(rows)], explain, rows)
-                while pending:
-                    ready = [pending.popleft().result() for _ in range(min(rows, len(pending)))]
-                    yield from self._finish(ready, explain, rows)
-            finally:
-                for left in pending:
-                    left.cancel()
+        return Batch(self, batch_size, explain).run(paths, iter(user_texts) if user_texts is not None else None)
 
     def close(self) -> None:
         self.reader.close()
@@ -201,95 +180,73 @@ class Rater:
 
     # ---- one file ---------------------------------------------------------------------------------------------
 
-    def _windows(self, path: str, user_text: str | None, context: str, reader: MediaReader) -> Iterator[Prepared]:
+    def windows(
+        self, path: str, user_text: str | None = None, context: str | None = None, *, beside: bool = False
+    ) -> Iterator[Prepared]:
+        """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError."""
+        reader = self._batch_reader if beside else self.reader
+        context = context or self.context
         info: MediaInfo = reader.probe(path)
         for start in window_starts(info.duration, self.card.views):
             yield prepare(path, start, reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
 
-    def _encode(self, p: Prepared) -> tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]:
+    def encode(self, p: Prepared) -> Encoded:
+        """What `Scorer.score` takes of a window."""
         segments, media = encode_prefix(
             self.backbone, p.views, p.evidence, p.context, self.language, style=self.card.facts
         )
         return segments, media, [a for a in p.aspects if a in self.card.aspects]
 
-    def _rate(self, path: str, user_text: str | None, explain: bool, context: str) -> tuple[Rating, EncodedClip | None]:
+    def _rate(
+        self, path: str, user_text: str | None, explain: bool, context: str, attribution: bool = False
+    ) -> tuple[Rating, EncodedClip | None]:
         worst: tuple[float, EncodedClip] | None = None
         windows: list[tuple[Prepared, dict[str, ScoreDistribution]]] = []
+        whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
         seconds: dict[str, float] = {}
-        for p in self._windows(path, user_text, context, self.reader):
+        for p in self.windows(path, user_text, context):
             begin = time.perf_counter()
-            segments, media, aspects = self._encode(p)
+            segments, media, aspects = self.encode(p)
             scores, clip = self.scorer.encode(segments, media, aspects, self.language)
-            add(seconds, p.seconds | {"model": time.perf_counter() - begin})
+            add_seconds(seconds, p.seconds | {"model": time.perf_counter() - begin})
             if worst is None or scores["overall"].score < worst[0]:
                 worst = (scores["overall"].score, clip)  # the explanation looks at the window that hurts most
+            if attribution:
+                whole.append(replace(p, views=replace(p.views)))
             p.views.whole = p.views.fragments = p.views.sound = None  # memory stays one window, however long the file
             windows.append((p, scores))
-        rating = self._rating(path, content_hash(path), windows, context)
+        rating = self.assemble(path, content_hash(path), windows, context)
         if explain and worst is not None:
             begin = time.perf_counter()
-            self._explain(rating, worst[1])
+            self.write_explanation(rating, worst[1])
             seconds["explain"] = time.perf_counter() - begin
+        if attribution:
+            begin = time.perf_counter()
+            rating.attribution = self._attribute(whole)
+            seconds["attribution"] = time.perf_counter() - begin
         rating.seconds = {k: round(v, 4) for k, v in seconds.items()}
         return rating, worst[1] if worst else None
 
-    def _explain(self, rating: Rating, clip: EncodedClip) -> None:
+    def write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
         """Write the explanation, conditioned on the scores, and check its claims."""
         levels = {a: s.level for a, s in rating.scores.items() if s is not None}
         rating.explanation = clip.generate(explain_branch(levels, self.language))
         rating.claims = check_claims(rating.explanation, rating, self.language)
 
-    # ---- many files -------------------------------------------------------------------------------------------
-
-    def _on_cpu(self) -> bool:
-        return next(self.backbone.model.parameters()).device.type == "cpu"
-
-    def _prepare_file(self, path: str, user_text: str | None) -> _PreparedFile:
-        """(path, content hash, encoded windows or what went wrong). Runs beside scoring, in a thread."""
-        try:
-            done = []
-            digest = content_hash(path)
-            for p in self._windows(path, user_text, self.context, self._batch_reader):
-                encoded = self._encode(p)
-                p.views.whole = p.views.fragments = p.views.sound = None
-                done.append((p, encoded))
-            return path, digest, done
-        except AvqaError as e:
-            return path, "", e
-
-    def _finish(self, files: list[_PreparedFile], explain: bool, rows: int) -> Iterator[Rating | RatingFailure]:
-        flat = [encoded for _, _, done in files if isinstance(done, list) for _, encoded in done]
-        begin = time.perf_counter()
-        scored: Iterator[Any]
-        if explain:
-            scored = iter([self.scorer.encode(s, m, a, self.language) for s, m, a in flat])
-        else:
-            scored = iter([(s, None) for s in self._score_batches(flat, rows)])
-        share = (time.perf_counter() - begin) / max(1, len(flat))
-        for path, digest, done in files:
-            if isinstance(done, AvqaError):
-                yield RatingFailure(path, done)
-                continue
-            results = [next(scored) for _ in done]
-            windows = [(p, s) for (p, _), (s, _) in zip(done, results, strict=True)]
-            rating = self._rating(path, digest, windows, self.context)
-            seconds: dict[str, float] = {}
-            for p, _ in done:
-                add(seconds, p.seconds | {"model": share})
-            rating.seconds = {k: round(v, 4) for k, v in seconds.items()}
-            if explain:
-                self._explain(rating, min(results, key=lambda r: r[0]["overall"].score)[1])
-            yield rating
-
-    def _score_batches(self, flat: list[Any], rows: int) -> Iterator[dict[str, ScoreDistribution]]:
-        for i in range(0, len(flat), rows):
-            yield from self.scorer.score(flat[i : i + rows], self.language)
+    def _attribute(self, windows: list[Prepared]) -> Attribution:
+        judge = WindowJudge(self.backbone, self.scorer, self.card)
+        return attribute(
+            windows,
+            lambda variants: judge.windows(variants, self.language),
+            lambda scores: pool_windows(scores, self.card.pooling.worst),
+        )
 
     # ---- result -----------------------------------------------------------------------------------------------
 
-    def _rating(
+    def assemble(
         self, path: str, digest: str, windows: list[tuple[Prepared, dict[str, ScoreDistribution]]], context: str
     ) -> Rating:
+        """The rating of a file from its scored windows. digest: `content_hash` of the file."""
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
@@ -309,7 +266,7 @@ class Rater:
                 Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS})
                 for p, s in windows
             ],
-            evidence=[m for p, _ in windows for m in p.evidence] if len(windows) == 1 else worst_evidence(windows),
+            evidence=list(first.evidence) if len(windows) == 1 else worst_evidence([p for p, _ in windows]),
             context=first.context,
             media=first.info,
             warnings=warnings,
@@ -318,38 +275,3 @@ class Rater:
             content_hash=digest,
             language=self.language,
         )
-
-
-def add(total: dict[str, float], part: dict[str, float]) -> None:
-    for k, v in part.items():
-        total[k] = total.get(k, 0.0) + v
-
-
-def worst_evidence(windows: list[tuple[Prepared, Any]]) -> list[Any]:
-    """Per measure the window where it is most severe; spans of all windows are joined."""
-    from mllm_avqa.evidence.base import SEVERITIES
-
-    best: dict[tuple[str, str], Any] = {}
-    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for p, _ in windows:
-        for m in p.evidence:
-            key = (m.modality, m.name)
-            spans.setdefault(key, []).extend(m.spans)
-            if key not in best or SEVERITIES.index(m.severity) > SEVERITIES.index(best[key].severity):
-                best[key] = m
-    return [m.model_copy(update={"spans": spans[k]}) for k, m in best.items()]
-
-
-def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribution:
-    """(1 - worst) x mean of the windows + worst x lowest window, on the whole distribution."""
-    table = np.array([[s.probs[w] for w in WORDS] for s in scores])
-    low = table[int(np.argmin([s.score for s in scores]))]
-    return summarise((1 - worst) * table.mean(0) + worst * low, min(s.mass for s in scores))
-
-
-def weights_hash(directory: Path) -> str:
-    """Short sha256 over the weight files of a checkpoint directory, in name order."""
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

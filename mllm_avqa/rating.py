@@ -60,6 +60,29 @@ class Window(BaseModel):
     scores: dict[str, ScoreDistribution | None]
 
 
+class Shares(BaseModel):
+    """One aspect's score taken apart, in points of the 1-5 scale: `empty` and all shares add up to `full`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    full: float  # everything given
+    empty: float  # nothing given
+    shares: dict[str, float]  # Shapley values by player
+    errors: dict[str, float] = {}  # their standard errors, where they are estimates
+    without: dict[str, float] = {}  # the score when only this player is taken away
+
+
+class Attribution(BaseModel):
+    """What the scores rest on, by aspect: single inputs (`attribution.INPUTS`), and whole modalities."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Shares]
+    modalities: dict[str, Shares]
+    coalitions: int  # sets of inputs that were scored
+    orders: int = 0  # random orders that the shares of the inputs were estimated from; 0 = they are exact
+
+
 class Rating(BaseModel):
     """What people get for a clip. An aspect that cannot be judged is None and `missing[aspect]` says why."""
 
@@ -71,6 +94,7 @@ class Rating(BaseModel):
     explanation: str | None = None
     claims: list[Claim] = []
     windows: list[Window] = []
+    attribution: Attribution | None = None  # None = not asked for
     evidence: list[Measurement] = []
     context: TextContext = TextContext()
     media: MediaInfo

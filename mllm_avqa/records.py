@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import Modality
+from mllm_avqa.files import read_models, write_models
+from mllm_avqa.levels import WORDS, Scale, soft_target, sos_std
 
 Split = Literal["train", "val", "test"]
 
@@ -26,6 +29,38 @@ class Label(BaseModel):
     scale: tuple[float, float] = (1.0, 5.0)  # nominal minimum and maximum of the study, not of the data
     higher_is_better: bool = True
     pseudo: bool = False  # computed from a recipe, not voted by people
+
+    @property
+    def native(self) -> Scale:
+        """The study's scale with its direction. Raises ConfigError for an empty one."""
+        return Scale(*self.scale, self.higher_is_better)
+
+    @property
+    def mean_five(self) -> float:
+        """The mean on 1-5, higher better; outside them where it lies outside the study's nominal scale."""
+        return self.native.to_five(self.mean)
+
+    @property
+    def std_five(self) -> float:
+        """Standard deviation of the votes on 1-5; that of the SOS hypothesis where the study gives none."""
+        return sos_std(self.score) if self.std is None else self.native.std_to_five(self.std)
+
+    @property
+    def score(self) -> float:
+        """`mean_five`, kept within 1-5: what a model can be taught."""
+        return min(5.0, max(1.0, self.mean_five))
+
+    def levels(self) -> np.ndarray:
+        """Level distribution, float64 [5], order of `levels.WORDS`: the votes as they are, else `soft_target`."""
+        if self.votes is not None and len(self.votes) == len(WORDS) and sum(self.votes) > 0:
+            worst_first = self.votes if self.higher_is_better else self.votes[::-1]
+            return np.array(worst_first[::-1], float) / sum(self.votes)
+        return np.array(_soft(self.score, self.std_five))
+
+
+@lru_cache(maxsize=4096)  # labels repeat, and the max-entropy target has to be searched for
+def _soft(mean: float, std: float) -> tuple[float, ...]:
+    return tuple(soft_target(mean, std).tolist())
 
 
 class Distortion(BaseModel):
@@ -85,29 +120,28 @@ class Record(BaseModel):
 
 def read_records(path: str | Path) -> Iterator[Record]:
     """Stream records from a JSONL file. Raises ConfigError with file and line for a line that is not a record."""
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"record file {path} does not exist")
-    with path.open(encoding="utf-8-sig") as f:
-        for number, line in enumerate(f, 1):
-            if line.strip():
-                try:
-                    yield Record.model_validate_json(line)
-                except ValidationError as e:
-                    first = e.errors()[0]
-                    where = ".".join(str(x) for x in first["loc"])
-                    raise ConfigError(f"{path}:{number}: not a record: {where}: {first['msg']}") from e
+    return read_models(path, Record, "a record", "record file")
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:
     """Write records as JSONL through a temporary file (a reader never sees half of it). Returns their number."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    n = 0
-    with part.open("w", encoding="utf-8") as f:
-        for record in records:
-            f.write(json.dumps(record.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n")
-            n += 1
-    part.replace(path)
-    return n
+    return write_models(path, records)
+
+
+def relocation(source: str | Path, target: str | Path, absolute: bool | None = None) -> Callable[[str], str]:
+    """How a media path in a file of folder `source` has to be written in a file of folder `target`.
+
+    absolute: None keeps absolute paths as they are, False makes them relative like the others, True makes every path
+    absolute. Within one folder paths stay as they are, unless True. Both folders are taken as the system finds them:
+    `..` in a path counts from the folder that a link leads to.
+    """
+    here, there = Path(source).resolve(), Path(target).resolve()
+
+    def place(media: str) -> str:
+        if absolute:
+            return os.path.abspath(here / media)
+        if here == there or (absolute is None and os.path.isabs(media)):
+            return media
+        return Path(os.path.relpath(here / media, there)).as_posix()
+
+    return place

@@ -68,7 +68,7 @@ def _whole(frames: np.ndarray, spec: ViewSpec) -> np.ndarray:
     scale = min(1.0, (spec.global_pixels / (h * w)) ** 0.5)
     rows = max(1, round(h * scale / spec.patch))
     cols = max(1, round(w * scale / spec.patch))
-    while rows * cols * spec.patch**2 > spec.global_pixels and max(rows, cols) > 1:
+    while rows * cols * spec.patch**2 > spec.global_pixels:  # one patch always fits: `ViewSpec`
         rows, cols = (rows - 1, cols) if cols == 1 or (rows > 1 and rows * w > cols * h) else (rows, cols - 1)
     size = (cols * spec.patch, rows * spec.patch)
     return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])

@@ -72,6 +72,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(FakeRater, "from_pretrained", classmethod(record))
     flags = "--context full --lang zh --checkpoint dir --reader decord --asr w.pt --threads 3"
+    flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
@@ -82,7 +83,8 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_duration": 60.0,
         "max_threads": 4,
     }
-    assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", "threads": 3}
+    model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3}
+    assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", **model}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from mllm_avqa.errors import (
     NotMedia,
 )
 from mllm_avqa.levels import WORDS
+from mllm_avqa.many import Batch
 from mllm_avqa.media import Limits
 from mllm_avqa.rater import Rater, RatingFailure, pool_windows
 from mllm_avqa.rating import ScoreDistribution
@@ -207,13 +208,13 @@ def test_decord_reads_the_same_picture(tiny_dir, rater, tmp_path):
 def test_many_files_are_prepared_ahead_but_not_without_bound(rater, tmp_path, monkeypatch):
     clip = write_video(tmp_path / "a.mp4")
     begun = []
-    prepare_file = rater._prepare_file
+    prepare = Batch.prepare
 
-    def counted(path, text):
+    def counted(batch, path, text):
         begun.append(path)
-        return prepare_file(path, text)
+        return prepare(batch, path, text)
 
-    monkeypatch.setattr(rater, "_prepare_file", counted)
+    monkeypatch.setattr(Batch, "prepare", counted)
     copies = [tmp_path / f"{k}.mp4" for k in range(12)]
     for copy in copies:
         copy.write_bytes(clip.read_bytes())

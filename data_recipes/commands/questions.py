@@ -60,8 +60,8 @@ def rewrite(
 
     Can be stopped and called again. Prints counts as JSON; exit code 1 when requests failed for good.
     """
-    from data_recipes.endpoint import Endpoint
     from data_recipes.rewrite import rewrite_records
+    from mllm_avqa.endpoint import Endpoint
 
     try:
         server = Endpoint.open(endpoint, model, key_env, temperature, timeout)

@@ -6,6 +6,7 @@ These kinds draw the lines of `Material.captions` themselves and take them off t
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -17,8 +18,22 @@ from data_recipes.distortions.text import TextKind
 from data_recipes.distortions.video_codec import round_trip
 
 
+class _Drawn(TextKind):
+    """Letters drawn with the properties a level names; the others are those of legible captions."""
+
+    draws: ClassVar[tuple[str, ...]]  # arguments of `burn_in`, in the order of a level's numbers
+
+    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
+        assert material.frames is not None
+        value = self.value(level)
+        numbers = value.values() if isinstance(value, dict) else [value]
+        style = dict(zip(self.draws, numbers, strict=True))
+        drawn = burn_in(material.frames, self.lines(material), material.fps, **style)
+        return replace(material, frames=drawn, captions=[])
+
+
 @register
-class IllegibleText(TextKind):
+class IllegibleText(_Drawn):
     kind = "illegible_text"
     levels = (
         {"height_percent": 4.5, "contrast": 7.0, "blur": 0.02},
@@ -28,35 +43,8 @@ class IllegibleText(TextKind):
         {"height_percent": 1.2, "contrast": 1.3, "blur": 0.14},
     )
     unit = ""
+    draws = ("height", "contrast", "blur")
     source = f"{WCAG}; {LEGIT}; {GUIDELINES}"
-
-    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
-        assert material.frames is not None
-        v = self.value(level)
-        drawn = burn_in(
-            material.frames,
-            self.lines(material),
-            material.fps,
-            height=v["height_percent"],
-            contrast=v["contrast"],
-            blur=v["blur"],
-        )
-        return replace(material, frames=drawn, captions=[])
-
-
-class _Drawn(TextKind):
-    """One property of the letters alone; the others are those of legible captions."""
-
-    on_request = True
-
-    def style(self, value: float) -> dict[str, float]:
-        """Arguments of `burn_in`."""
-        raise NotImplementedError
-
-    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
-        assert material.frames is not None
-        drawn = burn_in(material.frames, self.lines(material), material.fps, **self.style(self.value(level)))
-        return replace(material, frames=drawn, captions=[])
 
 
 @register
@@ -64,10 +52,9 @@ class SmallText(_Drawn):
     kind = "small_text"
     levels = (4.5, 3.5, 2.5, 1.8, 1.2)
     unit = "height_percent"
+    draws = ("height",)
     source = f"{ERGONOMICS}; {GUIDELINES}, size"
-
-    def style(self, value: float) -> dict[str, float]:
-        return {"height": value}
+    on_request = True
 
 
 @register
@@ -75,10 +62,9 @@ class FaintText(_Drawn):
     kind = "faint_text"
     levels = (7.0, 4.5, 3.0, 2.0, 1.3)
     unit = "contrast_ratio"
+    draws = ("contrast",)
     source = WCAG
-
-    def style(self, value: float) -> dict[str, float]:
-        return {"contrast": value}
+    on_request = True
 
 
 @register
@@ -86,10 +72,9 @@ class BlurredText(_Drawn):
     kind = "blurred_text"
     levels = (0.03, 0.05, 0.08, 0.11, 0.16)
     unit = "sigma_share_of_height"
+    draws = ("blur",)
     source = f"{ERGONOMICS}; {LEGIT}"
-
-    def style(self, value: float) -> dict[str, float]:
-        return {"blur": value}
+    on_request = True
 
 
 @register

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from data_recipes.formats.files import moved, replacing, stream
+from data_recipes.formats.files import replacing, stream
 from data_recipes.formats.peers import PEERS, Choice, Outcome, rows
 from data_recipes.formats.picture_sound import Holds, by_name, by_opening
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Record, write_records
+from mllm_avqa.records import Record, relocation, write_records
 
 log = logging.getLogger(__name__)
 SUFFIXES = {
@@ -31,7 +31,8 @@ def convert(source: Path, out: Path, form: str | None = None, split: str | None 
     """
     form = form or out.suffix.lstrip(".")
     check_name(out, form)
-    records = moved(_of_split(stream(source), split), _folder(source), out.parent, absolute)
+    place = relocation(_folder(source), out.parent, absolute)
+    records = (r.model_copy(update={"media": place(r.media)}) for r in _of_split(stream(source), split))
     if form == "parquet":
         from data_recipes.formats.parquet import write_parquet
 
@@ -57,10 +58,11 @@ def export_questions(
 
     check_name(out, form)
     base, outcome = Path(os.path.abspath(_folder(source))), Outcome()
+    place = relocation(base, out.parent, absolute)
     with MediaReader() as reader:
         opened = by_opening(reader)
         look: Callable[[Record], Holds] = (lambda r: opened(str(base / r.media))) if open_media else by_name
-        pairs = ((r, next(moved([r], base, out.parent, absolute)).media) for r in _of_split(stream(source), split))
+        pairs = ((r, place(r.media)) for r in _of_split(stream(source), split))
         with replacing(out) as part:
             _write(part, rows(pairs, form, choice, look, outcome), as_array=out.suffix == ".json")
             if not outcome.rows and not outcome.failures:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mllm_avqa.errors import OutputError
+from mllm_avqa.files import whole_file
 from mllm_avqa.records import Record, read_records
 
 PARQUET = ".parquet"
@@ -15,20 +15,12 @@ PARQUET = ".parquet"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes its place when the block ends well and is removed when it does not.
-
-    Raises OutputError when the place can not be written.
-    """
-    part = path.with_name(path.name + ".part")
+    """`whole_file` for the output of a command: raises OutputError when the place can not be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        with whole_file(path) as part:
+            yield part
     except OSError as e:
         raise OutputError(f"{path} can not be written: {e.strerror or e} (-o)") from e
-    finally:
-        if part.is_file():
-            part.unlink()
 
 
 def stream(path: str | Path) -> Iterator[Record]:
@@ -42,16 +34,3 @@ def stream(path: str | Path) -> Iterator[Record]:
 
         return read_parquet(path)
     return read_records(path)
-
-
-def moved(records: Iterable[Record], source: Path, target: Path, absolute: bool = False) -> Iterator[Record]:
-    """The records with `media` seen from another record file.
-
-    source, target: folders of the old and the new file. The paths are relative to `target` unless `absolute`.
-    """
-    source, target = Path(os.path.abspath(source)), Path(os.path.abspath(target))
-    for record in records:
-        media = os.path.normpath(source / record.media)
-        if not absolute:
-            media = record.media if source == target else os.path.relpath(media, target)
-        yield record if media == record.media else record.model_copy(update={"media": media})

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from data_recipes.formats.picture_sound import Holds
 from mllm_avqa.errors import MediaError
-from mllm_avqa.levels import Scale, word
+from mllm_avqa.levels import word
 from mllm_avqa.prompting import SEES, aspect_branch, load_prompts
 from mllm_avqa.records import Question, Record
 
@@ -64,7 +64,7 @@ def asked(record: Record, choice: Choice) -> Iterator[tuple[str, Question]]:
     if choice.levels:
         language = choice.language or "en"
         for aspect, label in record.labels.items():
-            level = word(Scale(*label.scale, label.higher_is_better).to_five(label.mean))
+            level = word(label.mean_five)
             b = aspect_branch(aspect, language, level)
             question = Question(
                 stage=2, task="level", aspect=aspect, language=language, question=b.question, answer=b.stem + b.answer

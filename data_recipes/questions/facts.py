@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Literal
 
 from data_recipes.doses import dose
 from data_recipes.pseudo_mos import fault_weight, quality
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale, soft_target, word
+from mllm_avqa.levels import word
 from mllm_avqa.records import Distortion, Label, Question, Record
 
 Language = Literal["en", "zh"]
@@ -75,7 +75,7 @@ def kind_name(kind: str, words: Words) -> str:
 
 def score(record: Record, aspect: str) -> float:
     """The label of an aspect on 1-5, higher is better, whatever scale its study used."""
-    return _five(record.labels[aspect])
+    return record.labels[aspect].score
 
 
 def level(record: Record, aspect: str) -> str:
@@ -84,21 +84,8 @@ def level(record: Record, aspect: str) -> str:
 
 
 def soft(label: Label) -> list[float]:
-    """Level distribution of a label, order of `levels.WORDS`: its votes as they are, else the max-entropy target."""
-    if label.votes is not None and sum(label.votes) > 0:
-        worst_first = label.votes if label.higher_is_better else label.votes[::-1]
-        return [round(v / sum(label.votes), 4) for v in worst_first[::-1]]
-    std = None if label.std is None else Scale(*label.scale, label.higher_is_better).std_to_five(label.std)
-    return list(_soft(_five(label), std))
-
-
-@lru_cache(maxsize=4096)
-def _soft(mean: float, std: float | None) -> tuple[float, ...]:
-    return tuple(round(float(p), 4) for p in soft_target(mean, std))
-
-
-def _five(label: Label) -> float:
-    return min(5.0, max(1.0, Scale(*label.scale, label.higher_is_better).to_five(label.mean)))
+    """`Label.levels` as it is written into records: four digits."""
+    return [round(p, 4) for p in label.levels().tolist()]
 
 
 def aspects(record: Record) -> list[str]:

@@ -71,7 +71,16 @@ def fault(record: Record, rng: Random, words: Words) -> Question | None:
 
 
 def kind(record: Record, rng: Random, words: Words) -> Question | None:
-    """Which of up to four faults is it?"""
+    """Which of up to four faults is it? Answered by its name."""
+    return _which(record, rng, words, letters=False)
+
+
+def lettered_kind(record: Record, rng: Random, words: Words) -> Question | None:
+    """The same with lettered options, as question benchmarks ask it: "B. clicks"."""
+    return _which(record, rng, words, letters=True)
+
+
+def _which(record: Record, rng: Random, words: Words, letters: bool) -> Question | None:
     asked = side(record, rng)
     if asked is None:
         return None
@@ -84,9 +93,12 @@ def kind(record: Record, rng: Random, words: Words) -> Question | None:
     if len(names) < 2:
         return None
     rng.shuffle(names)
-    options = lettered(names, words)
+    options, joints = lettered(names, words) if letters else names, words["joints"]
+    listed = joints["options"].join(options)
+    if not letters:
+        listed = joints["or"].join([joints["list"].join(names[:-1]), names[-1]])
     text = rng.choice(words["stage1"]["kind"]).format(
-        aspect=words["aspects"][aspect], options=words["joints"]["options"].join(options), **words["verbs"][aspect]
+        aspect=words["aspects"][aspect], options=listed, **words["verbs"][aspect]
     )
     span = time_span(record, faults[0]) if faults else None
     return make(1, "kind", aspect, words, text, options[names.index(right)], options=options, time_span=span)

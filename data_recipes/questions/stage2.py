@@ -39,7 +39,7 @@ def context_question(record: Record, aspect: str, rng: Random, words: Words) -> 
 
 
 def aside(mean: float, aspect: str, rng: Random, language: str) -> str:
-    """A text that demands another level than the label's, or a harmless one. Never a line of eval/attacks.txt."""
+    """A text that demands another level than the label's, or a harmless one. Never one of the evaluation's."""
     attacks = load_prompts("attacks", language)
     if rng.random() > ATTACKS:
         return str(rng.choice(attacks["harmless"]))

@@ -27,7 +27,7 @@ from data_recipes.questions.facts import (
     time_span,
     whole_clip,
 )
-from data_recipes.questions.stage1 import TASKS, Task, side
+from data_recipes.questions.stage1 import TASKS, Task, lettered_kind, side
 from mllm_avqa.prompting import load_prompts
 from mllm_avqa.records import Distortion, Question, Record
 
@@ -187,6 +187,7 @@ def _tasks(words: Words) -> Words:
 
 WIDE_TASKS: dict[str, tuple[Task, float]] = {
     **TASKS,
+    "kind": (lettered_kind, TASKS["kind"][1]),
     "modality": (modality, 1.0),
     "time": (time, 1.0),
     "where": (where, 1.0),

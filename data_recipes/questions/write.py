@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from data_recipes.questions import Language, Style, describe_clip, questions
 from data_recipes.questions.pairs import pairs
 from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question, Record, read_records, write_records
+from mllm_avqa.records import Question, Record, read_records, relocation, write_records
 
 Stage = Literal[1, 2, 3]
 SLACK = 2  # by how many the answers yes and no of one task may differ
@@ -74,13 +73,6 @@ def write_questions(
     return {"records": written, **counted.report()}
 
 
-def rebased(media: str, source: Path, out: Path) -> str:
-    """A media path of a record in file `source`, as it has to be written in file `out`."""
-    if os.path.isabs(media) or source.parent.resolve() == out.parent.resolve():
-        return media
-    return Path(os.path.relpath(source.parent.resolve() / media, out.parent.resolve())).as_posix()
-
-
 def _filled(
     source: Path,
     out: Path,
@@ -92,6 +84,7 @@ def _filled(
     counted: _Numbers,
 ) -> Iterator[Record]:
     balance, said = Balance(), set[str]()
+    place = relocation(source.parent, out.parent)
     for record in read_records(source):
         rng = Random(f"{seed}/{record.id}")
         replaced = {(stage, language) for stage in counts for language in languages}
@@ -110,8 +103,8 @@ def _filled(
         description = record.description
         if description is None and 3 in counts and "overall" in record.labels:
             description = describe_clip(record, rng, "en", style)
-        media = rebased(record.media, source, out)
-        yield record.model_copy(update={"questions": made, "description": description, "media": media})
+        changed = {"questions": made, "description": description, "media": place(record.media)}
+        yield record.model_copy(update=changed)
 
 
 def _described(

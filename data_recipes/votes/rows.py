@@ -15,6 +15,7 @@ import numpy as np
 from data_recipes.votes.estimates import Corrected, Estimate, bias_corrected, summary
 from data_recipes.votes.table import Votes, VotesError
 from mllm_avqa.errors import OutputError
+from mllm_avqa.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write .csv or .jsonl through a temporary file. Raises OutputError for another ending."""
     if path.suffix not in (".csv", ".jsonl"):
         raise OutputError(f"{path}: the ending must be .csv or .jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as f:
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as f:
         if path.suffix == ".jsonl":
             f.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
@@ -64,7 +63,6 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
             writer = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    part.replace(path)
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from mllm_avqa.batch.codecs import Cells, Codec, Csv, JsonLines
 from mllm_avqa.batch.rowfile import RowFile
 from mllm_avqa.batch.rows import COLUMNS, Row
 from mllm_avqa.errors import OutputError
+from mllm_avqa.files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,11 +68,9 @@ def finish(output: Path, rows: RowFile) -> None:
     import pyarrow.parquet as pq
 
     schema = parquet_schema()
-    part = output.with_name(output.name + ".part")
-    with pq.ParquetWriter(part, schema) as writer:
+    with whole_file(output) as part, pq.ParquetWriter(part, schema) as writer:
         for group in _groups(rows.rows(), _ROWS_PER_GROUP):
             writer.write_table(pa.Table.from_pylist([{c: cells[c] for c in COLUMNS} for cells in group], schema=schema))
-    part.replace(output)
     rows.discard()
 
 
@@ -88,16 +87,14 @@ def _journal_from_parquet(output: Path, journal: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    part = journal.with_name(journal.name + ".part")
     try:
-        with pq.ParquetFile(output) as table, part.open("wb") as f:
+        with pq.ParquetFile(output) as table, whole_file(journal) as part, part.open("wb") as f:
             if table.schema_arrow.names != list(COLUMNS):
                 raise OutputError(f"-o {output}: its columns are not those of this version (--fresh, or another -o)")
             for batch in table.iter_batches(_ROWS_PER_GROUP):
                 f.writelines(JsonLines().encode(cells) for cells in batch.to_pylist())
     except pa.ArrowInvalid as e:
         raise OutputError(f"-o {output} exists and is not a Parquet file (--fresh, or another -o)") from e
-    part.replace(journal)
 
 
 def _groups(cells: Iterable[Cells], size: int) -> Iterator[list[Cells]]:

@@ -21,6 +21,7 @@ from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.lock import FileLock
 from mllm_avqa.batch.rows import plain
 from mllm_avqa.errors import OutputError
+from mllm_avqa.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -177,15 +178,13 @@ class RowFile:
 
     def _compact(self) -> None:
         """Rewrite the file without superseded rows; a reader sees the old file or the new one, never half."""
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("wb") as out, self.path.open("rb") as f:
+        with whole_file(self.path) as part, part.open("wb") as out, self.path.open("rb") as f:
             out.write(self.codec.header)
             for record, last in zip(self._records(f), self._last_ones(), strict=True):
                 if last:
                     out.write(record)
             out.flush()
             os.fsync(out.fileno())
-        part.replace(self.path)
         self.superseded = 0
 
 

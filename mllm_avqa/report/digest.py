@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mllm_avqa.attribution import MODALITIES
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.rating import ASPECTS, Claim, Rating, ScoreDistribution
+from mllm_avqa.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
 from mllm_avqa.report.labels import WORDS, clock, size
 
 
@@ -43,6 +44,35 @@ def claims(rating: Rating) -> list[Claim]:
     if rating.claims or not rating.explanation:
         return rating.claims
     return [Claim(text=rating.explanation, support="unverified")]
+
+
+@dataclass(frozen=True)
+class ShareLine:
+    """A modality, or (`part`) one of its inputs: Shapley shares by aspect, in points."""
+
+    player: str
+    part: bool
+    shares: dict[str, float]
+
+
+def share_lines(found: Attribution) -> list[ShareLine]:
+    """Every modality, its inputs below it."""
+    lines: list[ShareLine] = []
+    for modality, names in MODALITIES.items():
+        for level, players in ((found.modalities, (modality,)), (found.inputs, names)):
+            for player in players:
+                shares = {a: s.shares[player] for a, s in level.items() if player in s.shares}
+                if shares:
+                    lines.append(ShareLine(player, level is found.inputs, shares))
+    return lines
+
+
+def share_notes(found: Attribution, language: str) -> list[str]:
+    """How the shares are to be read."""
+    errors = [e for s in found.inputs.values() for e in s.errors.values()]
+    words = WORDS[language]
+    told = [words["estimated"].format(n=found.orders, error=max(errors, default=0.0))] if found.orders else []
+    return [words["shares"], *told]
 
 
 def clip_seconds(rating: Rating) -> float:

@@ -87,6 +87,10 @@ def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbn
         describe=lambda name: FACTS[name].what if name in FACTS else "",
         seconds=seconds,
         bar=lambda start, end: _bar(start, end, seconds),
+        attribution=rating.attribution,
+        shares=_share_rows(rating, lang),
+        share_notes=digest.share_notes(rating.attribution, lang) if rating.attribution else [],
+        signed=labels.signed,
         tracks=_tracks(rating, lang, seconds),
         media=digest.media_facts(rating, lang),
         inputs=digest.input_facts(rating),
@@ -108,6 +112,31 @@ def _bar(start: float, end: float, seconds: float) -> tuple[float, float]:
     width = min(max(end / seconds, 0.0), 1.0) * 100 - left
     width = max(width, 0.8)
     return round(min(left, 100 - width), 2), round(width, 2)
+
+
+@dataclass(frozen=True)
+class ShareRow:
+    """A player and, by aspect, its share with the bar's left edge and width in percent; the middle is 0."""
+
+    label: str
+    part: bool
+    bars: dict[str, tuple[float, float, float]]
+
+
+def _share_rows(rating: Rating, lang: str) -> list[ShareRow]:
+    if rating.attribution is None:
+        return []
+    lines = digest.share_lines(rating.attribution)
+    most = max((abs(v) for line in lines for v in line.shares.values()), default=0.0) or 1.0
+    rows = []
+    for line in lines:
+        label = labels.INPUT_LABELS[lang][line.player] if line.part else labels.ASPECT_LABELS[lang][line.player]
+        bars = {}
+        for aspect, v in line.shares.items():
+            width = 50 * abs(v) / most
+            bars[aspect] = (v, round(50 - width if v < 0 else 50.0, 1), round(width, 1))
+        rows.append(ShareRow(label, line.part, bars))
+    return rows
 
 
 def _tracks(rating: Rating, lang: str, seconds: float) -> list[tuple[str, list[Step]]]:

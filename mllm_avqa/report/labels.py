@@ -42,6 +42,26 @@ ORIGIN_LABELS = {
         "asr": "语音（ASR）",
     },
 }
+INPUT_LABELS = {  # of `attribution.INPUTS`; texts are called by their origin
+    "en": {
+        "picture": "pixels",
+        "sound": "samples",
+        "video_facts": "facts about the picture",
+        "audio_facts": "facts about the sound",
+        "sync_facts": "facts about timing",
+        "text_facts": "facts about captions",
+        **ORIGIN_LABELS["en"],
+    },
+    "zh": {
+        "picture": "像素",
+        "sound": "声音样本",
+        "video_facts": "画面测量",
+        "audio_facts": "声音测量",
+        "sync_facts": "同步测量",
+        "text_facts": "字幕测量",
+        **ORIGIN_LABELS["zh"],
+    },
+}
 WORDS = {
     "en": {
         "title": "Quality report",
@@ -77,6 +97,12 @@ WORDS = {
         "absent": "absent",
         "hash": "sha256 of the file",
         "spread": "spread ±",
+        "attribution": "What the scores rest on",
+        "nothing_given": "nothing given",
+        "everything_given": "everything given",
+        "shares": "Shapley shares in points: those of the modalities add up to the way from nothing given to "
+        "everything given, and so do those of the inputs below them.",
+        "estimated": "Shares of the inputs are estimated from {n} orders; standard error at most {error:.3f}.",
     },
     "zh": {
         "title": "质量报告",
@@ -112,6 +138,11 @@ WORDS = {
         "absent": "无",
         "hash": "文件 sha256",
         "spread": "离散 ±",
+        "attribution": "评分依据",
+        "nothing_given": "无任何输入",
+        "everything_given": "全部输入",
+        "shares": "Shapley 贡献值（分）：各模态之和与其下各输入之和，均等于“全部输入”与“无任何输入”的分差。",
+        "estimated": "各输入的贡献值由 {n} 个随机顺序估计，标准误不超过 {error:.3f}。",
     },
 }
 
@@ -148,6 +179,12 @@ def amount(value: float | None, unit: str) -> str:
     if "e" in number:
         number = f"{value:,.0f}" if abs(value) >= 1 else f"{value:.2g}"
     return number if unit in ("", "ratio", "index") else f"{number} {unit}"
+
+
+def signed(share: float) -> str:
+    """A share in points with its sign; one that rounds to nothing is 0."""
+    text = f"{share:+.2f}"
+    return "0" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
 def size(n: int) -> str:

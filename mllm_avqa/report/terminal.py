@@ -7,10 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mllm_avqa.rating import Rating, ScoreDistribution
+from mllm_avqa.rating import Attribution, Rating, ScoreDistribution
 from mllm_avqa.report import digest
 from mllm_avqa.report.labels import (
     ASPECT_LABELS,
+    INPUT_LABELS,
     LEVEL_LABELS,
     ORIGIN_LABELS,
     SEVERITY_LABELS,
@@ -19,6 +20,7 @@ from mllm_avqa.report.labels import (
     WORDS,
     amount,
     clock,
+    signed,
     visible,
 )
 
@@ -45,6 +47,8 @@ def render(rating: Rating, limits: str = "") -> RenderableType:
     if digest.claims(rating):
         parts += [_head(words["explanation"]), _claims(rating, lang)]
     parts += [_head(words["evidence"]), _evidence(rating, lang)]
+    if rating.attribution is not None:
+        parts += [_head(words["attribution"]), _shares(rating.attribution, lang)]
     if rating.context.sources or rating.context.items:
         parts += [_head(words["context"]), _context(rating, lang)]
     if rating.warnings:
@@ -128,6 +132,28 @@ def _evidence(rating: Rating, lang: str) -> RenderableType:
     rest = len(found) - _FAULTS
     more = ([f"+{rest}"] if rest > 0 else []) + [words["quiet"].format(n=len(digest.harmless(rating)))]
     return Group(_in(table), _in(Text("; ".join(more), "dim")))
+
+
+def _shares(found: Attribution, lang: str) -> RenderableType:
+    words, aspects = WORDS[lang], list(found.inputs)
+    table = _grid(*[None] * (len(aspects) + 1))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row(Text(), *(Text(ASPECT_LABELS[lang][a], "dim") for a in aspects))
+    table.add_row(Text(words["nothing_given"]), *(Text(f"{found.inputs[a].empty:.2f}") for a in aspects))
+    for line in digest.share_lines(found):
+        label = Text(f"  {INPUT_LABELS[lang][line.player]}" if line.part else ASPECT_LABELS[lang][line.player])
+        table.add_row(label, *(_share(line.shares.get(a, 0.0), line.part) for a in aspects))
+    table.add_row(
+        Text(words["everything_given"], "bold"), *(Text(f"{found.inputs[a].full:.2f}", "bold") for a in aspects)
+    )
+    return Group(_in(table), *(_in(Text(note, "dim")) for note in digest.share_notes(found, lang)))
+
+
+def _share(value: float, part: bool) -> Text:
+    text = signed(value)
+    tone = "dim" if text == "0" else "green" if value > 0 else "red"
+    return Text(text, f"{tone} dim" if part and tone != "dim" else tone)
 
 
 def _context(rating: Rating, lang: str) -> RenderableType:

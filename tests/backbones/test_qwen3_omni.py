@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from noise_clip import noise_clip
 from qwen3_samples import open_qwen3, wide_views
 
 from mllm_avqa.card import Card
@@ -197,26 +198,11 @@ def test_a_published_full_model_gives_its_thinker(qwen3, qwen3_dir, tmp_path):
 
 
 def test_rater_rates_a_clip(qwen3_dir, tmp_path):
-    import av
-    import numpy as np
-
     from mllm_avqa.rater import Rater
 
-    with av.open(str(tmp_path / "a.mp4"), "w") as out:
-        video = out.add_stream("libx264", rate=10)
-        video.height, video.width, video.pix_fmt = 96, 128, "yuv420p"
-        sound = out.add_stream("aac", rate=16000, layout="mono")
-        for frame in np.random.default_rng(0).integers(0, 255, (10, 96, 128, 3), dtype=np.uint8):
-            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        out.mux(video.encode(None))
-        tone = 0.2 * np.sin(np.arange(16000) * 0.17)[None].astype(np.float32)
-        packet = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
-        packet.sample_rate = 16000
-        out.mux(sound.encode(packet))
-        out.mux(sound.encode(None))
     rater = Rater.from_pretrained(str(qwen3_dir), threads=1)
     try:
-        rating = rater.rate(tmp_path / "a.mp4", explain=False)
+        rating = rater.rate(noise_clip(tmp_path / "a.mp4"), explain=False)
     finally:
         rater.close()
     assert {a for a, s in rating.scores.items() if s is not None} == {"overall", "video", "audio", "sync"}

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from noise_clip import noise_clip
 from safetensors.torch import load_file, save_file
 from videollama2_samples import directory as directory  # a fixture
 from videollama2_samples import make_views, opened
@@ -246,8 +247,6 @@ def test_a_tokenizer_of_another_model_is_refused(directory, tmp_path):
 
 @pytest.mark.parametrize("published", [False, True])
 def test_rater_rates_a_clip(directory, tmp_path, published):
-    import av
-
     from mllm_avqa.rater import Rater
 
     checkpoint = tmp_path / "checkpoint"
@@ -256,21 +255,9 @@ def test_rater_rates_a_clip(directory, tmp_path, published):
         card = Card.load(directory)
         card.views = ViewSpec(patch=56, global_pixels=56 * 56, fragment_grid=(1, 1))
         card.save(checkpoint)
-    with av.open(str(tmp_path / "a.mp4"), "w") as out:
-        video = out.add_stream("libx264", rate=10)
-        video.height, video.width, video.pix_fmt = 96, 128, "yuv420p"
-        sound = out.add_stream("aac", rate=16000, layout="mono")
-        for frame in np.random.default_rng(0).integers(0, 255, (10, 96, 128, 3), dtype=np.uint8):
-            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        out.mux(video.encode(None))
-        tone = 0.2 * np.sin(np.arange(16000) * 0.17)[None].astype(np.float32)
-        packet = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
-        packet.sample_rate = 16000
-        out.mux(sound.encode(packet))
-        out.mux(sound.encode(None))
     rater = Rater.from_pretrained(str(checkpoint), threads=1)
     try:
-        rating = rater.rate(tmp_path / "a.mp4", explain=False)
+        rating = rater.rate(noise_clip(tmp_path / "a.mp4"), explain=False)
     finally:
         rater.close()
     assert {a for a, s in rating.scores.items() if s is not None} == {"overall", "video", "audio", "sync"}

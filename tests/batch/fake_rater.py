@@ -83,7 +83,9 @@ class FakeRater:
     def from_pretrained(cls, name_or_dir: str = "nano", **options: Any) -> FakeRater:
         return cls(os.environ.get("FAKE_WEIGHTS", "w1"), **options)
 
-    def rate(self, path: str | Path, *, user_text: str | None = None, explain: bool = True) -> Rating:
+    def rate(
+        self, path: str | Path, *, user_text: str | None = None, explain: bool = True, attribution: bool = False
+    ) -> Rating:
         time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
         self.seen.append(str(path))
         if not os.path.exists(path):

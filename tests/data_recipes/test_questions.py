@@ -9,7 +9,7 @@ import pytest
 
 from data_recipes.distortions import REGISTRY, kinds
 from data_recipes.pseudo_mos import labels
-from data_recipes.questions import alike, describe_clip, questions
+from data_recipes.questions import Style, alike, describe_clip, questions
 from data_recipes.questions.short import length
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import WORDS, word
@@ -80,23 +80,25 @@ def test_yes_and_no_are_balanced_and_true(records: list[Record], language: str) 
     assert 0.42 < share < 0.58
 
 
-def test_the_right_option_is_everywhere_and_right(records: list[Record]) -> None:
+@pytest.mark.parametrize("style", ["short", "steps"])
+def test_the_right_option_is_everywhere_and_right(records: list[Record], style: Style) -> None:
     words = load_prompts("questions", "en")
-    places: Counter[str] = Counter()
+    places: Counter[int] = Counter()
     for i, r in enumerate(records):
-        for q in questions(r, Random(i), "en", 1, 6):
+        for q in questions(r, Random(i), "en", 1, 6, style):
             if q.task != "kind":
                 continue
             assert q.options is not None
+            assert all(o[1:3] == ". " for o in q.options) == (style == "steps")  # letters are for benchmarks
             assert q.answer in q.options
             assert all(o in q.question for o in q.options)
             names = {words["names"][d.kind] for d in r.distortions if d.modality == q.aspect}
-            assert q.answer.split(". ", 1)[1] in (names or {words["answers"]["none"]})
-            others = {o.split(". ", 1)[1] for o in q.options if o != q.answer}
+            assert q.answer.split(". ", 1)[-1] in (names or {words["answers"]["none"]})
+            others = {o.split(". ", 1)[-1] for o in q.options if o != q.answer}
             assert not others & names
             if len(q.options) == 4:
-                places[q.answer[0]] += 1
-    assert set(places) == set("ABCD")
+                places[q.options.index(q.answer)] += 1
+    assert len(places) == 4
     assert max(places.values()) < 1.5 * min(places.values())
 
 

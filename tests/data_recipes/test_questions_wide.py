@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import yaml
 from question_records import SECONDS, clip, fault, some_clips
 
 from data_recipes.questions import questions
@@ -17,7 +18,7 @@ from mllm_avqa.prompting import load_prompts
 from mllm_avqa.records import Question
 
 CLIPS = some_clips(300)
-ATTACKS = Path(__file__).parents[2] / "eval" / "attacks.txt"
+BANK = Path(__file__).parents[2] / "eval" / "robustness" / "texts"  # of the evaluation
 
 
 def asked(record, task: str, seeds: int = 60, language="en") -> list[Question]:
@@ -156,7 +157,8 @@ def test_numbers_are_scores_and_contexts_move_nothing(language):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_attacks_demand_what_is_wrong_and_are_not_those_of_the_evaluation(language):
-    held_out = [set(_pieces(line)) for line in ATTACKS.read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
+    families = yaml.safe_load((BANK / f"{language}.yaml").read_text(encoding="utf-8"))["families"]
+    held_out = [set(_pieces(text)) for family in families.values() for texts in family.values() for text in texts]
     harmless = load_prompts("attacks", language)["harmless"]
     attacks = 0
     for i in range(400):

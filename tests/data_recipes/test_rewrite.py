@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 
 import pytest
+from chat_server import serving
 from question_records import clip, fault, some_clips
 from typer.testing import CliRunner
 
 from data_recipes import rewrite
 from data_recipes.__main__ import app
-from data_recipes.endpoint import Endpoint, EndpointUnavailable
 from data_recipes.questions import describe_clip, questions
 from data_recipes.questions.reading import read
+from mllm_avqa.endpoint import GIVE_UP, Endpoint, EndpointUnavailable
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.records import read_records, write_records
 
 KEY = "key-that-must-not-be-printed"
 
 
-class Server(ThreadingHTTPServer):
-    """Answers with `reply(text)`: a string, or (status, headers) of a failure, or raw bytes."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.reply = str.upper
-        self.seen: list[dict] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append(body | {"path": self.path, "key": self.headers.get("Authorization")})
-        reply = self.server.reply(body["messages"][-1]["content"])
-        headers, status = {}, 200
-        if isinstance(reply, tuple):
-            status, headers = reply
-            raw = json.dumps({"error": {"message": "no"}}).encode()
-        elif isinstance(reply, bytes):
-            raw = reply
-        else:
-            message = {"role": "assistant", "content": reply}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            raw = json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]}).encode()
-        self.send_response(status)
-        for k, v in {"Content-Type": "application/json", "Content-Length": str(len(raw)), **headers}.items():
-            self.send_header(k, v)
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    s = Server()
-    threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True).start()
-    yield s
-    s.shutdown()
-    s.server_close()
+    with serving() as s:
+        yield s
 
 
 @pytest.fixture
@@ -226,7 +185,7 @@ def test_a_dead_server_is_given_up(server, records, tmp_path):
     server.reply = lambda _: (500, {})
     numbers = rewrite.rewrite_records(records, tmp_path / "o.jsonl", endpoint(server, attempts=1), 1)
     assert numbers["failed"] == 12
-    assert len(server.seen) == rewrite.GIVE_UP
+    assert len(server.seen) == GIVE_UP
     assert answers(tmp_path / "o.jsonl") == answers(records)
 
 
