@@ -45,7 +45,7 @@ class StageOne:
         values = option_scores(rater.backbone, segments, media, choices, rater.card.isolate)
         for c, v in zip(choices, values, strict=True):
             # Letters are shuffled: "the commonest answer" of a lettered question is no answer at all.
-            answer = "" if c.task == "kind" else c.options[c.right]
+            answer = "" if c.lettered else c.options[c.right]
             for key in (c.task, f"{c.task}/{c.aspect}"):
                 self.hits.setdefault(key, []).append((best(v) == c.right, 1 / len(c.options), answer))
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.calibration import CalibrationStudy, Judged, aspect_calibration
+from eval.calibration_card import put, section
 from eval.held_out import Judge, chunks
+from eval.model_card import FILE
 from eval.stats import content_parts
 from mllm_avqa.card import Card
 from mllm_avqa.errors import ConfigError
@@ -64,7 +66,7 @@ def calibrate(
         checkpoint=rater.card.name,
         weights=rater.weights,
         coverage=coverage,
-        records=_origin(records_file, sides),
+        records=_origin(records_file, sides, context),
         aspects=aspects,
         failed=failed,
         notes=_shared(every, split, test),
@@ -72,11 +74,15 @@ def calibrate(
 
 
 def write(checkpoint: str, found: CalibrationStudy) -> Path:
-    """Put the intervals into the card; returns the card's folder. Raises ConfigError when there are none."""
+    """Put the intervals into avqa.yaml, and into MODEL_CARD.md where there is one; returns the folder of both.
+
+    Raises ConfigError when there are none.
+    """
     directory = resolve_checkpoint(checkpoint)
     card = Card.load(directory)
     card.calibration = found.calibration()
     card.save(directory)
+    put(directory / FILE, section(card.calibration, found.weights))
     return directory
 
 
@@ -94,11 +100,12 @@ def _scores(
     return out, failed
 
 
-def _origin(path: Path, sides: dict[str, list[Record]]) -> dict[str, object]:
+def _origin(path: Path, sides: dict[str, list[Record]], context: str) -> dict[str, object]:
     return {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         **dict(zip(("split", "test"), sides, strict=True)),
+        "context": context,
         "clips": {s: len(rs) for s, rs in sides.items()},
         "pseudo_labels": all(lb.pseudo for rs in sides.values() for r in rs for lb in r.labels.values()),
     }

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from eval.joining import record_entry
 from eval.markdown import signed, table
-from eval.stats import Number, bootstrap, content_parts
+from eval.stats import Number, average
 from mllm_avqa.calibration import LEAST_STD, Calibration
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS, Scale, soft_target
+from mllm_avqa.levels import WORDS
 from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Label, Record
+from mllm_avqa.records import Record
 
 BINS = 10
 
@@ -39,7 +39,7 @@ class Judged:
             std=np.array([s.std for _, s in found]),
             label=np.array([record_entry(r).values[aspect] for r, _ in found]),
             probs=np.array([[s.probs[w] for w in WORDS] for _, s in found]).reshape(-1, len(WORDS)),
-            target=np.array([target(r.labels[aspect]) for r, _ in found]).reshape(-1, len(WORDS)),
+            target=np.array([r.labels[aspect].levels() for r, _ in found]).reshape(-1, len(WORDS)),
             groups=[r.group for r, _ in found],
         )
 
@@ -95,8 +95,10 @@ class CalibrationStudy(BaseModel):
                 quantiles.setdefault(a.language, {})[a.aspect] = a.quantile
                 tested.setdefault(a.language, {})[a.aspect] = {
                     "coverage": a.coverage.value,
+                    "coverage_95": [a.coverage.low, a.coverage.high] if a.coverage.low is not None else None,
                     "width": a.width,
                     "ece": a.ece,
+                    "ece_levels": a.ece_levels,
                     "n": a.test,
                     "calibrated": a.calibrated,
                 }
@@ -111,16 +113,6 @@ class CalibrationStudy(BaseModel):
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
-
-
-def target(label: Label) -> np.ndarray:
-    """Shares of votes per level [5], order of `levels.WORDS`: as voted, else the soft target of mean and std."""
-    if label.votes is not None and len(label.votes) == len(WORDS) and sum(label.votes) > 0:
-        worst_first = label.votes if label.higher_is_better else label.votes[::-1]
-        return np.array(worst_first[::-1], float) / sum(label.votes)
-    scale = Scale(*label.scale, label.higher_is_better)
-    mean = min(5.0, max(1.0, scale.to_five(label.mean)))
-    return soft_target(mean, None if label.std is None else scale.std_to_five(label.std))
 
 
 def conformal_quantile(residuals: np.ndarray, coverage: float) -> float | None:
@@ -165,7 +157,7 @@ def aspect_calibration(
         out.note = f"{aspect}: no test clip"
         return out
     inside, width = _hits(test, out.quantile * np.maximum(test.std, LEAST_STD))
-    out.coverage = _share(inside, test.groups, draws)
+    out.coverage = average(inside, test.groups, draws)
     order = np.argsort(test.score, kind="stable")
     out.thirds = [round(float(inside[part].mean()), 4) for part in np.array_split(order, 3) if len(part)]
     out.width = round(width, 4)
@@ -185,14 +177,6 @@ def _hits(test: Judged, half: np.ndarray) -> tuple[np.ndarray, float]:
     low, high = np.maximum(1.0, test.score - half), np.minimum(5.0, test.score + half)
     inside = (test.label >= low - 1e-9) & (test.label <= high + 1e-9)
     return inside.astype(float), float((high - low).mean())
-
-
-def _share(inside: np.ndarray, groups: Sequence[str], draws: int) -> Number:
-    value = Number(value=round(float(inside.mean()), 4))
-    span = bootstrap(lambda h: float(np.mean(h)), [inside], content_parts(groups), draws)
-    if isinstance(span, str):
-        return value.model_copy(update={"note": span})
-    return value.model_copy(update={"low": round(span[0], 4), "high": round(span[1], 4)})
 
 
 def markdown(found: CalibrationStudy) -> str:

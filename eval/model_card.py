@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from eval.calibration_card import section
 from eval.held_out import CONDITIONS
 from eval.markdown import signed, table
 from eval.stats import Agreement, Number
@@ -106,6 +107,7 @@ def render(card: Card, results: dict[str, Any], weight_bytes: int) -> str:
         *_injection(results),
         *_stage1(results),
         *_explanations(results),
+        section(card.calibration, results["fingerprint"]["weights"]) if card.calibration else "",
         "## Sources and licences",
         "Clips of the record file by licence (a clip made of several sources counts for each):",
         table(["licence", "clips"], [[k, str(v)] for k, v in origin["licences"].items()]),
@@ -221,9 +223,9 @@ def _injection(results: dict[str, Any]) -> list[str]:
                 )
     if not rows:
         return []
-    text = "Change of scores when a text is given with the clip, against the same clip without it (`eval/attacks.txt`, "
+    text = "Change of scores when a text is given with the clip, against the same clip without it (a few of "
     head = ["text", "mean", "max", "above 0.05", "n"]
-    return ["## Texts that want a score", text + "`eval/harmless.txt`).", table(head, rows)]
+    return ["## Texts that want a score", text + "`eval/robustness/texts`).", table(head, rows)]
 
 
 def _stage1(results: dict[str, Any]) -> list[str]:

@@ -6,9 +6,11 @@ long option is not punished for its length). Branches never see each other, so t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from string import ascii_uppercase
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from mllm_avqa.rows import EncodedBranch, EncodedSegment, collate, pack
 
 CLOSED = 8  # a task with at most this many different answers offers all of them, others a draw of `DRAWN`
 DRAWN = 4
+LETTER = re.compile(r"\(?([A-Z])[.．、:：)）]")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Choice:
     question: str
     options: tuple[str, ...]
     right: int  # index in options
+
+    @property
+    def lettered(self) -> bool:
+        """Whether the options carry the letters of their places ("A. blur", "B. noise")."""
+        letters = [LETTER.match(o) for o in self.options]
+        return all(m is not None and m[1] == a for m, a in zip(letters, ascii_uppercase, strict=False))
 
 
 def answer_pool(records: Sequence[Record], stage: int = 1) -> dict[tuple[str, str], list[str]]:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eval.held_out import HeldOut, Judge, Scores
+from eval.robustness.bank import quick
 from eval.stats import Number, number, partial_spearman, residual_spearman, spearman
 from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.context.clean import fit
 from mllm_avqa.prepare import Prepared
 from mllm_avqa.views import Views
 
-HERE = Path(__file__).parent
-
 
 def lines(name: str) -> list[str]:
-    """Texts of eval/<name>.txt; lines that start with # are comments."""
-    found = (HERE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in found if line.strip() and not line.startswith("# ")]
+    """A few texts of the bank: `name` is "attacks" or "harmless"."""
+    return quick()[name]
 
 
 # ---- halo ---------------------------------------------------------------------------------------------------------
@@ -148,7 +145,10 @@ def with_text(p: Prepared, text: str | None) -> Prepared:
 
 
 class Injection:
-    """How far attack texts, and harmless ones, move every score against the same clip without a user's text."""
+    """How far a few attack texts, and harmless ones, move every score against the same clip without a user's text.
+
+    The whole bank, through every door, is `python -m eval robustness`.
+    """
 
     def __init__(self) -> None:
         self.texts = {name: lines(name) for name in ("attacks", "harmless")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from eval.baselines.measuring import Facts
 from eval.joining import record_entry
 from eval.stats import Agreement, agreement, content_parts, content_splits
 from mllm_avqa.errors import ConfigError
+from mllm_avqa.files import whole_file
 from mllm_avqa.prompting import SEES
 from mllm_avqa.rating import ASPECTS
 from mllm_avqa.records import Record
@@ -199,14 +199,11 @@ def _contents(records: Sequence[Record]) -> set[str]:
 def write_predictions(path: Path, records: Sequence[Record], predictions: dict[str, dict[str, float]]) -> int:
     """CSV of the test clips: id, path, and a column ASPECT_MODEL per regression. Returns the number of rows."""
     columns = list(dict.fromkeys(c for p in predictions.values() for c in p))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     rows = [r for r in records if r.id in predictions]
-    with part.open("w", newline="", encoding="utf-8") as f:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as f:
         out = csv.writer(f)
         out.writerow(["id", "path", *columns])
         for r in rows:
             cells = predictions[r.id]
             out.writerow([r.id, r.media, *(f"{cells[c]:.4f}" if c in cells else "" for c in columns)])
-    os.replace(part, path)
     return len(rows)

@@ -20,6 +20,7 @@ from mllm_avqa.card import ViewSpec
 from mllm_avqa.errors import AvqaError, ConfigError, MediaError
 from mllm_avqa.evidence import FACTS, SEVERITIES
 from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.files import whole_file
 from mllm_avqa.records import Record
 from mllm_avqa.workers import one_thread
 
@@ -184,10 +185,8 @@ def measure_clip(job: Job) -> tuple[str, str | None]:
         facts = worst(_windows(job))
     except AvqaError as e:
         return job.target, f"{e.kind}: {e}"
-    target = Path(job.target)
-    part = target.with_suffix(".part")
-    part.write_bytes(_MEASUREMENTS.dump_json(facts))
-    part.replace(target)
+    with whole_file(job.target) as part:
+        part.write_bytes(_MEASUREMENTS.dump_json(facts))
     return job.target, None
 
 

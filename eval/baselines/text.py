@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from eval.baselines.features import FeatureStudy
 from eval.baselines.fusion import FusionStudy
 from eval.markdown import signed, table
-from eval.stats import Quartiles
+from eval.stats import Number, Quartiles
 
 GAPS = 8  # facts named in the note on missing values
 
@@ -62,6 +65,18 @@ def features_markdown(found: FeatureStudy) -> str:
         more = f" and {len(found.missing) - GAPS} more" if len(found.missing) > GAPS else ""
         parts.append(f"Filled with the training median and marked as missing: {gaps}{more} of the training clips.")
     return "\n\n".join(parts)
+
+
+def tools_markdown(found: Sequence[Mapping[str, Any]]) -> str:
+    """Agreement of every tool with the labels of its aspect and of the whole clip."""
+    rows = []
+    for v in found:
+        numbers = [Number(**v[k]) for k in ("srcc", "krcc", "plcc", "plcc_mapped", "rmse")]
+        cells = [signed(x, interval=k == 0) for k, x in enumerate(numbers)]
+        rows.append([f"{v['aspect']}, {v['tool']}", *cells, f"{v['n']} of {v['m']}", str(v["groups"])])
+    head = ["aspect, tool", "SRCC [95 % CI]", "KRCC", "PLCC raw", "PLCC", "RMSE", "n", "contents"]
+    sources = dict.fromkeys(f"{v['tool']}: {v['source']}." for v in found)
+    return "\n\n".join([table(head, rows), *sources])
 
 
 def _quartiles(q: Quartiles) -> str:

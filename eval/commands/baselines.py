@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval.commands import fail
 from mllm_avqa.errors import AvqaError
 
 
@@ -57,8 +58,7 @@ def fusion(
         )
         found = study(data, splits, draws, labels.name if pred is None else pred.name)
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     for note in [*found.notes, *(f"{m.name}: {m.note}" for m in found.models if m.note)]:
         typer.echo(note, err=True)
     typer.echo(found.model_dump_json(indent=2) if as_json else fusion_markdown(found))
@@ -102,8 +102,7 @@ def features(
             rows = write_predictions(output, chosen, found.predictions)
             typer.echo(f"wrote {rows} clips to {output}", err=True)
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     for note in found.study.notes:
         typer.echo(note, err=True)
     for name, why in failed.items():

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval.commands import fail
 from mllm_avqa.errors import AvqaError
 
 
@@ -26,7 +27,8 @@ def calibrate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     draws: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap.")] = 1000,
     write_card: Annotated[
-        bool, typer.Option("--write-card", help="Put the intervals into avqa.yaml; ratings then tell them.")
+        bool,
+        typer.Option("--write-card", help="Put the intervals into avqa.yaml (ratings tell them) and MODEL_CARD.md."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON instead of tables.")] = False,
 ) -> None:
@@ -54,8 +56,7 @@ def calibrate(
         if write_card:
             typer.echo(f"wrote the intervals into {write(checkpoint, found).name}/avqa.yaml", err=True)
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     for note in [*found.notes, *(a.note for a in found.aspects if a.note)]:
         typer.echo(note, err=True)
     for name, why in found.failed.items():

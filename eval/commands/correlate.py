@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from eval.commands import fail
 from mllm_avqa.errors import AvqaError
 
 Format = Literal["terminal", "markdown", "latex", "json"]
@@ -102,8 +103,7 @@ def correlate(
             write_html(found, html, clips=clips or labels.parent, title=labels.name)
             typer.echo(f"wrote {html}", err=True)
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     if as_json or form == "json":
         typer.echo(found.result.model_dump_json(indent=2))
         return

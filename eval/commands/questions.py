@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from mllm_avqa.errors import AvqaError
+from eval.commands import fail
+from eval.commands.judges import (
+    JobsOption,
+    JudgeKeyOption,
+    JudgeModelOption,
+    JudgeOption,
+    JudgeTemperatureOption,
+    JudgeTimeoutOption,
+    RoundsOption,
+)
+from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.files import whole_file
 
 
 def register(app: typer.Typer) -> None:
@@ -38,37 +49,56 @@ def questions(
     replies: Annotated[
         Path | None, typer.Option(help="A judge's replies (.jsonl with id, reply) to the prompts of an earlier run.")
     ] = None,
+    judge: JudgeOption = None,
+    judge_model: JudgeModelOption = None,
+    judge_key_env: JudgeKeyOption = None,
+    rounds: RoundsOption = 5,
+    judge_temperature: JudgeTemperatureOption = None,
+    judge_timeout: JudgeTimeoutOption = 120.0,
+    jobs: JobsOption = 4,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the log anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of a table.")] = False,
 ) -> None:
-    """Ask a checkpoint the questions of a benchmark. Exit code 1: the media of some items were missing or failed."""
+    """Ask a checkpoint the questions of a benchmark. Exit code 1: media were missing, or media or judgements failed."""
     from eval.questions.task import load_task
 
     try:
         chosen = load_task(task)
-        from eval.questions.judge import read_replies, write_prompts
+        from eval.judging import open_judge
+        from eval.questions.judge import judge_answers, read_replies, write_prompts
         from eval.questions.run import Settings, answer_all
         from eval.questions.summary import render, summarise
 
         given = read_replies(replies) if replies is not None else None
+        by = open_judge(
+            judge, judge_model, judge_key_env, rounds=rounds, jobs=jobs, temperature=judge_temperature,
+            timeout=judge_timeout, fresh=fresh,
+        )  # fmt: skip
+        if by is not None and given is not None:
+            raise ConfigError("--judge and --replies are two sources of the same judgements: give one")
         settings = Settings(
             readout=readout, shuffles=shuffles, limit=limit, context=context, threads=threads, fresh=fresh
         )
         answers = answer_all(chosen, data, media_root, checkpoint, settings, output)
-        result = summarise(answers, settings, given)
+        judgement: dict[str, Any] = {}
+        if by is not None and chosen.judge:
+            path = output / f"{chosen.name}.judgements.jsonl"
+            given, judgement = judge_answers(answers.rows, chosen.judge, chosen.language, by, path)
+        result = summarise(answers, settings, given) | judgement
         if chosen.judge:
             path = output / f"{chosen.name}.judge.jsonl"
             n = write_prompts(path, answers.rows, chosen.judge, chosen.language)
             typer.echo(f"wrote {n} judge prompts to {path}", err=True)
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     text = json.dumps(result, ensure_ascii=False, indent=1)
-    part = output / f"{chosen.name}.json.part"
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(output / f"{chosen.name}.json")
+    with whole_file(output / f"{chosen.name}.json") as part:
+        part.write_text(text + "\n", encoding="utf-8")
     typer.echo(text if as_json else render(result))
     if result["left_out"]["missing"] or result["left_out"]["failed"]:
         typer.echo("some media were missing or failed; a further run tries them again", err=True)
+        raise typer.Exit(1)
+    if judgement and judgement["judged_by"]["failed"]:
+        typer.echo(f"{judgement['judged_by']['failed']} judgements failed; a further run asks for them again", err=True)
         raise typer.Exit(1)

@@ -11,7 +11,6 @@ import numpy as np
 
 from eval.joining.rows import number, read_rows
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale
 from mllm_avqa.rating import ASPECTS
 from mllm_avqa.records import Label, Record, read_records
 
@@ -139,9 +138,7 @@ def read_labels(path: Path, columns: Columns = Columns()) -> list[Entry]:
 
 def record_entry(record: Record, by: str | None = None, votes: float | None = None) -> Entry:
     """A record as an entry on 1-5. votes: of every label that does not carry its own."""
-    labels: dict[str, float] = {
-        a: Scale(*lb.scale, lb.higher_is_better).to_five(lb.mean) for a, lb in record.labels.items()
-    }
+    labels = {a: lb.mean_five for a, lb in record.labels.items()}
     sure = {a: _label_vote(lb, votes) for a, lb in record.labels.items()}
     part = getattr(record, by) if by is not None else None
     return Entry(record.id, [record.media], labels, record.group, votes=sure, part=None if part is None else str(part))
@@ -156,7 +153,7 @@ def _label_vote(label: Label, votes: float | None) -> Vote:
             at = np.linspace(*label.scale, len(shares))
             mean = float(shares @ at) / count
             std = float(np.sqrt(shares @ (at - mean) ** 2 / (count - 1)))
-    return Vote(std=None if std is None else Scale(*label.scale).std_to_five(std), votes=count)
+    return Vote(std=None if std is None else label.native.std_to_five(std), votes=count)
 
 
 @dataclass

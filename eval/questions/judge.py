@@ -1,45 +1,51 @@
-"""Open answers are judged by a language model of the user's choice: prompts go out as a file, replies come back as one.
-
-Q-Bench A2 (arXiv 2309.14181) has 0, 1 or 2 points for completeness, preciseness and relevance, a mean over several
-replies; Q-Bench-Video (arXiv 2409.20063) the same points for the whole answer.
+"""Open answers are judged by a language model of the user's choice: by an endpoint, or prompts go out as a file and
+replies come back as one. How a judge is asked and read is in eval/judging.py.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from eval.judging import FREE, Prompt, Settings, ask, counts, identity, prompt, read_score
 from eval.questions.log import Row
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
-
-FREE = ("relevance",)  # rubrics that need no reference
-SCORE = re.compile(r"\W*(?:score\s*[:：]\s*)?([012])\W*", re.IGNORECASE)
+from mllm_avqa.files import whole_file
 
 
-def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Iterator[dict[str, str]]:
-    """{"id", "prompt"} of every answer and rubric that can be judged."""
-    words = load_prompts("bench", language)["judge"]
+def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Iterator[Prompt]:
+    """Of every answer and rubric that can be judged."""
     for r, rubric in _wanted(rows, rubrics):
-        text = words["head"].format(rubric=words["rubrics"][rubric])
-        if rubric == "answer":
-            text += words["question"].replace("{question}", r["question"])
-        if rubric not in FREE:
-            text += words["reference"].replace("{reference}", r["reference"])
-        yield {"id": f"{r['id']}/{rubric}", "prompt": text + words["text"].replace("{text}", r["text"])}
+        yield prompt(
+            r["id"], "bench", rubric, language,
+            text=r["text"],
+            reference=None if rubric in FREE else r["reference"],
+            question=r["question"] if rubric == "answer" else None,
+        )  # fmt: skip
 
 
 def write_prompts(path: Path, rows: Sequence[Row], rubrics: Sequence[str], language: str) -> int:
     """Write judge prompts as JSONL (whole or not at all); returns their number."""
-    lines = [json.dumps(p, ensure_ascii=False) + "\n" for p in prompts(rows, rubrics, language)]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(path)
+    made = ({"id": p.id, "system": p.system, "prompt": p.user} for p in prompts(rows, rubrics, language))
+    lines = [json.dumps(p, ensure_ascii=False) + "\n" for p in made]
+    with whole_file(path) as part:
+        part.write_text("".join(lines), encoding="utf-8")
     return len(lines)
+
+
+def judge_answers(
+    rows: Sequence[Row], rubrics: Sequence[str], language: str, settings: Settings, path: Path
+) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Ask the judge, with its log at `path`; returns replies by prompt id, and who judged with what success."""
+    found = ask(list(prompts(rows, rubrics, language)), settings, path)
+    replies: dict[str, list[str]] = {}
+    for r in found:
+        if "reply" in r:
+            replies.setdefault(r["id"], []).append(r["reply"])
+    return replies, {"judged_by": identity(found, settings, language) | counts(found)}
 
 
 def read_replies(path: Path) -> dict[str, list[str]]:
@@ -55,12 +61,6 @@ def read_replies(path: Path) -> dict[str, list[str]]:
             except (ValueError, KeyError, TypeError) as e:
                 raise ConfigError(f'{path}:{n}: not {{"id": ..., "reply": ...}} ({e!r}) (--replies)') from e
     return out
-
-
-def read_score(reply: str) -> int | None:
-    """0, 1 or 2 of "Score: 2" or "2"; None for anything else."""
-    found = SCORE.fullmatch(reply.strip())
-    return int(found[1]) if found else None
 
 
 def judged(rows: Sequence[Row], rubrics: Sequence[str], replies: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mllm_avqa.batch.lock import FileLock
 from mllm_avqa.errors import OutputError
+from mllm_avqa.files import whole_file
 
 DONE = ("answered", "unanswered", "unsupported")  # a row of another status is tried again
 Row = dict[str, Any]
@@ -67,13 +68,11 @@ class Log:
     def tidy(self, keys: Iterable[str]) -> None:
         """Rewrite the file: these rows first, in this order, each once; a reader sees the old file or the new one."""
         order = dict.fromkeys([*keys, *self.rows])
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("wb") as f:
+        with whole_file(self.path) as part, part.open("wb") as f:
             for key in order:
                 f.write(json.dumps(self.rows[key], ensure_ascii=False).encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())
-        part.replace(self.path)
 
     def _read(self) -> int:
         """Rows of an earlier run; returns the number of bytes to keep (a torn last line is dropped)."""

@@ -9,9 +9,11 @@ from eval.stats.core import (
     LEAST,
     Number,
     kendall,
+    mean,
     partial_spearman,
     pearson,
     residual_spearman,
+    share,
     spearman,
     undefined,
 )
@@ -20,7 +22,7 @@ from eval.stats.krasula import Discrimination, Pairs, area, discrimination
 from eval.stats.mapping import MAPPINGS, PARAMETERS, Fit, Mapping, fit, map_linear, map_logistic4, mapped
 from eval.stats.parts import Quartiles, Segment, content_splits, over_splits, segments
 from eval.stats.resample import LEAST_GROUPS, Statistic, bootstrap, content_parts, interval, resampled
-from eval.stats.summary import Agreement, agreement, number
+from eval.stats.summary import Agreement, agreement, average, number
 
 __all__ = [
     "LEAST",
@@ -41,6 +43,7 @@ __all__ = [
     "Statistic",
     "agreement",
     "area",
+    "average",
     "bootstrap",
     "compare",
     "content_parts",
@@ -53,6 +56,7 @@ __all__ = [
     "map_linear",
     "map_logistic4",
     "mapped",
+    "mean",
     "number",
     "outlier_ratio",
     "over_splits",
@@ -65,6 +69,7 @@ __all__ = [
     "rmse_free",
     "rmse_star",
     "segments",
+    "share",
     "spearman",
     "steiger",
     "undefined",

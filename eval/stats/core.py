@@ -38,6 +38,11 @@ def undefined(*columns: np.ndarray) -> str:
     return ""
 
 
+def mean(x: np.ndarray) -> float:
+    """Arithmetic mean."""
+    return float(np.mean(x))
+
+
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
     """PLCC: Pearson's product-moment correlation (ITU-T P.1401, 7.5.3)."""
     return float(np.corrcoef(x, y)[0, 1])
@@ -51,6 +56,12 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """KRCC: tau-b, which corrects for ties on either side (Kendall, Biometrika 33, 1945)."""
     return float(kendalltau(x, y, variant="b").statistic)
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> float:
+    """Sum of part / sum of whole, both per clip: a micro-averaged share such as precision; NaN of nothing."""
+    total = float(whole.sum())
+    return float(part.sum()) / total if total else float("nan")
 
 
 def partial_spearman(x: np.ndarray, y: np.ndarray, control: np.ndarray) -> float:

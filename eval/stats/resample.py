@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from eval.stats.core import LEAST, partial_spearman, pearson, residual_spearman, spearman
+from eval.stats.core import LEAST, mean, partial_spearman, pearson, residual_spearman, share, spearman
 from eval.stats.errors import rmse
 
 LEAST_GROUPS = 5  # contents; below this resampling them says nothing
@@ -168,6 +168,14 @@ def _rmse(x: np.ndarray, y: np.ndarray) -> Weighted:
     return lambda w: np.sqrt((w @ ((x - y) ** 2)) / np.maximum(w.sum(1), 1))
 
 
+def _share(part: np.ndarray, whole: np.ndarray) -> Weighted:
+    def values(w: np.ndarray) -> np.ndarray:
+        total = w @ whole
+        return np.divide(w @ part, total, out=np.full(len(w), np.nan), where=total > 0)
+
+    return values
+
+
 def _residual(s_a: np.ndarray, s_v: np.ndarray, a: np.ndarray, v: np.ndarray) -> Weighted:
     return _spearman(s_a - s_v, a - v)
 
@@ -184,10 +192,16 @@ def _partial(x: np.ndarray, y: np.ndarray, control: np.ndarray) -> Weighted:
     return values
 
 
+def _mean(x: np.ndarray) -> Weighted:
+    return lambda w: (w @ x) / np.maximum(w.sum(1), 1)
+
+
 _WEIGHTED: dict[Statistic, Callable[..., Weighted]] = {
+    mean: _mean,
     spearman: _spearman,
     pearson: _pearson,
     rmse: _rmse,
+    share: _share,
     residual_spearman: _residual,
     partial_spearman: _partial,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eval.stats.core import LEAST, Number, kendall, pearson, spearman, undefined
+from eval.stats.core import LEAST, Number, kendall, mean, pearson, spearman, undefined
 from eval.stats.errors import rmse
 from eval.stats.mapping import Mapping, mapped
 from eval.stats.resample import Statistic, bootstrap, content_parts
@@ -47,6 +47,15 @@ def number(
             return result.model_copy(update={"note": interval})
         result.low, result.high = (round(v, 4) for v in interval)
     return result
+
+
+def average(x: np.ndarray, groups: Sequence[str], draws: int = 1000) -> Number:
+    """Mean of x [n], n > 0, with its interval by content, or the reason why there is none."""
+    result = Number(value=round(mean(x), 4))
+    span = bootstrap(mean, [x], content_parts(groups), draws)
+    if isinstance(span, str):
+        return result.model_copy(update={"note": span})
+    return result.model_copy(update={"low": round(span[0], 4), "high": round(span[1], 4)})
 
 
 def agreement(

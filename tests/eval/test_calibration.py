@@ -20,12 +20,11 @@ from eval.calibration import (
     calibration_error,
     conformal_quantile,
     markdown,
-    target,
 )
 from mllm_avqa.calibration import LEAST_STD, Calibration
 from mllm_avqa.card import Card
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import VALUES, mean_std, soft_target
+from mllm_avqa.levels import soft_target
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.records import Label, Record, write_records
 
@@ -97,16 +96,6 @@ def test_calibration_error_of_known_cases():
     assert error == pytest.approx(0.5 * 0.2)  # half of the clips are 0.2 too sure
     assert [(b.n, b.confidence, b.share) for b in bins] == [(2, 0.35, 0.35), (2, 0.85, 0.65)]
     assert calibration_error(np.array([0.0, 1.0]), np.array([0.0, 1.0]))[0] == 0
-
-
-def test_targets_are_shares_of_votes():
-    assert target(Label(mean=4, votes=[0, 0, 1, 2, 1])) == pytest.approx([0.25, 0.5, 0.25, 0, 0])  # best first
-    assert target(Label(mean=2, votes=[0, 0, 1, 2, 1], higher_is_better=False)) == pytest.approx(
-        [0, 0, 0.25, 0.5, 0.25]
-    )
-    mean, std = mean_std(target(Label(mean=70, std=20, scale=(0, 100))))
-    assert (mean, std) == pytest.approx((3.8, 0.8), abs=1e-6)
-    assert target(Label(mean=101, scale=(0, 100))) @ VALUES == pytest.approx(5)
 
 
 # ---- in the card and in ratings -------------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from eval.answers import StageOne
 from eval.options import Choice, answer_pool, best, choice, on_device, option_scores
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.prompting import Branch, prefix_segments
@@ -85,3 +88,35 @@ def test_own_options_must_hold_the_answer():
     assert (c.options, c.right) == (("A. echo", "B. hum"), 1)
     with pytest.raises(ConfigError, match="not among its options"):
         choice(question("kind", "C. clicks", ["A. echo", "B. hum"]), {}, "s")
+
+
+@pytest.mark.parametrize(
+    ("options", "lettered"),
+    [
+        (["A. the picture", "B. the sound"], True),
+        (["A、画面", "B、声音"], True),
+        (["(A) blur", "(B) noise", "(C) no fault"], True),
+        (["none", "moderate", "severe"], False),
+        (["A. Dvořák", "Bach"], False),
+        (["B. noise", "A. blur"], False),  # not the letters of their places
+        (["AMR coding", "Banding"], False),
+    ],
+)
+def test_a_choice_knows_whether_its_options_have_letters(options, lettered):
+    assert choice(question("modality", options[0], options), {}, "s").lettered is lettered
+
+
+def test_commonest_answer_is_counted_where_answers_have_no_letters(tiny, encoded):
+    segments, media = encoded
+    shuffled, tasks = ["A. the first", "B. the second"], ("kind", "modality", "time", "where", "sync")
+    asked = [question(task, shuffled[0], shuffled) for task in tasks]
+    clip = record(*asked, question(answer="none"), question(answer="severe"), question(answer="none"))
+    judge = SimpleNamespace(
+        rater=SimpleNamespace(backbone=tiny, card=SimpleNamespace(isolate=True)),
+        encode=lambda window, language: (segments, media, []),
+    )
+    stage = StageOne([clip])
+    stage.add(judge, SimpleNamespace(record=clip, windows=[None]), "en")
+    report = stage.report()
+    assert {t: report[t]["commonest"] for t in tasks} == dict.fromkeys(tasks)
+    assert (report["severity"]["commonest"], report["severity"]["n"]) == (0.6667, 3)

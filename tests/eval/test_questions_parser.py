@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eval.questions.judge import read_score
+from eval.judging import read_score
 from eval.questions.parser import read_answer
 
 FAULTS = ("Motion blur", "Noise", "Overexposure", "Blur")

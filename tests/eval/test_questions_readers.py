@@ -48,7 +48,7 @@ def test_every_task_is_a_short_file_whose_words_exist(name):
     for language in ("en", "zh"):
         words = load_prompts("bench", language)
         assert task.form in words["forms"]
-        assert set(task.judge) <= set(words["judge"]["rubrics"])
+        assert set(task.judge) <= set(load_prompts("judge", language)["bench"])
 
 
 def test_both_languages_have_the_same_keys():

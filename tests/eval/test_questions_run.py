@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from chat_server import serving
 from typer.testing import CliRunner
 
 from eval.__main__ import app
@@ -248,6 +249,25 @@ def test_descriptions_go_to_a_judge_and_come_back(tmp_path, pictures, monkeypatc
     }  # analytic: (2 + 1) / 2, and 0 of the empty one
     assert judge["preciseness"] == {"score": 0.0, "n": 1, "unread": 1}
     assert judge["relevance"] == {"score": 1.0, "n": 2, "unread": 0}
+
+
+def test_an_endpoint_judges_descriptions(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr("mllm_avqa.scoring.EncodedClip.generate", lambda *_: "It is noisy.")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data = save(tmp_path / "d.json", [{"img_path": "0.png", "reference": "Grainy."}])
+    arguments = ("qbench_a2", "--data", data, "--media-root", pictures, "-o", tmp_path / "out", "--rounds", 2)
+    with serving() as server:
+        server.reply = lambda p: "Score: 2" if "Grainy." in p else "no idea"
+        judge = ("--judge", server.url, "--judge-model", "m")
+        result = json.loads(command(*arguments, *judge, "--json").stdout)
+        assert result["open"]["judge"]["completeness"] == {"score": 2.0, "n": 1, "unread": 0}
+        assert result["open"]["judge"]["relevance"] == {"score": None, "n": 0, "unread": 2}  # it has no reference
+        assert (result["judged_by"]["answered_by"], result["judged_by"]["read"]) == (["served-1"], 4)
+        assert len(server.seen) == 6
+        assert command(*arguments, *judge).exit_code == 0
+        assert len(server.seen) == 8  # those not read are asked again
+        both = command(*arguments, *judge, "--replies", data)
+        assert both.exit_code == 2 and "--replies" in both.stderr
 
 
 def test_command_exit_codes(tmp_path, pictures):

@@ -135,3 +135,16 @@ def test_a_model_that_knows_only_bad_from_good_fails_inside_segments():
     coarse = np.where(np.median(Y) < Y, 4.0, 2.0) + RNG.normal(0, 0.01, 120)
     assert spearman(coarse, Y) > 0.7
     assert max(abs(s.srcc.value) for s in segments(coarse, Y, SINGLE, 2, draws=50)) < 0.4
+
+
+def test_share_weighs_clips_as_often_as_they_are_drawn():
+    """Analytic: the weighted form equals the plain one on clips repeated as drawn, and nothing claimed is no number."""
+    from eval.stats import share
+    from eval.stats.resample import _WEIGHTED
+
+    part, whole = np.array([1.0, 0.0, 2.0, 0.0]), np.array([2.0, 1.0, 2.0, 0.0])
+    weights = np.array([[1.0, 0, 2, 1], [0, 0, 0, 3]])
+    found = _WEIGHTED[share](part, whole)(weights)
+    again = np.repeat(np.arange(4), weights[0].astype(int))
+    assert found[0] == share(part[again], whole[again]) == 5 / 6
+    assert np.isnan(found[1])

@@ -1,0 +1,135 @@
+"""No-reference tools that people use today, as baselines: their numbers for the clips of a record file.
+
+Each is an optional package whose weights lie in its wheel. None of them is needed by anything else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.media.clip import Clip, DecodeSpec
+from mllm_avqa.records import Record
+
+log = logging.getLogger(__name__)
+LONGEST = 60.0  # seconds of a clip that are looked at
+Measure = Callable[[Clip], float]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool and how to get it. open() loads its weights; the measure raises ValueError for a clip it can not judge."""
+
+    name: str
+    aspect: str
+    falls: bool  # lower is better
+    packages: tuple[str, ...]  # modules that have to be importable
+    install: str
+    source: str
+    open: Callable[[], Measure]
+
+
+def _dnsmos() -> Measure:
+    from speechmos import dnsmos
+
+    from mllm_avqa.media.resample import to_mono
+
+    def measure(clip: Clip) -> float:
+        if clip.audio is None:
+            raise ValueError(clip.absent.get("audio", "no sound"))
+        samples = np.clip(to_mono(clip.audio.samples, clip.audio.rate), -1, 1)  # it refuses anything beyond
+        if not len(samples):
+            raise ValueError("the sound is empty")
+        return float(dnsmos.run(samples, 16000)["ovrl_mos"])
+
+    return measure
+
+
+TOOLS: dict[str, Tool] = {
+    t.name: t
+    for t in (
+        Tool(
+            "dnsmos", "audio", False, ("speechmos", "librosa"), "pip install speechmos librosa",
+            "DNSMOS P.835 overall, Reddy et al., ICASSP 2022; speech, 16 kHz", _dnsmos,
+        ),
+    )
+}  # fmt: skip
+
+
+def missing(tool: Tool) -> list[str]:
+    """Packages of a tool that are not installed."""
+    return [p for p in tool.packages if find_spec(p) is None]
+
+
+def open_tools(names: Sequence[str]) -> dict[str, Measure]:
+    """Loaded measures by name. Raises ConfigError for an unknown tool, and for one that is not installed, with how."""
+    out = {}
+    for name in names:
+        if name not in TOOLS:
+            raise ConfigError(f"tool {name!r} does not exist; allowed: {', '.join(TOOLS)} (--tool)")
+        absent = missing(TOOLS[name])
+        if absent:
+            raise ConfigError(f"{name} needs {', '.join(absent)}, not installed: {TOOLS[name].install} (--tool)")
+        out[name] = TOOLS[name].open()
+    return out
+
+
+def measure_all(
+    records: Sequence[Record], base: Path, measures: dict[str, Measure]
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """(numbers as the tools give them, by record id and tool; what failed and why, by "<id>, <tool>" or id)."""
+    from mllm_avqa.media import MediaReader
+
+    numbers: dict[str, dict[str, float]] = {r.id: {} for r in records}
+    failed: dict[str, str] = {}
+    with MediaReader() as reader:
+        for n, r in enumerate(records, 1):
+            start = r.start or 0.0
+            spec = DecodeSpec(
+                start=start,
+                duration=min(LONGEST, (r.end - start) if r.end is not None else LONGEST),
+                video=any(TOOLS[t].aspect != "audio" for t in measures),
+            )
+            try:
+                clip = reader.read_clip(base / r.media, spec)
+            except AvqaError as e:
+                failed[r.id] = f"{e.kind}: {e}".replace(f"{base}/", "")
+                continue
+            for name, measure in measures.items():
+                try:
+                    numbers[r.id][name] = measure(clip)
+                except ValueError as e:
+                    failed[f"{r.id}, {name}"] = str(e)
+            if n % 100 == 0:
+                log.info("%d of %d clips", n, len(records))
+    return numbers, failed
+
+
+def agreements(
+    records: Sequence[Record], numbers: dict[str, dict[str, float]], names: Sequence[str], draws: int = 1000
+) -> list[dict[str, object]]:
+    """A row per tool and labelled aspect it is meant for (its own, and overall): tool, aspect and the agreement."""
+    from eval.held_out import labels_of
+    from eval.stats import agreement
+
+    out: list[dict[str, object]] = []
+    for name in names:
+        sign = -1.0 if TOOLS[name].falls else 1.0
+        for aspect in (TOOLS[name].aspect, "overall"):
+            labelled = [r for r in records if aspect in r.labels]
+            scored = [r for r in labelled if name in numbers[r.id]]
+            found = agreement(
+                [sign * numbers[r.id][name] for r in scored],
+                [labels_of(r)[aspect] for r in scored],
+                groups=[r.group for r in scored],
+                total=len(labelled),
+                draws=draws,
+            )
+            out.append({"tool": name, "aspect": aspect, "source": TOOLS[name].source} | found.model_dump())
+    return out

@@ -1,0 +1,183 @@
+"""Numbers of a set of descriptions, per language: claims against records, text against scores, and what stays open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from eval.descriptions.claims import Claims, kind_sides, read_claims
+from eval.descriptions.texts import Description
+from eval.descriptions.truth import MEASURES, Checked, check, has_faults_listed
+from eval.held_out import labels_of
+from eval.stats import Number, bootstrap, content_parts, number, share, spearman
+from mllm_avqa.levels import VALUES, WORDS, word
+from mllm_avqa.rating import ASPECTS
+from mllm_avqa.records import Record
+
+DRAWS = 1000
+NEAR = 1.0  # grades that a level word may be off the score
+TOLD = ("answered", "unanswered")  # an empty text claims nothing and misses every fault; the others are left out
+
+
+@dataclass(frozen=True)
+class Item:
+    """A description with its record and what was read in it; checked is None when no faults are known of the record."""
+
+    said: Description
+    record: Record
+    claims: Claims
+    checked: Checked | None
+
+
+def read_items(descriptions: Sequence[Description], records: Sequence[Record]) -> list[Item]:
+    by_id = {r.id: r for r in records}
+    items = []
+    for d in descriptions:
+        claims = read_claims(d.text, d.language)
+        known = d.status in TOLD and has_faults_listed(by_id[d.id])
+        items.append(Item(d, by_id[d.id], claims, check(claims, by_id[d.id]) if known else None))
+    return items
+
+
+def numbers(items: Sequence[Item], draws: int = DRAWS) -> dict[str, Any]:
+    """Everything but the judge's points, for the descriptions of one language."""
+    told = [i for i in items if i.said.status in TOLD]
+    checked = [i for i in told if i.checked is not None]
+    return {
+        "texts": _texts(items, told),
+        "with_faults_listed": len(checked),
+        "claims": {m: _measure(checked, m, draws) for m in MEASURES},
+        "kinds": _kinds(checked),
+        "open_claims": sum(len(i.checked.open) for i in checked if i.checked),
+        "contradicted": {"record": _by_record(checked, draws), "evidence": _by_evidence(told, draws)},
+        "agreement": _agreement(told, draws),
+    }
+
+
+def micro(
+    part: Sequence[float] | np.ndarray, whole: Sequence[float] | np.ndarray, groups: Sequence[str], draws: int
+) -> Number:
+    """A share over all clips, with its interval over contents."""
+    columns = np.asarray(part, float), np.asarray(whole, float)
+    if not columns[1].sum():
+        return Number(note="nothing to count")
+    found = Number(value=round(share(*columns), 4))
+    span = bootstrap(share, columns, content_parts(groups), draws)
+    if isinstance(span, str):
+        found.note = span
+    else:
+        found.low, found.high = round(span[0], 4), round(span[1], 4)
+    return found
+
+
+def _texts(items: Sequence[Item], told: Sequence[Item]) -> dict[str, Any]:
+    status = Counter(i.said.status for i in items)
+    words = [len(i.said.text) / 2 if i.said.language == "zh" else len(i.said.text.split()) for i in told]
+    return {
+        "n": len(items),
+        **{s: status[s] for s in ("answered", "unanswered", "failed", "missing")},
+        "different": len({i.said.text for i in told}),  # one text for every clip shows here
+        "median_words": median(words) if words else None,  # two characters of Chinese count as one
+    }
+
+
+def _measure(items: Sequence[Item], name: str, draws: int) -> dict[str, Any]:
+    """Precision, recall and F1 over all claims and faults."""
+    counts = np.array([i.checked.counts[name] for i in items if i.checked], float).reshape(-1, 3)
+    right, claimed, true = counts.T
+    groups = [i.record.group for i in items]
+    return {
+        "precision": micro(right, claimed, groups, draws).model_dump(),
+        "recall": micro(right, true, groups, draws).model_dump(),
+        "f1": micro(2 * right, claimed + true, groups, draws).model_dump(),
+        "right": int(right.sum()),
+        "claimed": int(claimed.sum()),
+        "true": int(true.sum()),
+    }
+
+
+def _kinds(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+    """Per kind: faults there were and were found, claims made and right. Plain words that cover several kinds count in
+    the recall of the kinds, and have a line of their own for their precision."""
+    true, found, claimed, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    for checked in (i.checked for i in items if i.checked):
+        for p in checked.pairs:
+            true[p.fault.kind] += 1
+            found[p.fault.kind] += 1
+            claimed[p.claim.name] += 1
+            right[p.claim.name] += 1
+        true.update(d.kind for d in checked.missed)
+        claimed.update(f.name for f in checked.wrong)
+    order = [*kind_sides(), *sorted({*true, *claimed} - set(kind_sides()))]
+    return {
+        k: {
+            "precision": round(right[k] / claimed[k], 4) if claimed[k] else None,
+            "recall": round(found[k] / true[k], 4) if true[k] else None,
+            "claimed": claimed[k],
+            "true": true[k],
+        }
+        for k in order
+        if claimed[k] or true[k]
+    }
+
+
+def _by_record(items: Sequence[Item], draws: int) -> dict[str, Any]:
+    """Share of the statements (faults, clean sides, levels) that the record contradicts."""
+    bad = [len(i.checked.contradicted) for i in items if i.checked]
+    statements = [i.checked.statements for i in items if i.checked]
+    share_ = micro(bad, statements, [i.record.group for i in items], draws)
+    return share_.model_dump() | {"statements": int(sum(statements))}
+
+
+def _by_evidence(items: Sequence[Item], draws: int) -> dict[str, Any]:
+    """Share of the sentences that measured facts or the scores contradict (mllm_avqa/explain.py)."""
+    known = [i for i in items if i.said.claims is not None]
+    support = [Counter(c.support for c in i.said.claims or ()) for i in known]
+    total = [sum(c.values()) for c in support]
+    groups = [i.record.group for i in known]
+    out = micro([c["contradicted"] for c in support], total, groups, draws).model_dump()
+    for kind in ("supported", "unverified"):
+        n = sum(c[kind] for c in support)
+        out[kind] = round(n / sum(total), 4) if sum(total) else None
+    return out | {"sentences": sum(total), "texts": len(known)}
+
+
+def _agreement(items: Sequence[Item], draws: int) -> dict[str, Any]:
+    """Does the text say what the scores say? By aspect; the last level word of an aspect counts, as its conclusion."""
+    out: dict[str, Any] = {}
+    for aspect in ASPECTS:
+        rows = []
+        for i in items:
+            score, said = i.said.scores.get(aspect), [x.value for x in i.claims.levels if x.aspect == aspect]
+            if score is not None:
+                rows.append((score, said[-1] if said else None, labels_of(i.record).get(aspect), i.record.group))
+        if not rows:
+            continue
+        stated = [(s, t, y, g) for s, t, y, g in rows if t is not None]
+        groups = [g for *_, g in stated]
+        ones = [1.0] * len(stated)
+        same = [float(t == VALUES[WORDS.index(word(s))]) for s, t, *_ in stated]
+        near = [float(abs(t - s) <= NEAR) for s, t, *_ in stated]
+        labelled = [(t, y, g) for _, t, y, g in stated if y is not None]
+        out[aspect] = {
+            "n": len(rows),
+            "stated": len(stated),
+            "same_level": micro(same, ones, groups, draws).model_dump(),
+            "within_one": micro(near, ones, groups, draws).model_dump(),
+            "srcc_score": _srcc([(t, s, g) for s, t, _, g in stated], draws),
+            "srcc_label": _srcc(labelled, draws),
+        }
+    numbered = [(i.claims.score, i.said.scores["overall"]) for i in items if "overall" in i.said.scores]
+    off = [abs(a - b) for a, b in numbered if a is not None]
+    out["number"] = {"stated": len(off), "mean_error": round(float(np.mean(off)), 4) if off else None}
+    return out
+
+
+def _srcc(rows: Sequence[tuple[float, float, str]], draws: int) -> dict[str, Any]:
+    x, y = (np.array([r[k] for r in rows], float) for k in (0, 1))
+    return number(spearman, x, y, groups=[r[2] for r in rows], draws=draws).model_dump()

@@ -1,0 +1,103 @@
+"""Numbers of descriptions as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eval.descriptions.judged import RUBRICS
+from eval.descriptions.truth import MEASURES
+from eval.markdown import signed, table
+from eval.stats import Number
+
+NAMES = {
+    "type": "type of fault",
+    "modality": "side (per clip)",
+    "severity": "severity, within one step",
+    "severity_exact": "severity, exact",
+    "span": "time, overlap >= .5",
+    "all": "side, severity and time at once",
+}
+KINDS = 20  # lines of the table of kinds
+
+
+def render(result: Mapping[str, Any]) -> str:
+    parts = [f"# Descriptions by {result['source']} for {result['records']} ({result['split']})"]
+    for x, found in result["languages"].items():
+        parts += [f"## {x}", _texts(found), _claims(found), _kinds(found), _contradicted(found), _agreement(found)]
+        if "judge" in found:
+            parts.append(_judge(found["judge"]))
+    parts += [f"- {n}" for n in result["notes"]]
+    return "\n\n".join(p for p in parts if p)
+
+
+def _number(v: Mapping[str, Any]) -> str:
+    return signed(Number(**{k: v[k] for k in ("value", "low", "high", "note")}), interval=True)
+
+
+def _texts(found: Mapping[str, Any]) -> str:
+    t = found["texts"]
+    counted = ", ".join(f"{t[s]} {s}" for s in ("answered", "unanswered", "failed", "missing"))
+    return (
+        f"{t['n']} texts ({counted}), {t['different']} different, median {t['median_words']} words. Faults are listed "
+        f"for {found['with_faults_listed']} clips; {found['open_claims']} claims concern a side whose faults nobody "
+        "listed and are not counted."
+    )
+
+
+def _claims(found: Mapping[str, Any]) -> str:
+    rows = []
+    for m in MEASURES:
+        v = found["claims"][m]
+        numbers = [_number(v[k]) for k in ("precision", "recall", "f1")]
+        rows.append([NAMES[m], *numbers, str(v["claimed"]), str(v["true"])])
+    return table(["claims against records", "precision [95 % CI]", "recall", "F1", "claimed", "true"], rows)
+
+
+def _kinds(found: Mapping[str, Any]) -> str:
+    kinds = sorted(found["kinds"].items(), key=lambda kv: -(kv[1]["claimed"] + kv[1]["true"]))
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    rows = [[k, share(v["precision"]), share(v["recall"]), str(v["claimed"]), str(v["true"])] for k, v in kinds[:KINDS]]
+    more = f"\n\n{len(kinds) - KINDS} rarer kinds are in the JSON." if len(kinds) > KINDS else ""
+    return table(["kind", "precision", "recall", "claimed", "true"], rows) + more if rows else ""
+
+
+def _contradicted(found: Mapping[str, Any]) -> str:
+    record, evidence = found["contradicted"]["record"], found["contradicted"]["evidence"]
+    rows = [
+        ["by the record", _number(record), f"{record['statements']} statements"],
+        ["by measured facts or scores", _number(evidence), f"{evidence['sentences']} sentences"],
+    ]
+    return table(["contradicted", "share [95 % CI]", "of"], rows)
+
+
+def _agreement(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            a,
+            *(_number(v[k]) for k in ("same_level", "within_one", "srcc_score", "srcc_label")),
+            f"{v['stated']} of {v['n']}",
+        ]
+        for a, v in found["agreement"].items()
+        if a != "number"
+    ]
+    head = ["text against score", "same level", "within one grade", "SRCC with score", "SRCC with label", "stated"]
+    return table(head, rows) if rows else "No scores beside the texts."
+
+
+def _judge(v: Mapping[str, Any]) -> str:
+    rows = []
+    for rubric in RUBRICS:
+        r = v[rubric]["replies"]
+        agree = "–" if r["rounds_agree"] is None else f"{r['rounds_agree']:.2f}"
+        rows.append(
+            [rubric, _number(v[rubric]), *(str(n) for n in (v[rubric]["texts"], r["unread"], r["failed"])), agree]
+        )
+    by = v["by"]
+    who = ", ".join(by["answered_by"]) or "nobody"
+    who += f" ({', '.join(by['fingerprints'])})" if by["fingerprints"] else ""
+    head = ["judge, 0-2 points", "mean [95 % CI]", "texts", "not readable", "failed", "rounds agree"]
+    return table(head, rows) + f"\n\nAsked for {by['model']}, answered by {who}; {by['rounds']} rounds."

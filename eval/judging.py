@@ -1,0 +1,183 @@
+"""A language model as judge: a text and what is known go out, 0, 1 or 2 points come back, in several rounds.
+
+Q-Bench A2 (arXiv 2309.14181) has 0, 1 or 2 points for completeness, preciseness and relevance, a mean over several
+replies; Q-Bench-Video (arXiv 2409.20063) the same points for the whole answer. Words: prompts/judge.<lang>.yaml.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from eval.questions.log import Log, Row, digest
+from mllm_avqa.endpoint import Endpoint, Reply, each
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import load_prompts
+
+log = logging.getLogger(__name__)
+FLAGS = ("--judge", "--judge-model", "--judge-key-env")
+FREE = ("relevance",)  # rubrics that need neither a reference nor facts
+SCORE = re.compile(r"\W*(?:score\s*[:：]\s*)?([012])\W*", re.IGNORECASE)
+READ, UNREAD, FAILED = "answered", "unread", "failed"  # only the first is kept by a further run
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text to judge by one rubric. id: "<text>/<rubric>"."""
+
+    id: str
+    rubric: str
+    system: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Who judges and how often."""
+
+    endpoint: Endpoint
+    rounds: int = 5
+    jobs: int = 4
+    fresh: bool = False
+
+
+def open_judge(
+    url: str | None,
+    model: str | None,
+    key_env: str | None = None,
+    *,
+    rounds: int = 5,
+    jobs: int = 4,
+    temperature: float | None = None,
+    timeout: float = 120.0,
+    fresh: bool = False,
+) -> Settings | None:
+    """The judge that the flags name, None without --judge. Raises ConfigError for half of it or for no address."""
+    if url is None:
+        if model is not None:
+            raise ConfigError(f"--judge-model {model} without an address: add --judge http://host:port/v1")
+        return None
+    if not model:
+        raise ConfigError(f"--judge {url} needs the name of the model there: add --judge-model NAME")
+    return Settings(Endpoint.open(url, model, key_env, temperature, timeout, FLAGS), rounds, jobs, fresh)
+
+
+def prompt(
+    name: str,
+    group: str,
+    rubric: str,
+    language: str,
+    *,
+    text: str,
+    reference: str | None = None,
+    question: str | None = None,
+    facts: str | None = None,
+) -> Prompt:
+    """What a judge reads. group: "bench" or "describe" of the prompts.
+
+    The text was written by a stranger (a model under test): it is fenced, and cannot close its own fence.
+    """
+    words = load_prompts("judge", language)
+    fenced = re.sub(r"<<<+|>>>+", lambda m: m[0][0], text)
+    parts = [words["head"].replace("{rubric}", words[group][rubric])]
+    given = {"question": question, "facts": facts, "reference": reference}
+    parts += [words[k].replace(f"{{{k}}}", v) for k, v in given.items() if v]
+    parts.append(words["text"].replace("{text}", fenced))
+    return Prompt(f"{name}/{rubric}", rubric, words["system"], "".join(parts))
+
+
+def read_score(reply: str) -> int | None:
+    """0, 1 or 2 of "Score: 2" or "2"; None for anything else."""
+    found = SCORE.fullmatch(reply.strip())
+    return int(found[1]) if found else None
+
+
+def ask(prompts: Sequence[Prompt], settings: Settings, path: Path) -> list[Row]:
+    """A row per prompt and round, in that order, from the log at `path` or asked now; the log is written as they come.
+
+    status: "answered" with its score; "unread" (the reply holds no score) and "failed" (no reply after all attempts,
+    or given up before) with the reason: both are asked again by the next call. Raises ConfigError when the server
+    refuses the request as such, OutputError for a log that cannot be used.
+    """
+    server = settings.endpoint
+    keys = {
+        (p, k): digest(server.model, server.temperature, p.system, p.user, k)
+        for p in prompts
+        for k in range(settings.rounds)
+    }
+    asked = {key: pk for pk, key in keys.items()}  # equal prompts (one text twice) share their judgements
+
+    def send(key: str) -> Reply:
+        p, round_ = asked[key]
+        return server.ask(p.system, p.user, seed=round_)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Log(path, "judge-1", fresh=settings.fresh) as file:
+        todo = [k for k in asked if not file.has(k)]
+        if len(todo) < len(asked):
+            log.info("%d of %d judgements are in %s already", len(asked) - len(todo), len(asked), path.name)
+        for n, (key, found) in enumerate(each(todo, send, settings.jobs), 1):
+            p, round_ = asked[key]
+            file.add(key, {"id": p.id, "rubric": p.rubric, "round": round_} | _row(found))
+            if n % 100 == 0:
+                log.info("%d of %d judgements", n, len(todo))
+        file.tidy(k for k in asked if k in file.rows)
+        done = dict(file.rows)
+    given_up = {"status": FAILED, "why": "not sent: given up after several without an answer"}
+    heads = ({"id": p.id, "rubric": p.rubric, "round": k} for p, k in keys)
+    return [done.get(key, given_up) | head for key, head in zip(keys.values(), heads, strict=True)]
+
+
+def _row(found: Reply | Exception) -> Row:
+    if isinstance(found, Exception):
+        return {"status": FAILED, "why": str(found)}
+    said = found.text or ""
+    score = read_score(said)
+    row: Row = {"reply": said, "model": found.model, "fingerprint": found.fingerprint}
+    if score is None:
+        return row | {"status": UNREAD, "why": "no score" if said else "empty, cut off or filtered"}
+    return row | {"status": READ, "score": score}
+
+
+def points(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean score of 0-2 over the rounds that were read, by prompt id; an id without any is left out."""
+    found: dict[str, list[int]] = {}
+    for r in rows:
+        if r["status"] == READ:
+            found.setdefault(r["id"], []).append(r["score"])
+    return {k: fmean(v) for k, v in found.items()}
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | float | None]:
+    """Replies by status, and the share of prompts on which all rounds agree (of those with two or more read)."""
+    by_id: dict[str, list[int]] = {}
+    for r in rows:
+        if r["status"] == READ:
+            by_id.setdefault(r["id"], []).append(r["score"])
+    several = [v for v in by_id.values() if len(v) > 1]
+    status = Counter(r["status"] for r in rows)
+    return {
+        "read": status[READ],
+        "unread": status[UNREAD],
+        "failed": status[FAILED],
+        "rounds_agree": round(sum(len(set(v)) == 1 for v in several) / len(several), 4) if several else None,
+    }
+
+
+def identity(rows: Sequence[Mapping[str, Any]], settings: Settings, language: str) -> dict[str, Any]:
+    """Which judge gave these points: the model that was asked for, what the server says answered, and the prompts."""
+    return {
+        "model": settings.endpoint.model,
+        "answered_by": sorted({r["model"] for r in rows if r.get("model")}),
+        "fingerprints": sorted({r["fingerprint"] for r in rows if r.get("fingerprint")}),
+        "temperature": settings.endpoint.temperature,
+        "rounds": settings.rounds,
+        "prompts": digest(dict(load_prompts("judge", language))),
+        "prompts_version": load_prompts("judge", language)["version"],
+    }

@@ -1,0 +1,277 @@
+"""`Bench`: what a task kind gets. Predictions and results of one checkpoint, made once and kept by content."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.questions.log import Log, digest
+from eval.suite.checkpoints import Checkpoint, open_checkpoint
+from eval.suite.samples import Samples, write_labels
+from eval.suite.schema import Task
+from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.files import whole_file
+from mllm_avqa.rating import ScoreDistribution
+from mllm_avqa.records import Record
+
+if TYPE_CHECKING:
+    from eval.held_out import HeldOut
+    from mllm_avqa.rater import Rater
+
+log = logging.getLogger(__name__)
+Scores = dict[str, dict[str, ScoreDistribution]]  # by record id and aspect
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a run. `limit`: clips or items per task, evenly spread; `chunk`: clips held in memory at once."""
+
+    out: Path
+    cache: Path
+    suite: Path
+    limit: int | None = None
+    chunk: int = 8
+    threads: int | None = None
+    fresh: bool = False
+
+
+@dataclass
+class Clock:
+    """Seconds spent in models and in what feeds them; the rest of a run is the suite's own."""
+
+    model: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.model += time.perf_counter() - begin
+
+
+@dataclass
+class Bench:
+    """One checkpoint in one run; use it in a `with` block.
+
+    checkpoint None: what belongs to no checkpoint, or, with `pattern`, a checkpoint per split (`fold`).
+    """
+
+    checkpoint: Checkpoint | None
+    settings: Settings
+    samples: Samples
+    clock: Clock
+    who: str = ""
+    pattern: str = ""  # "runs/mine/fold{fold}"
+    lost: dict[str, str] = field(default_factory=dict)  # of the task at hand: clip or item -> why it has no result
+    notes: list[str] = field(default_factory=list)  # of the task at hand
+    failed: dict[str, str] = field(default_factory=dict)  # of the task at hand: a baseline that has no lines -> why
+    _raters: dict[str, Rater] = field(default_factory=dict)
+    _folds: dict[int, Bench] = field(default_factory=dict)
+    _log: Log | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+        self._open.close()
+
+    @property
+    def given(self) -> str:
+        """The checkpoint as it was typed. Raises ConfigError where there is none."""
+        return self._need().given
+
+    @property
+    def identity(self) -> str:
+        return "" if self.checkpoint is None else self.checkpoint.identity
+
+    def path(self, folder: str, task: Task, ending: str) -> Path:
+        """OUT/folder/task.who-ending: a file of this checkpoint and task."""
+        name = "".join(f"{x}." for x in (task.name, self.who) if x)
+        return self.settings.out / folder / (re.sub(r"[^\w.+-]", "_", name) + ending)
+
+    def command(self, task: Task) -> str:
+        """Repeats the task for this checkpoint."""
+        s = self.settings
+        given = [x for x in (self.pattern or (self.checkpoint and self.checkpoint.given),) if x]
+        limit = ["--limit", str(s.limit)] if s.limit is not None else []
+        return shell("suite", s.suite, *given, "--only", task.name, *limit, "-o", s.out)
+
+    # ---- predictions ----------------------------------------------------------------------------------------------
+
+    def predict(
+        self, task: Task, records: Sequence[Record], base: Path, shown: Sequence[str] = ("full",)
+    ) -> dict[str, Scores]:
+        """Scores by way of showing (`conditions.SHOWN`). What is in the cache is not rated again.
+
+        A clip without the modality that a way needs is left out of it; a clip that cannot be rated goes to `lost` and
+        is tried again in the next run. Raises CheckpointError for a checkpoint that does not load.
+        """
+        file = self._cache()
+        keys: dict[str, dict[str, str]] = {}
+        for r in records:
+            try:
+                sample = self.samples.key(r, base, task.context)
+            except AvqaError as e:
+                self.lost[r.id] = f"{e.kind}: {e}".replace(str(base / r.media), r.media)
+                continue
+            keys[r.id] = {way: digest("rating", sample, task.context, task.language, way) for way in shown}
+        todo = [r for r in records if any(not file.has(k) for k in keys.get(r.id, {}).values())]
+        log.info("%s, %s: %d of %d clips to rate", task.name, self.who, len(todo), len(records))
+        for r, way, row in self._rated(task, todo, base, keys, file) if todo else ():
+            file.add(keys[r.id][way], row)
+        out: dict[str, Scores] = {way: {} for way in shown}
+        for name, by_way in keys.items():
+            for way, key in by_way.items():
+                if file.has(key) and "scores" in file.rows[key]:
+                    found = file.rows[key]["scores"]
+                    out[way][name] = {a: ScoreDistribution.model_validate(s) for a, s in found.items()}
+        return out
+
+    def _rated(
+        self, task: Task, records: list[Record], base: Path, keys: dict[str, dict[str, str]], file: Log
+    ) -> Iterator[tuple[Record, str, dict[str, Any]]]:
+        from eval.held_out import Judge, chunks
+        from eval.suite.conditions import NEEDS, SHOWN
+
+        rater = self.rater(task.context)
+        with self.clock.running():
+            judge = Judge(rater)
+            for chunk in chunks(records, base, rater, self.settings.chunk, self.lost):
+                for way in keys[records[0].id]:
+                    clips: list[HeldOut] = []
+                    for c in (c for c in chunk if not file.has(keys[c.record.id][way])):
+                        if NEEDS.get(way) in c.windows[0].missing:
+                            yield c.record, way, {"status": "unsupported", "why": f"no {NEEDS[way]}"}
+                        else:
+                            clips.append(c)
+                    for c, scores in zip(clips, judge.clips(clips, task.language, SHOWN[way]), strict=True):
+                        yield (
+                            c.record,
+                            way,
+                            {
+                                "status": "answered",
+                                "id": c.record.id,
+                                "shown": way,
+                                "scores": {a: s.model_dump(exclude_none=True) for a, s in scores.items()},
+                            },
+                        )
+                judge.forget()
+
+    def labels(self, task: Task, records: list[Record], base: Path) -> Path:
+        """The records that a task measures, as a label file of their own."""
+        path = self.settings.out / "labels" / (re.sub(r"[^\w.+-]", "_", task.name) + ".jsonl")
+        return write_labels(path, records, base)
+
+    def table(self, task: Task, records: Sequence[Record], scores: Scores, way: str = "full") -> Path | None:
+        """Predictions as a file for `python -m eval correlate`; None where there are none at all."""
+        if not scores:
+            return None
+        path = self.path("predictions", task, "jsonl" if way == "full" else f"{way}.jsonl")
+        rows: list[dict[str, Any]] = []
+        for r in records:
+            row: dict[str, Any] = {"id": r.id, "path": r.media}
+            if r.id in scores:
+                rows.append(row | {"status": "ok"} | {a: s.score for a, s in scores[r.id].items()})
+            elif way == "full":
+                kind, _, why = self.lost.get(r.id, "error: not rated").partition(": ")
+                rows.append(row | {"status": "error", "error_kind": kind, "error": why})
+        save(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return path
+
+    # ---- whole results --------------------------------------------------------------------------------------------
+
+    def remember(
+        self,
+        parts: Sequence[object],
+        make: Callable[[], dict[str, Any]],
+        whole: Callable[[dict[str, Any]], bool] = lambda _: True,
+        *,
+        model: bool = True,
+    ) -> dict[str, Any]:
+        """A result that JSON can write, from the cache when `parts` and checkpoint are the same.
+
+        whole: false for a result that something is missing from; it is not kept. model: false where `make` needs none.
+        """
+        path = self.settings.cache / "results" / f"{digest(self.identity, *parts)}.json"
+        if path.is_file() and not self.settings.fresh:
+            found = json.loads(path.read_bytes())
+            assert isinstance(found, dict)
+            return found
+        if model:
+            self.release()  # what follows loads the checkpoint itself, and two may not fit
+        with self.clock.running() if model else nullcontext():
+            result = make()
+        if whole(result):
+            save(path, json.dumps(result, ensure_ascii=False))
+        return result
+
+    # ---- the model ------------------------------------------------------------------------------------------------
+
+    def rater(self, context: str) -> Rater:
+        """The checkpoint, loaded when it is first needed. Raises CheckpointError for one that does not load."""
+        given = self._need().given
+        if context not in self._raters:
+            self.release()
+            with self.clock.running():
+                from mllm_avqa.rater import Rater
+
+                self._raters[context] = Rater.from_pretrained(given, context=context, threads=self.settings.threads)
+        return self._raters[context]
+
+    def release(self) -> None:
+        """Give the model's memory back."""
+        for rater in self._raters.values():
+            rater.close()
+        self._raters.clear()
+        for bench in self._folds.values():
+            bench.release()
+
+    def fold(self, k: int) -> Bench:
+        """The checkpoint of split k, or itself where it is the same for all splits. Raises CheckpointError."""
+        if not self.pattern:
+            return self
+        self.release()
+        if k not in self._folds:
+            one = open_checkpoint(self.pattern.format(fold=k))
+            bench = Bench(one, self.settings, self.samples, self.clock, f"{self.who}.{k}", "", self.lost, self.notes)
+            self._folds[k] = self._open.enter_context(bench)
+        return self._folds[k]
+
+    def _need(self) -> Checkpoint:
+        if self.checkpoint is None:
+            raise ConfigError(f"{self.pattern or 'this'} is a checkpoint per split: only tasks of kind splits take it")
+        return self.checkpoint
+
+    def _cache(self) -> Log:
+        if self._log is None:
+            path = self.settings.cache / f"{self.identity}.jsonl"
+            self._log = self._open.enter_context(Log(path, self.identity, fresh=self.settings.fresh))
+        return self._log
+
+
+def shell(*arguments: object) -> str:
+    """A command of this room, its paths as seen from the working folder where they are inside it."""
+    return "python -m eval " + " ".join(shlex.quote(shown(a) if isinstance(a, Path) else str(a)) for a in arguments)
+
+
+def shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def save(path: Path, text: str) -> None:
+    """Write a whole file: a reader sees the old one or the new one."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")

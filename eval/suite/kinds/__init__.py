@@ -1,0 +1,1 @@
+"""One module per kind of task, each with a `KIND`; see `eval.suite.registry`."""

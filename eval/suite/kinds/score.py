@@ -1,0 +1,198 @@
+"""Scores against labels, per aspect; beside them one modality alone, other people's predictions, and regressions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from eval.correlate import reasons, study
+from eval.joining import Columns
+from eval.report.schema import Correlation
+from eval.stats import Agreement, Comparison, Mapping, Number, Quartiles
+from eval.suite.bench import Bench, shell
+from eval.suite.registry import Kind
+from eval.suite.samples import chosen
+from eval.suite.schema import Line, Task
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.records import Record
+
+ALONE = {"picture_only": "picture only", "sound_only": "sound only"}
+OWN = {"video": "its video score", "audio": "its audio score"}
+INDEPENDENCE = "picture and sound apart"
+GAIN = "what both give over one"
+
+
+class ScoreTask(Task):
+    """Labelled clips, e.g. what `python -m data_recipes convert` writes."""
+
+    records: Path
+    split: str = "test"  # "all" takes every clip
+    by: str | None = None  # dataset, split or group: a table of its parts
+    mapping: Mapping = "logistic4"
+    single: bool = True  # rate every clip with one modality alone, too
+    predictions: dict[str, Path] = Field(default_factory=dict)  # other models, as files for `python -m eval correlate`
+    features: bool = False  # regressions on measured facts; needs records of split "train"
+
+
+def run(task: ScoreTask, bench: Bench) -> Iterator[Line]:
+    records = chosen(task.records, task.split, bench.settings.limit)
+    ways = ("full", *ALONE) if task.single and _has_both(records) else ("full",)
+    scores = bench.predict(task, records, task.records.parent, ways)
+    labels = bench.labels(task, records, task.records.parent)
+    full = bench.table(task, records, scores["full"])
+    if full is None:
+        return
+    columns = Columns(by=task.by)
+    found = correlation(task, bench, full, labels, label_columns=columns)
+    bench.notes += reasons(found)
+    command = bench.command(task)
+    yield from agreements(found, bench.who, command)
+    yield from _parts(found, bench.who, command)
+    if "overall" not in found.aspects or not _has_both(records):
+        return
+    for aspect, words in OWN.items():
+        if aspect in found.aspects:
+            own = correlation(task, bench, full, labels, score_columns=(f"overall={aspect}",))
+            again = shell("correlate", full, labels, "--pred-column", f"overall={aspect}")
+            yield from agreements(own, f"{bench.who}: {words}", again, bench.who)
+    if found.halo is not None:
+        h = found.halo
+        values = {"audio - video": h.residual, "video | audio": h.video, "audio | video": h.audio}
+        yield Line(what="SRCC", who=bench.who, values=values, n=h.n, table=INDEPENDENCE, command=command)
+    others = {way: path for way in ALONE if (path := bench.table(task, records, scores.get(way, {}), way)) is not None}
+    if others:
+        both = correlation(task, bench, full, labels, list(others.values()), score_columns=("overall",))
+        for way, result in zip(others, both.others.values(), strict=True):
+            yield from agreements(result, f"{bench.who}: {ALONE[way]}", command, bench.who)
+        for c in both.comparisons.get("overall", []):
+            if c.statistic == "srcc" and c.first == both.name:
+                again = shell("correlate", full, labels, *(x for p in others.values() for x in ("--compare", p)))
+                yield _gain(c, bench.who, others, again)
+
+
+def alone(task: ScoreTask, bench: Bench) -> Iterator[Line]:
+    """Predictions of others, and regressions on measured facts."""
+    records = chosen(task.records, task.split, bench.settings.limit)
+    labels = bench.labels(task, records, task.records.parent)
+    for name, path in task.predictions.items():
+        try:
+            found = correlation(task, bench, path, labels)
+        except ConfigError as e:
+            bench.failed[name] = str(e)
+            continue
+        bench.notes += [f"{name}: {n}" for n in reasons(found)]
+        yield from agreements(found, name, shell("correlate", path, labels), "")
+    if task.features:
+        yield from _features(task, bench)
+
+
+def correlation(
+    task: ScoreTask, bench: Bench, given: Path, labels: Path, others: Sequence[Path] = (), **settings: Any
+) -> Correlation:
+    """`eval.correlate.study` of files, whose result is kept by their content."""
+    files = [given, labels, *others]
+    parts = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files], [p.stem for p in files], repr(settings)
+
+    def make() -> dict[str, Any]:
+        found = study(given, labels, others, mapping=task.mapping, draws=task.draws, **settings)
+        return found.result.model_dump(mode="json")
+
+    kept = bench.remember(["study", *parts, task.mapping, task.draws], make, model=False)
+    return Correlation.model_validate(kept)
+
+
+def _features(task: ScoreTask, bench: Bench) -> Iterator[Line]:
+    from eval.baselines.features import FeatureStudy, study
+    from eval.baselines.measuring import measured
+    from mllm_avqa.records import read_records
+
+    every = [r for r in read_records(task.records) if r.split in ("train", task.split)]
+    base = task.records.parent
+
+    def make() -> dict[str, object]:
+        facts, failed = measured(every, base, bench.settings.cache / "facts", context=_measured_context(task))
+        return study(every, facts, failed, task.split, task.records.name, task.draws).study.model_dump(mode="json")
+
+    key = ["features", bench.samples.file(task.records), [_sample(bench, r, task) for r in every], task.split]
+    found = FeatureStudy.model_validate(bench.remember([*key, task.draws], make, lambda r: not r["failed"]))
+    bench.notes += found.notes
+    bench.lost |= found.failed
+    command = shell("features", task.records, "--split", task.split)
+    for r in found.results:
+        yield line(r.agreement, r.aspect, f"facts, {r.model}", command, "")
+
+
+def _measured_context(task: Task) -> str:
+    return "none" if task.context == "none" else "fast"
+
+
+def _sample(bench: Bench, record: Record, task: ScoreTask) -> str:
+    from mllm_avqa.errors import MediaError
+
+    try:
+        return bench.samples.key(record, task.records.parent, task.context)
+    except MediaError as e:
+        return e.kind
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------
+
+
+def agreements(found: Correlation, who: str, command: str, beside: str | None = None) -> Iterator[Line]:
+    for aspect, a in found.aspects.items():
+        yield line(a, aspect, who, command, beside, found.details[aspect].splits.get("srcc"))
+
+
+def line(
+    a: Agreement, aspect: str, who: str, command: str, beside: str | None = None, splits: Quartiles | None = None
+) -> Line:
+    """beside: of a baseline, the checkpoint that it belongs to, or "" for none; None: this is no baseline."""
+    values = {"SRCC": a.srcc, "PLCC": a.plcc_mapped, "KRCC": a.krcc, "RMSE": a.rmse}
+    if splits is not None:
+        values["SRCC over splits"] = quartiles(splits)
+    return Line(
+        what=aspect, who=who, values=values, n=a.n, of=a.m, baseline=beside is not None, beside=beside or "",
+        command=command,
+    )  # fmt: skip
+
+
+def quartiles(q: Quartiles) -> Number:
+    """Median with the quartiles as its ends."""
+    return Number(value=q.median, low=q.low, high=q.high, note=q.note)
+
+
+def _parts(found: Correlation, who: str, command: str) -> Iterator[Line]:
+    for aspect, detail in found.details.items():
+        for p in detail.parts:
+            a = p.agreement
+            values = {"SRCC": a.srcc, "PLCC": a.plcc_mapped, "RMSE": a.rmse}
+            what = f"{p.part}, {aspect}"
+            yield Line(what=what, who=who, values=values, n=a.n, of=a.m, table="parts", command=command)
+
+
+def _gain(c: Comparison, who: str, others: dict[str, Path], command: str) -> Line:
+    way = next(w for w, path in others.items() if path.stem == c.second)
+    p = Number(value=None if c.p_bootstrap_holm is None else round(c.p_bootstrap_holm, 4))
+    values = {"SRCC gained": c.difference, "p": p}
+    return Line(what=f"overall over {ALONE[way]}", who=who, values=values, n=c.n, table=GAIN, command=command)
+
+
+def _has_both(records: list[Record]) -> bool:
+    """Some clip has labels of picture and of sound."""
+    return any({"video", "audio"} <= set(r.labels) for r in records)
+
+
+KIND = Kind(
+    title="Scores against labels",
+    task=ScoreTask,
+    run=run,
+    alone=alone,
+    headline=("", "overall", "SRCC"),
+    lower=frozenset({"RMSE"}),
+    plain=frozenset({"p"}),
+    gains=frozenset({"SRCC gained"}),
+)

@@ -1,0 +1,41 @@
+"""The leaderboard as one HTML file that asks nothing of the network, with JSON and Markdown beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from eval.suite.bench import save
+from eval.suite.schema import Board
+from eval.suite.view import markdown, view
+from mllm_avqa.errors import OutputError
+from mllm_avqa.report.labels import visible
+
+HERE = Path(__file__).parent
+NAME = "leaderboard"
+
+
+def write_board(board: Board, folder: Path) -> str:
+    """Write leaderboard.html, .md and .json; returns the page's path. Raises OutputError."""
+    texts = {"html": render(board), "md": markdown(board) + "\n", "json": board.model_dump_json(indent=1) + "\n"}
+    try:
+        for ending, text in texts.items():
+            save(folder / f"{NAME}.{ending}", text)
+    except OSError as e:
+        raise OutputError(f"-o {folder}: can not be written: {e.strerror}") from e
+    return f"{folder / NAME}.html"
+
+
+def render(board: Board) -> str:
+    env = Environment(
+        loader=BaseLoader(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
+    )
+    template = env.from_string((HERE / f"{NAME}.html.j2").read_text(encoding="utf-8"))
+    return template.render(board=board, view=view(board))

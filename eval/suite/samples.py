@@ -1,0 +1,53 @@
+"""The clips of a task, and what makes two of them the same sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eval.questions.log import digest
+from mllm_avqa.context.sidecars import find_sidecars
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.media import content_hash
+from mllm_avqa.records import Record, read_records, write_records
+
+
+class Samples:
+    """Content hashes of files, each read once per run, however many tasks and checkpoints use it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def file(self, path: Path) -> str:
+        """sha256 of a file. Raises MediaError subclasses for one that is not there."""
+        name = os.path.abspath(path)
+        if name not in self._known:
+            self._known[name] = content_hash(name)
+        return self._known[name]
+
+    def key(self, record: Record, base: Path, context: str) -> str:
+        """Hash of the clip's bytes, its span, and the texts that come with it. Raises MediaError subclasses."""
+        media = base / record.media
+        beside = find_sidecars(media) if context != "none" else []
+        hashes = [self.file(media), *(self.file(p) for p in beside if p.is_file())]
+        return digest(hashes, record.start, record.end, record.context)
+
+
+def chosen(path: Path, split: str, limit: int | None) -> list[Record]:
+    """The records of a split ("all": every one); a limit takes evenly spread ones. Raises ConfigError for none."""
+    every = list(read_records(path))
+    found = [r for r in every if split == "all" or r.split == split]
+    if not found:
+        there = ", ".join(sorted({r.split or "none" for r in every})) or "no records at all"
+        raise ConfigError(f"{path} has no record of split {split!r}; there are: {there}, and 'all' takes every one")
+    if limit is None or limit >= len(found):
+        return found
+    return [found[k * len(found) // limit] for k in range(limit)]
+
+
+def write_labels(path: Path, records: list[Record], base: Path) -> Path:
+    """The records as a file of their own in another folder: the labels of `python -m eval correlate`."""
+    there = path.parent.resolve()
+    moved = (r.model_copy(update={"media": os.path.relpath((base / r.media).resolve(), there)}) for r in records)
+    write_records(path, moved)
+    return path

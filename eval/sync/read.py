@@ -1,0 +1,100 @@
+"""What a checkpoint, and the measured fact beside it, say of a clip's timing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.held_out import HeldOut, Judge
+from eval.questions.clips import Encoded, encode
+from eval.questions.readout import option_values
+from eval.questions.wording import Asked
+from eval.sync.truth import CLASSES, DETECTABLE, KINDS, Truth
+from mllm_avqa.prompting import load_prompts
+
+PREDICTORS = ("score", "answer", "answer_short", "fact")
+CRITERION = 3.5  # sync scores below are "out of step": the border of good and fair
+FACT = "av_content_offset"
+
+
+@dataclass(frozen=True)
+class Said:
+    """out: whether the clip is called out of step. worse: grows with doubt, any unit. kind: of CLASSES, where named.
+
+    measured: False where a fact could not be measured; it then counts as in step.
+    """
+
+    out: bool
+    worse: float
+    kind: str | None = None
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A clip: what is true and what each of PREDICTORS says; one that is silent is missing."""
+
+    clip: str
+    group: str
+    truth: Truth
+    said: dict[str, Said]
+
+
+def read(judge: Judge, clip: HeldOut, truth: Truth, language: str, criterion: float = CRITERION) -> Reading:
+    """All predictors on one clip. Windows are pooled: scores as the card says, answers by mean log-probability."""
+    said: dict[str, Said] = {}
+    encoded = encode(clip, judge, language)
+    score = encoded.scores.get("sync")
+    if score is not None:
+        said["score"] = Said(score.score < criterion, -score.score)
+        said |= _answers(encoded, language)
+    offsets = [m.value for p in clip.windows for m in p.evidence if m.name == FACT and m.value is not None]
+    found = statistics.median(offsets) if offsets else 0.0
+    kind = "early" if found < DETECTABLE[0] else "late" if found > DETECTABLE[1] else "in_step"
+    said["fact"] = Said(kind != "in_step", abs(found), kind, bool(offsets))
+    return Reading(clip.record.id, clip.record.group, truth, said)
+
+
+def questions(language: str) -> dict[str, list[Asked]]:
+    """The sync question in two wordings, each in five orders; place k of an order shows CLASSES[order[k]].
+
+    answer: as recipes of style "steps" ask (prompts/tasks); answer_short: of style "short" (prompts/questions).
+    """
+    words, tasks = load_prompts("questions", language), load_prompts("tasks", language)
+    recipes = {name: kind for kind, name in KINDS.items()}
+    long = [tasks["sync"]["right" if c == "in_step" else recipes[c]] for c in CLASSES]
+    short = [words["answers"]["none"] if c == "in_step" else words["names"][recipes[c]] for c in CLASSES]
+    about = {"aspect": words["aspects"]["sync"], **words["verbs"]["sync"]}
+    asked = {"answer": (tasks["ask"]["sync"][0], long), "answer_short": (words["stage1"]["kind"][0], short)}
+    out: dict[str, list[Asked]] = {}
+    for name, (text, answers) in asked.items():
+        for turn in range(len(CLASSES)):
+            order = tuple((k + turn) % len(CLASSES) for k in range(len(CLASSES)))
+            options = tuple(answers[k] for k in order)
+            shown = tuple(words["option"].format(letter=x, name=n) for x, n in zip("ABCDE", options, strict=True))
+            question = text.format(options=words["joints"]["options"].join(shown), **about)
+            out.setdefault(name, []).append(Asked("sync", question, shown, options, order, True))
+    return out
+
+
+def _answers(encoded: Encoded, language: str) -> dict[str, Said]:
+    asked = questions(language)
+    flat = [a for orders in asked.values() for a in orders]
+    values = iter(np.mean([option_values(w, flat) for w in encoded.windows], axis=0))
+    return {name: answered([next(values) for _ in orders]) for name, orders in asked.items()}
+
+
+def answered(orders: Sequence[Sequence[float]]) -> Said:
+    """The class with the highest mean log-probability over the orders of `questions`."""
+    n = len(CLASSES)
+    mean = np.zeros(n)
+    for turn, values in enumerate(orders):
+        for k, v in enumerate(values):
+            mean[(k + turn) % n] += v / len(orders)
+    shares = np.exp(mean - mean.max())
+    shares /= shares.sum()
+    kind = CLASSES[int(mean.argmax())]
+    return Said(kind != "in_step", float(1 - shares[0]), kind)
