@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: not finished, nothing wrong
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -27,6 +28,8 @@ def run(
     config: Annotated[Path, typer.Argument(help="YAML of train/configs/")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="a.b=c, may be repeated")] = None,
     workers: Annotated[int, typer.Option(help="processes that prepare clips")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
     from mllm_avqa.errors import AvqaError
@@ -34,16 +37,26 @@ def run(
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
-            from train.run import DONE
-            from train.run import run as run_stages
-
             cfg = load_config(config, set_)
-            last = run_stages(cfg, workers)
+            if dry_run:
+                from train.dry_run import dry_run as describe
+
+                result = describe(cfg, gpus)
+            else:
+                from train.run import DONE
+                from train.run import run as run_stages
+
+                last = run_stages(cfg, workers)
+                reports = {s.name: json.loads((cfg.output / s.name / DONE).read_text()) for s in cfg.stages}
+                result = {"checkpoint": str(last), "stages": reports}
     except AvqaError as e:
+        if e.kind == "interrupted":
+            typer.echo(f"{e}; run the same command to go on", err=True)
+            raise typer.Exit(TRY_AGAIN) from e
         typer.echo(f"error: {e}", err=True)
         raise typer.Exit(2) from e
-    reports = {s.name: json.loads((cfg.output / s.name / DONE).read_text()) for s in cfg.stages}
-    typer.echo(json.dumps({"checkpoint": str(last), "stages": reports}, indent=1))
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(json.dumps(result, indent=1))
 
 
 @app.command()
@@ -63,6 +76,27 @@ def publish(
         typer.echo(f"error: {e}", err=True)
         raise typer.Exit(2) from e
     typer.echo(str(directory))
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a finished stage, or any checkpoint directory")],
+    directory: Annotated[Path, typer.Argument(help="new folder")],
+    example: Annotated[Path | None, typer.Option(help="clip to score, for the lines in its README")] = None,
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
+) -> None:
+    """Merge an adapter and write what stock transformers and serving engines load."""
+    from mllm_avqa.errors import AvqaError
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            from train.export import export as write
+
+            report = write(checkpoint, directory, str(example) if example else None, dtype)
+    except AvqaError as e:
+        typer.echo(f"error: {e}", err=True)
+        raise typer.Exit(2) from e
+    typer.echo(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

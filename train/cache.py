@@ -23,6 +23,7 @@ from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import AvqaError
 from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.files import whole_file
 from mllm_avqa.records import Record
 from mllm_avqa.views import Views
 from mllm_avqa.workers import one_thread
@@ -58,10 +59,8 @@ def store(path: Path, window: CachedWindow) -> None:
         "missing": window.missing,
     }
     arrays["text"] = np.frombuffer(json.dumps(text).encode(), np.uint8)
-    part = path.with_suffix(".part")
-    with part.open("wb") as f:
+    with whole_file(path) as part, part.open("wb") as f:
         np.savez(f, **arrays)
-    part.replace(path)
 
 
 def load(path: Path) -> CachedWindow:

@@ -1,18 +1,22 @@
-"""Training configuration: one YAML runs the stages in order."""
+"""Training configuration: one YAML holds one stage or several, which run in order. `config_file` reads it."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mllm_avqa.card import ViewSpec
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.prompting import FactStyle
 from train.tiny import Size
+
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+PARTS = ("llm", "vision", "audio", "projectors")  # of a backbone: language model, the two towers, what joins them
 
 
 class Strict(BaseModel):
@@ -26,11 +30,73 @@ class Build(Strict):
     see_bands: bool = True  # the vision tower starts as an analyser of frequency bands: quality lives in their energies
 
 
+class Views(Strict):
+    """What of a clip the model sees, as far as it differs from the card the run starts from (`card.ViewSpec`)."""
+
+    window_seconds: Positive | None = None
+    hop_seconds: Positive | None = None
+    max_windows: Count | None = None
+    segments: Count | None = None
+    frames_per_segment: Count | None = None
+    global_pixels: Count | None = None
+    fragment_grid: tuple[int, int] | None = None
+
+    def over(self, spec: ViewSpec) -> ViewSpec:
+        """`spec` with these changes. Raises ConfigError where they do not fit its patch."""
+        try:
+            return ViewSpec.model_validate(spec.model_dump() | self.model_dump(exclude_none=True))
+        except ValidationError as e:
+            raise ConfigError(f"views: {e.errors()[0]['msg']}") from e
+
+
+class Dataset(Strict):
+    """One record file of a mixture."""
+
+    records: Path
+    weight: Factor = 1.0  # how often a clip of it comes, next to a clip of weight 1; 0 leaves it out
+    # Factors on the stage's mixture: `stage1`, `stage2`, `stage3`, or a task of its questions (kind, severity, ...)
+    tasks: dict[str, Factor] = {}
+
+
+class Distil(Strict):
+    """Another checkpoint's ratings as soft targets (`distil`)."""
+
+    ratings: Path  # JSONL of `mllm-avqa score --full`, or a folder of such files
+    share: Share = 1.0  # of the teacher in the target; the rest is the record's own label
+    unlabelled: bool = True  # also teach aspects that the teacher rated and the record has no label for
+
+
 class Lora(Strict):
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
+    r: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     experts: bool = False  # also the experts of a mixture: much slower and many more parameters
+
+
+class Part(Strict):
+    """How one part of the model is trained."""
+
+    tune: Literal["full", "lora", "frozen"]
+    lr: Positive | None = None  # None: the stage's
+
+
+class Parts(Strict):
+    """All parts of the model (`PARTS`); an adapter holds low-rank factors and, in full, the projectors alone."""
+
+    llm: Part
+    vision: Part
+    audio: Part
+    projectors: Part
+
+    @model_validator(mode="after")
+    def _storable(self) -> Parts:
+        tunes = {name: getattr(self, name).tune for name in PARTS}
+        if tunes["projectors"] == "lora":
+            raise ValueError("projectors can be full or frozen: they are small")
+        low, full = ([p for p in PARTS[:3] if tunes[p] == t] for t in ("lora", "full"))
+        if low and full:
+            raise ValueError(f"{', '.join(full)} can not be full beside {', '.join(low)} as lora")
+        return self
 
 
 class Weights(Strict):
@@ -45,9 +111,10 @@ class Weights(Strict):
 class Mixture(Strict):
     """How many questions of each stage are packed behind one clip (a fraction is a probability)."""
 
-    stage1: float = 0.0
-    stage2: float = 0.0  # 1 = every aspect of the clip
-    stage3: float = 0.0
+    stage1: Factor = 0.0
+    stage2: Factor = 0.0  # 1 = every aspect of the clip
+    stage3: Factor = 0.0
+    tasks: dict[str, Factor] = {}  # how often a task of the questions is drawn, next to one of weight 1
 
 
 class Dropout(Strict):
@@ -59,95 +126,118 @@ class Dropout(Strict):
     blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 
+class Shares(Strict):
+    """Practice rows by sort, as probabilities; the one-sided rows that are left over stay as they are."""
+
+    overall: float = Field(0.4, ge=0, le=1)  # batches with rows of both sides
+    kin: float = Field(0.45, ge=0, le=1)  # one-sided rows mixed with a clip of the same faults
+    strangers: float = Field(0.3, ge=0, le=1)  # one-sided rows mixed with any clip
+    kinds: float = Field(0, ge=0, le=1)  # rows mixed with kin that ask for nothing but the kind of fault
+    described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
+    context: float = Field(0.3, ge=0, le=1)  # rows of both sides that keep the text which comes with the clip
+    facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip
+
+
 class Stage(Strict):
-    name: str
-    steps: int = Field(gt=0)
-    batch: int = Field(8, gt=0)
-    accumulate: int = Field(1, gt=0)
-    lr: float = 1e-3
-    warmup: float = Field(0.03, ge=0, lt=1)
+    name: str = Field(pattern=r"^[\w.-]+$")  # also the name of its folder
+    steps: Count
+    batch: Count = 8
+    accumulate: Count = 1
+    lr: Positive = 1e-3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     mixture: Mixture = Mixture()
     weights: Weights = Weights()
     dropout: Dropout = Dropout()
+    # Short forms of `parts`: all in full; or low rank on the language model, projectors in full, towers frozen.
     tune: Literal["full", "lora"] = "full"
-    lora: Lora = Lora()
     freeze_towers: bool = False
-    # Rows of facts alone, mixed and labelled by a teacher (`practice`); `mixture.stage1` questions in each.
-    practice: bool = False
-    save_every: int = 200
+    parts: Parts | None = None
+    lora: Lora = Lora()
+    # An adapter that is there already: train it on, or merge it into the weights and start a new one.
+    adapter: Literal["continue", "merge"] = "continue"
+    views: Views = Views()  # a curriculum: smaller windows and budgets first; the last stage's are served
+    # Rows of facts alone, mixed and labelled by a teacher; `mixture.stage1` questions in each. {} takes the defaults.
+    practice: Shares | None = None
+    save_every: Count = 200
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Stage:
+        if self.parts is not None and {"tune", "freeze_towers"} & self.model_fields_set:
+            raise ValueError("give `parts`, or `tune` and `freeze_towers`, not both")
+        return self
+
+    @property
+    def plan(self) -> Parts:
+        """What is trained, part by part."""
+        if self.parts is not None:
+            return self.parts
+        towers = "frozen" if self.freeze_towers or self.tune == "lora" else "full"
+        tunes = {"llm": self.tune, "vision": towers, "audio": towers, "projectors": "full"}
+        return Parts.model_validate({name: {"tune": tune} for name, tune in tunes.items()})
 
 
 class Warmup(Strict):
     """Towers alone: distortion kind and level, and the modality's score, from pooled tower outputs."""
 
-    steps: int = Field(gt=0)
+    steps: Count
     batch: int = 16
     lr: float = 1e-3
 
 
 class Config(Strict):
     name: str
-    records: Path
+    records: Path | None = None  # one record file, or `datasets`
+    datasets: list[Dataset] = []
     output: Path
-    init: Path | None = None  # a checkpoint directory; without it `build` makes one
+    init: Path | None = None  # a checkpoint directory or a card of train/configs/bases; without it `build` makes one
+    # Full weights in place of those that the card of `init` names: a folder, or a hub name as NAME@COMMIT
+    base: str | None = None
     build: Build = Build()
-    views: ViewSpec = ViewSpec()
+    views: Views = Views()
     facts: FactStyle = "values"  # how evidence is written; a small model reads "grades" better
+    isolate: bool | None = None  # None: as the card of `init` says, else yes (`card.isolate`)
     teacher: bool = False  # levels come from forests on the facts of the training clips, wherever facts are shown
+    distil: Distil | None = None
     languages: list[Literal["en", "zh"]] = ["en", "zh"]
     warmup: Warmup | None = None
-    stages: list[Stage]
+    stages: list[Stage] = Field(min_length=1)
     seed: int = 0
     bf16: bool = True
+    gradient_checkpointing: bool = False  # layers are computed again in the backward pass instead of being kept
+    deepspeed: Path | None = None  # its JSON; started by torchrun or `accelerate launch`
+    tower_cache: Path | None = None  # a folder: outputs of frozen towers are kept there and used again (`towers`)
     threads: int | None = None
     val_clips: int = 120  # held-out clips scored after every save
     limits: str = ""  # goes into the card
     licence: str = "Apache-2.0"
 
     @model_validator(mode="after")
-    def _practice_is_taught(self) -> Config:
-        untaught = [s.name for s in self.stages if s.practice and not self.teacher]
+    def _consistent(self) -> Config:
+        untaught = [s.name for s in self.stages if s.practice is not None and not self.teacher]
         if untaught:
             raise ValueError(f"practice in stage {', '.join(untaught)} needs `teacher: true`")
+        if (self.records is None) == (not self.datasets):
+            raise ValueError("give either `records`, one file, or `datasets`, a list")
+        names = [s.name for s in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two stages have one name: {', '.join(names)}")
+        if self.teacher and self.distil is not None:
+            raise ValueError("`teacher` and `distil` are two teachers of one model: take one")
+        if self.base is not None and self.init is None:
+            raise ValueError("`base` replaces the weights that the card of `init` names: give `init` as well")
         return self
+
+    @property
+    def sources(self) -> list[Dataset]:
+        return [Dataset(records=self.records)] if self.records is not None else self.datasets
+
+    def given(self, *keys: str) -> dict[str, Any]:
+        """Those of `keys` that the file sets, with their values."""
+        return {k: getattr(self, k) for k in keys if k in self.model_fields_set}
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML; `a.b=c` overrides (list items by index).
+    """Read a YAML, see `config_file.read`. Raises ConfigError; for an unknown key it names the nearest one."""
+    from train.config_file import read
 
-    Raises ConfigError; for an unknown key it names the nearest one.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"config {path} does not exist")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for item in overrides or []:
-        key, _, value = item.partition("=")
-        node: Any = data
-        *parents, last = key.split(".")
-        try:
-            for p in parents:
-                node = node[int(p)] if isinstance(node, list) else node.setdefault(p, {})
-            node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
-        except (ValueError, IndexError, TypeError, AttributeError) as e:
-            raise ConfigError(f"--set {item}: no such place in {path}") from e
-    try:
-        return Config.model_validate(data)
-    except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(str(x) for x in first["loc"])
-        hint = ""
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(Config)), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{path}: {where}: {first['msg']}{hint}") from e
-
-
-def _keys(model: type[BaseModel]) -> set[str]:
-    keys: set[str] = set()
-    for name, field in model.model_fields.items():
-        keys.add(name)
-        for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                keys |= _keys(inner)
-    return keys
+    return read(path, Config, overrides or [])

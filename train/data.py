@@ -111,6 +111,9 @@ def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, s
     return pack(segments, [backbone.encode_branch(b) for b in sample.questions], media, isolate)
 
 
+Draw = Callable[[list[dict[str, Any]], list[str], random.Random], list[tuple[Sample, str]]]
+
+
 class Collator:
     """Batch of items -> model inputs and targets.
 
@@ -127,19 +130,23 @@ class Collator:
         card: Card,
         seed: int,
         teacher: Teacher | None = None,
-        draw: Callable[[dict[str, Any], str, random.Random], Sample] | None = None,
+        draw: Draw | None = None,
     ) -> None:
         self.backbone, self.mixture, self.dropout, self.card = backbone, mixture, dropout, card
         self.seed, self.teacher = seed, teacher
         self.draw = draw
 
-    def _sample(self, item: dict[str, Any], language: str, blind: bool, rng: random.Random) -> Sample:
+    def _samples(self, items: list[dict[str, Any]], rng: random.Random) -> list[tuple[Sample, str]]:
         if self.draw is not None:
-            return self.draw(item, language, rng)
-        record: Record = item["record"]
-        window = drop(item["window"], self.dropout, rng, blind)
-        questions = branches(record, self.mixture, language, window.missing, rng)
-        return Sample(record, window, questions, taught=self.teacher is not None)
+            return self.draw(items, list(self.card.languages), rng)
+        blind = rng.random() < self.dropout.blind
+        out = []
+        for item in items:
+            language = rng.choice(self.card.languages)
+            window = drop(item["window"], self.dropout, rng, blind)
+            questions = branches(item["record"], self.mixture, language, window.missing, rng)
+            out.append((Sample(item["record"], window, questions, taught=self.teacher is not None), language))
+        return out
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         # Drawn from the batch itself, not from a running state: a resumed run asks what the unbroken one would have.
@@ -149,11 +156,7 @@ class Collator:
         answer_ids: list[int] = []
         level_at: list[tuple[int, int]] = []
         level: dict[str, list[Any]] = {"target": [], "mean": [], "std": [], "group": []}
-        blind = rng.random() < self.dropout.blind
-        samples = []
-        for item in items:
-            language = rng.choice(self.card.languages)
-            samples.append((self._sample(item, language, blind, rng), language))
+        samples = self._samples(items, rng)
         targets = self._targets([s for s, _ in samples])
         for k, (sample, language) in enumerate(samples):
             row = make_row(self.backbone, sample, language, self.card.isolate, self.card.facts)

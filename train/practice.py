@@ -9,20 +9,20 @@ and questions, whose answers stay true.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from mllm_avqa.context.base import TextContext
 from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.levels import WORDS, word
-from mllm_avqa.prompting import SEES, Branch, aspect_branch, explain_branch
+from mllm_avqa.levels import WORDS
+from mllm_avqa.prompting import SEES, Branch, aspect_branch
 from mllm_avqa.records import Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
-from train.data import Clips, Sample
-from train.options import shuffled
-from train.targets import target
+from train.config import Mixture, Shares
+from train.data import Clips, Sample, branches
 from train.teacher import SIDES
 
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
@@ -46,20 +46,10 @@ class FactClips(Dataset[dict[str, Any]]):
         return self.items[index]
 
 
-@dataclass(frozen=True)
-class Shares:
-    """How often a row is of which sort; the rest of the one-sided rows are left as they are."""
-
-    overall: float = 0.25  # rows of all sides, the two sides from different clips
-    kin: float = 0.45  # one-sided rows mixed with kin
-    strangers: float = 0.3  # one-sided rows mixed with any clip
-    facts: float = 0.5  # up to this share of the facts comes from the other clip
-
-
 class Practice:
-    """Draws a row that starts from a clip of the set."""
+    """Draws rows that start from the clips of a batch."""
 
-    def __init__(self, clips: FactClips, questions: float, shares: Shares = Shares()) -> None:
+    def __init__(self, clips: FactClips, questions: float, shares: Shares) -> None:
         self.clips, self.questions, self.shares = clips, questions, shares
         self.having = {s: [i for i in clips.items if _has(i, s)] for s in SIDES}
         self.kin: dict[tuple[str, frozenset[str]], list[dict[str, Any]]] = {}
@@ -67,11 +57,19 @@ class Practice:
             for item in self.having[side]:
                 self.kin.setdefault(_key(item["record"], side), []).append(item)
 
-    def draw(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
-        sides = [s for s in SIDES if _has(item, s)]
-        if len(sides) == 2 and rng.random() < self.shares.overall:
-            return self._overall(item, language, rng)
-        return self._side(item, rng.choice(sides or ["video"]), language, rng)
+    def draw(self, items: list[dict[str, Any]], languages: list[str], rng: random.Random) -> list[tuple[Sample, str]]:
+        """The rows of one batch, each with its language: all of one side each, or a third as many of both sides.
+
+        Rows of both sides are three times as long; in one batch with the others they would pad them all.
+        """
+        if rng.random() < self.shares.overall:
+            whole = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
+            return [(self._overall(i, lang := rng.choice(languages), rng), lang) for i in whole[: -(-len(items) // 3)]]
+        out = []
+        for item in items:
+            lang = rng.choice(languages)
+            out.append((self._side(item, rng.choice([s for s in SIDES if _has(item, s)] or SIDES), lang, rng), lang))
+        return out
 
     def _side(self, item: dict[str, Any], side: str, language: str, rng: random.Random) -> Sample:
         record, window = item["record"], item["window"]
@@ -84,13 +82,14 @@ class Practice:
             kin = self.kin[_key(record, side)]
             own = mix(own, rng.choice(kin)["window"].evidence, rng.random() * self.shares.facts, rng)
             lender = rng.choice(kin)["record"]
-            pool = [q for q in lender.questions if q.aspect == side and q.task in KIN_TASKS]
+            tasks = KIN_TASKS[:1] if rng.random() < self.shares.kinds else KIN_TASKS
+            pool = [q for q in lender.questions if q.aspect == side and q.task in tasks]
         elif dice < self.shares.kin + self.shares.strangers:
             other = rng.choice(self.having[side])["window"].evidence
             own, pool = mix(own, other, rng.random() * self.shares.facts, rng), []
         pool = [q for q in pool if q.stage == 1 and q.language == language]
         count = int(self.questions) + (rng.random() < self.questions % 1)
-        asked = [shuffled(q, rng) for q in rng.sample(pool, min(count, len(pool)))]
+        asked = rng.sample(pool, min(count, len(pool)))
         return Sample(
             record,
             replace(window, evidence=own),
@@ -100,20 +99,17 @@ class Practice:
         )
 
     def _overall(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
+        """Both sides, one of them from another clip; questions about the whole."""
         record, window = item["record"], item["window"]
-        evidence = window.evidence
-        questions = [aspect_branch(a, language, level=WORDS[0]) for a in record.labels if a not in window.missing]
-        if rng.random() < self.shares.kin:  # as it is, and described
-            described = [q for q in record.questions if q.stage == 3 and q.language == language]
-            described = [q for q in described if q.aspect == "overall"]
-            if described:
-                levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in window.missing}
-                questions.append(explain_branch(levels, language, rng.choice(described).answer))
-        else:
-            side = rng.choice(SIDES)
+        questions = [aspect_branch("overall", language, level=WORDS[0])]
+        side, evidence = rng.choice(SIDES), window.evidence
+        if rng.random() < self.shares.described:
+            questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
+        elif self.having[side]:
             other = rng.choice(self.having[side])["window"].evidence
             evidence = [m for m in evidence if m.modality != side] + [m for m in other if m.modality == side]
-        return Sample(record, replace(window, evidence=evidence), questions, taught=True)
+        context = window.context if rng.random() < self.shares.context else TextContext()
+        return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
 
 
 def mix(own: list[Measurement], other: list[Measurement], share: float, rng: random.Random) -> list[Measurement]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,27 @@ from mllm_avqa import __version__
 from mllm_avqa.backbones import load_backbone
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.backbones.loading import base_from
-from mllm_avqa.backbones.lora import lora_config
-from mllm_avqa.card import Card
-from mllm_avqa.errors import CheckpointError, ConfigError
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Record, read_records
-from mllm_avqa.scoring import level_token_ids
-from train import cache, tiny
-from train.config import Config, Stage
-from train.corpus import corpus
+from mllm_avqa.card import CARD_FILE, Card, ViewSpec
+from mllm_avqa.errors import CheckpointError
+from mllm_avqa.scoring import level_token_ids, on_device
+from train import cache, ranks, saving, tiny
+from train.arguments import in_one_dtype, training_arguments
+from train.batches import Batches, ReadableClips
+from train.config import PARTS, Config, Stage
 from train.data import Clips, Collator
-from train.held_out import score_held_out
+from train.errors import Interrupted
+from train.held_out import HeldOut
+from train.manifest import write_manifest
+from train.merging import check_adapter, fingerprint, write_merged
 from train.objective import Objective
+from train.parts import checkpointed, select, tuned
 from train.practice import FactClips, Practice
+from train.progress import Progress, trackers
+from train.sources import Source, drawing, mixed, read_sources
+from train.start import carded, start_of
+from train.stopping import Stopper
 from train.teacher import Teacher
+from train.towers import tower_cache
 from train.trainer import RatingTrainer
 from train.warmup import warm_up
 
@@ -39,165 +45,191 @@ DONE = "stage.json"  # written last: its presence means the stage is finished
 
 def run(config: Config, workers: int = 1) -> Path:
     """Train every stage. Returns the directory of the last one. Safe to call again after an interruption."""
+    with ranks.together():
+        return _run(config, workers)
+
+
+def _run(config: Config, workers: int) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     config.output.mkdir(parents=True, exist_ok=True)
-    records = list(read_records(config.records))
-    train = [r for r in records if r.split == "train"]
-    held_out = [r for r in records if r.split == "val"][: config.val_clips]
-    if not train:
-        raise ConfigError(f"{config.records} has no record with split 'train'")
-    base = config.records.parent
-    paths, errors = cache.build([*train, *held_out], base, base / "cache", config.views, workers=workers)
-    if errors:
-        log.warning("%d clips cannot be used, first: %s", len(errors), next(iter(errors.items())))
-    clips, val = Clips(train, paths), Clips(held_out, paths)
-    log.info("%d training clips, %d held-out clips", len(clips), len(val))
-
-    current = config.init or _start(config, train)
+    sources = read_sources(config)
+    ranks.first(lambda: write_manifest(config))
+    current = ranks.first(lambda: start_of(config, [r for s in sources for r in s.train]))
+    card = carded(config, Card.load(current))
+    clips, val = prepared(sources, card.views, workers)
     if config.warmup is not None and config.init is None:
-        done = config.output / "warmup"
-        if not (done / DONE).is_file():
-            backbone, card = open_checkpoint(current)
-            report = warm_up(backbone, clips, val, config)
-            tiny.save(backbone.model, backbone.tokenizer, card, done)
-            (done / DONE).write_text(json.dumps(report, indent=1))
-        current = done
+        current = ranks.first(lambda: _warmed(config, current, card, clips, val))
     teacher = Teacher(clips.records, clips.evidence(), config.seed) if config.teacher else None
     for stage in config.stages:
         directory = config.output / stage.name
         if not (directory / DONE).is_file():
-            _train_stage(config, stage, current, directory, clips, val, teacher)
+            views = stage.views.over(card.views)
+            shown = (clips, val) if views == card.views else prepared(sources, views, workers)
+            start = ranks.first(partial(_merged, stage, current, directory))
+            _train_stage(config, stage, start, directory, sources, views, shown, teacher)
         current = directory
     return current
 
 
-def open_checkpoint(directory: Path) -> tuple[Backbone, Card]:
-    card = Card.load(directory)
+def prepared(sources: list[Source], views: ViewSpec, workers: int) -> tuple[Clips, Clips]:
+    """The training and held-out clips of all sources as `views` shows them; clips that cannot be read are left out."""
+    paths: dict[str, Path] = {}
+    for s in sources:
+        records = [*s.train, *s.held_out]
+        made, errors = ranks.first(partial(cache.build, records, s.folder, s.folder / "cache", views, workers=workers))
+        paths |= made
+        if errors:
+            first = next(iter(errors.items()))
+            log.warning("%s: %d clips cannot be used, first: %s", s.dataset.records, len(errors), first)
+    clips = ReadableClips([r for s in sources for r in s.train], paths)
+    val = ReadableClips([r for s in sources for r in s.held_out], paths)
+    log.info("%d training clips, %d held-out clips", len(clips), len(val))
+    return clips, val
+
+
+def _warmed(config: Config, start: Path, card: Card, clips: Clips, val: Clips) -> Path:
+    """The start with its towers warmed up."""
+    done = config.output / "warmup"
+    if not (done / DONE).is_file():
+        backbone, _ = open_checkpoint(start, card)
+        report = warm_up(backbone, clips, val, config)
+        tiny.save(backbone.model, backbone.tokenizer, card, done)
+        (done / DONE).write_text(json.dumps(report, indent=1))
+    return done
+
+
+def open_checkpoint(directory: Path, card: Card | None = None) -> tuple[Backbone, Card]:
+    """A checkpoint in fp32, with its own card or with `card` in its place."""
+    card = card or Card.load(directory)
     return load_backbone(directory, card, torch.float32), card
 
 
-def _start(config: Config, train: list[Record]) -> Path:
-    directory = config.output / "start"
-    if not (directory / "avqa.yaml").is_file():
-        model, tokenizer = tiny.build(corpus(train), config.build.size, config.seed)
-        if config.build.see_bands:
-            tiny.see_bands(model)
-        card = Card(
-            name=config.name,
-            family="qwen2_5_omni",
-            views=config.views,
-            pixels=tiny.PIXELS if config.build.see_bands else None,
-            prompts=str(load_prompts("rating", config.languages[0])["version"]),
-            facts=config.facts,
-            languages=list(config.languages),
-            limits=config.limits,
-            licence=config.licence,
-        )
-        tiny.save(model, tokenizer, card, directory)
-    return directory
+def _merged(stage: Stage, start: Path, directory: Path) -> Path:
+    """Where `adapter: merge` starts a new adapter: full weights beside it, with the old one in them."""
+    low = any(getattr(stage.plan, part).tune == "lora" for part in PARTS)
+    if stage.adapter == "continue" or not low or not (start / "adapter_config.json").is_file():
+        return start
+    merged = directory / "merged"
+    if not (merged / CARD_FILE).is_file():  # written last
+        write_merged(*open_checkpoint(start), merged)
+    return merged
 
 
 def _train_stage(
-    config: Config, stage: Stage, start: Path, directory: Path, clips: Clips, val: Clips, teacher: Teacher | None
+    config: Config,
+    stage: Stage,
+    start: Path,
+    directory: Path,
+    sources: list[Source],
+    views: ViewSpec,
+    shown: tuple[Clips, Clips],
+    teacher: Teacher | None,
 ) -> None:
-    from transformers import TrainingArguments
+    from transformers import PrinterCallback, set_seed
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    backbone, card = open_checkpoint(start)
-    _select_parameters(backbone, stage)
+    args = training_arguments(config, stage, directory)
+    set_seed(config.seed)  # of a new adapter
+    clips, val = shown
+    own = Card.load(start)
+    check_adapter(start, own)
+    card = carded(config, own).model_copy(update={"views": views})
+    backbone, _ = open_checkpoint(start, card)
+    select(backbone, stage)
+    in_one_dtype(backbone.model)
+    if config.gradient_checkpointing:
+        checkpointed(backbone)
     # An adapter names the full weights it sits on, relative to itself, so that a run folder can be moved.
+    known: dict[str, object] = {}
     if hasattr(backbone.model, "peft_config"):
         card.base_model = base_from(start, card, directory)
+        known["base"] = fingerprint(start, own)
     else:
         card.base_model = card.revision = None
     card.training = card.training | {
-        stage.name: {"steps": stage.steps, "batch": stage.batch * stage.accumulate, "lr": stage.lr, "tune": stage.tune}
+        stage.name: {
+            "steps": stage.steps,
+            "batch": stage.batch * stage.accumulate * ranks.world(),
+            "lr": stage.lr,
+            "tune": tuned(stage),
+            **known,
+        }
     }
-    objective = Objective(backbone, level_token_ids(backbone, card.aspects, card.level_words), stage.weights)
-    args = TrainingArguments(
-        output_dir=str(directory),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch,
-        gradient_accumulation_steps=stage.accumulate,
-        learning_rate=stage.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(stage.warmup * stage.steps),
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        bf16=config.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=min(20, max(1, stage.steps // 5)),
-        save_steps=stage.save_every,
-        save_total_limit=2,
-        seed=config.seed,
-        report_to=["tensorboard"] if os.environ.get("AVQA_TENSORBOARD") else [],
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-    )
-    dataset = FactClips(clips) if stage.practice else clips
-    draw = Practice(dataset, stage.mixture.stage1).draw if isinstance(dataset, FactClips) else None
+    towers = tower_cache(config, backbone, card)
+    levels = level_token_ids(backbone, card.aspects, card.level_words)
+    objective = Objective(backbone, levels, stage.weights, towers)
+    dataset: Clips | FactClips = clips
+    draw = None
+    if stage.practice is not None:
+        dataset = FactClips(clips)
+        draw = Practice(dataset, stage.mixture.stage1, stage.practice).draw
+    rows = mixed(dataset, clips.records, stage, sources, config.seed)
+    if draw is None:
+        draw = drawing(stage, sources, taught=teacher is not None)
     collator = Collator(backbone, stage.mixture, stage.dropout, card, config.seed, teacher, draw)
-    trainer = RatingTrainer(model=objective, args=args, train_dataset=dataset, data_collator=collator, card=card)
+    held_out = HeldOut(backbone, card, val, config.languages[0], stage.batch, towers)
+    batches = Batches(collator, held_out.fillers, towers)
+    trainer = RatingTrainer(
+        model=objective,
+        args=args,
+        train_dataset=rows,
+        eval_dataset=val,
+        data_collator=batches,
+        callbacks=[stopper := Stopper(), Progress(stage.name), *trackers(config.output, stage.name)],
+        card=card,
+        stage=stage,
+        held_out=held_out,
+    )
+    trainer.remove_callback(PrinterCallback)
     begin = time.time()
-    trainer.train(resume_from_checkpoint=_last_checkpoint(directory))
+    last = saving.last_checkpoint(directory, saving.layout(trainer))
+    with stopper.listening():
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if stopper.stopped:
+        raise Interrupted(f"stage {stage.name} stopped at step {trainer.state.global_step} of {stage.steps}, all saved")
     history = [h for h in trainer.state.log_history if "loss" in h]
-    backbone.model.eval()
     report: dict[str, Any] = {
         "steps": stage.steps,
         "seconds": round(time.time() - begin, 1),
         "first_loss": history[0]["loss"] if history else None,
         "last_loss": history[-1]["loss"] if history else None,
-        "held_out": score_held_out(backbone, card, val, config.languages[0]),
+        "held_out": held_out.score(trainer.model_wrapped),
+        "best": {"step": trainer.state.best_global_step, "srcc": trainer.state.best_metric},
+        "unreadable": sorted({name for lost in ranks.gathered(batches.lost) for name in lost}),
         "package": __version__,
         "torch": torch.__version__,
     }
     trainer.save_model(str(directory))
-    report["reload_max_diff"] = reload_difference(backbone, directory, collator([clips[0]]))
-    (directory / DONE).write_text(json.dumps(report, indent=1))
+    if towers is not None:
+        towers.close()
+    logits = _logits(backbone, batch := Batches(collator, held_out.fillers)([rows[0]]))
+    unset_hf_deepspeed_config()  # from here on weights are read whole
+    report["reload_max_diff"] = ranks.first(lambda: reload_difference(backbone, logits, directory, batch))
+    if ranks.rank() == 0:
+        (directory / DONE).write_text(json.dumps(report, indent=1))
+    ranks.wait()
     log.info("%s: %s", stage.name, report)
 
 
-def reload_difference(backbone: Backbone, directory: Path, batch: dict[str, Any]) -> float:
-    """Largest |difference| of the logits of one batch between the trained model and its saved copy.
+def _logits(backbone: Backbone, batch: dict[str, Any]) -> torch.Tensor:
+    """[B, T, V] of a batch; with ZeRO-3 every rank must ask for the same one."""
+    backbone.model.eval()
+    with torch.no_grad():
+        logits: torch.Tensor = backbone.head()(backbone.hidden(on_device(batch["inputs"], backbone)).last_hidden_state)
+    return logits
+
+
+def reload_difference(backbone: Backbone, logits: torch.Tensor, directory: Path, batch: dict[str, Any]) -> float:
+    """Largest |difference| between the logits of the trained model and those of its saved copy.
 
     Raises CheckpointError above 1e-5: a checkpoint that does not give back what was trained must not go unnoticed.
     """
     again, _ = open_checkpoint(directory)
-    logits = []
-    with torch.inference_mode():
-        for b in (backbone, again):
-            b.model.eval()
-            logits.append(b.head()(b.hidden(batch["inputs"]).last_hidden_state))
-    difference = float((logits[0] - logits[1]).abs().max())
+    for p in again.model.parameters():  # not its buffers: they stay in fp32 (`RatingTrainer`)
+        p.data = p.data.to(logits)
+    again.model.to(logits.device)
+    difference = float((logits - _logits(again, batch)).abs().max())
     if not difference <= 1e-5:
         raise CheckpointError(f"{directory} reloads with logits off by {difference:.2g}")
     return difference
-
-
-def _last_checkpoint(directory: Path) -> str | None:
-    found = sorted(directory.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    complete = [p for p in found if (p / "trainer_state.json").is_file()]
-    return str(complete[-1]) if complete else None
-
-
-def _select_parameters(backbone: Backbone, stage: Stage) -> None:
-    """LoRA or full training; towers frozen on request; parameters that never get a gradient always frozen."""
-    if stage.tune == "lora" and not hasattr(backbone.model, "peft_config"):
-        from peft import get_peft_model
-
-        options = stage.lora
-        lora = lora_config(backbone, options.r, options.alpha, options.dropout, options.experts)
-        backbone.model = get_peft_model(backbone.model, lora)
-        if not any("lora_" in n for n, _ in backbone.model.named_parameters()):
-            raise ConfigError("LoRA matched no module of this backbone: its `lora_targets` are out of date")
-    elif stage.tune == "full" and hasattr(backbone.model, "peft_config"):
-        backbone.model = backbone.model.merge_and_unload()
-    adapting = hasattr(backbone.model, "peft_config")
-    for name, p in backbone.model.named_parameters():
-        if adapting:
-            p.requires_grad_("lora_" in name or "modules_to_save" in name)
-        else:
-            p.requires_grad_(not (stage.freeze_towers and any(t in name for t in backbone.towers)))
-        if any(f in name for f in backbone.frozen):
-            p.requires_grad_(False)

@@ -35,8 +35,13 @@ class Size(BaseModel):
     heads: int = 4  # LLM attention heads; two key-value heads
 
 
-def train_tokenizer(corpus: Iterable[str], vocab: int, control: Sequence[str] = SPECIAL) -> Any:
-    """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and the control tokens of a family."""
+def train_tokenizer(
+    corpus: Iterable[str], vocab: int, control: Sequence[str] = SPECIAL, words: Sequence[str] = ()
+) -> Any:
+    """Byte-level BPE (any Unicode in) with the Qwen2 pre-tokeniser and the control tokens of a family.
+
+    words: strings that are one token each wherever they stand, beside the `vocab` learnt ones.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from tokenizers.trainers import BpeTrainer
     from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]
@@ -66,6 +71,7 @@ def train_tokenizer(corpus: Iterable[str], vocab: int, control: Sequence[str] = 
         padding_side="left",
     )
     tokenizer.add_tokens(list(control), special_tokens=True)
+    tokenizer.add_tokens(list(words))
     return tokenizer
 
 
@@ -123,12 +129,12 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
     return Qwen2_5OmniThinkerConfig(**settings)
 
 
-def build(corpus: Iterable[str], size: Size, seed: int = 0) -> tuple[Any, Any]:
+def build(corpus: Iterable[str], size: Size, seed: int = 0, words: Sequence[str] = ()) -> tuple[Any, Any]:
     """A random-weight thinker and its tokenizer. Equal arguments give equal weights."""
     import torch
     from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-    tokenizer = train_tokenizer(corpus, size.vocab)
+    tokenizer = train_tokenizer(corpus, size.vocab, words=words)
     torch.manual_seed(seed)
     model = Qwen2_5OmniThinkerForConditionalGeneration(thinker_config(tokenizer, size))
     return model, tokenizer

@@ -2,66 +2,142 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
 from transformers import Trainer
 
 from mllm_avqa.card import Card
-from train.objective import Objective
-
-log = logging.getLogger(__name__)
+from train import ranks, saving, speed
+from train.config import Stage
+from train.errors import NotFinite
+from train.held_out import HeldOut
+from train.objective import PARTS, Objective
+from train.parts import set_rates
 
 
 class RatingTrainer(Trainer):
     """The model is an `Objective`; checkpoints are directories of the backbone with their card."""
 
-    def __init__(self, *args: Any, card: Card, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, card: Card, stage: Stage, held_out: HeldOut | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.card = card
+        self.card, self.stage, self.held_out = card, stage, held_out
         # The objective already averages; without this the loss would be multiplied by the accumulation steps.
         self.model_accepts_loss_kwargs = False
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of the loss's parts; batches that had them
+        self._recent: list[str] = []  # record ids since the last optimizer step
+        self._seen = torch.zeros(len(speed.COUNTS), dtype=torch.float64)  # in batches since the last log
+        self._arithmetic = speed.Arithmetic(self.trained.backbone)
+        self._clock = speed.Clock()
+
+    @property
+    def trained(self) -> Objective:
+        module: Objective = self.accelerator.unwrap_model(self.model)
+        return module
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._clock = speed.Clock()
+        return super().train(*args, **kwargs)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """DeepSpeed in bf16 rounds buffers too; rotary frequencies must stay what they are when the model is served."""
+        model: Any = self.model
+        buffers = {n: b.clone() for n, b in model.named_buffers() if b.is_floating_point()}
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        for name, buffer in model.named_buffers():
+            if name in buffers:
+                buffer.data = buffers[name].to(buffer.device)
+        return prepared
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The usual optimizer; every part of the model has its own learning rate."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if new:
+            set_rates(optimizer, self.trained.backbone, self.stage)
+        return optimizer
+
+    # ---- steps ------------------------------------------------------------------------------------------------
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        out = model(**inputs)
-        for k, v in out.items():
-            self._sums[k] = self._sums.get(k, 0.0) + float(v.detach())
-        self._count += 1
+        about = inputs.get("about", {})
+        out = model(**{k: v for k, v in inputs.items() if k != "about"})
+        for k, part in enumerate(PARTS):
+            if part in out:
+                self._sums[0, k] += out[part]
+                self._sums[1, k] += 1
+        self._recent += about.get("ids", [])
+        self._seen += torch.tensor([about.get(name, 0) for name in speed.COUNTS])
         if not torch.isfinite(out["loss"]):
-            raise FloatingPointError(f"loss is {float(out['loss'])} at step {self.state.global_step}")
+            parts = {p: float(out[p]) for p in PARTS if p in out}
+            raise NotFinite("loss", float(out["loss"]), self.state.global_step, about.get("ids", []), parts)
         return (out["loss"], out) if return_outputs else out["loss"]
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        # Known to all ranks alike. Before the step; DeepSpeed has made it already, but nothing of it is saved.
+        if norm is not None and not math.isfinite(norm):
+            raise NotFinite("gradient norm", float(norm), self.state.global_step, self._recent, {})
+        self._recent = []
+        return norm
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "loss" in logs and self._count:
-            logs |= {f"loss_{k}": round(v / self._count, 4) for k, v in self._sums.items() if k != "loss"}
-            self._sums, self._count = {}, 0
+        if "loss" in logs:
+            sums = self.accelerator.reduce(self._sums, "sum")
+            logs |= {f"loss_{p}": round(float(s / n), 4) for p, s, n in zip(PARTS, *sums, strict=True) if n}
+            self._sums = torch.zeros_like(self._sums)
+            seen = [int(sum(n)) for n in zip(*ranks.gathered(self._seen.tolist()), strict=True)]
+            self._seen = torch.zeros_like(self._seen)
+            counts = dict(zip(speed.COUNTS, seen, strict=True))
+            logs |= speed.rates(counts, self._clock.lap(), self._arithmetic, ranks.world())
         super().log(logs, *args, **kwargs)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        directory = Path(str(output_dir or self.args.output_dir))
-        directory.mkdir(parents=True, exist_ok=True)
-        objective: Objective = self.accelerator.unwrap_model(self.model)
-        objective.backbone.model.save_pretrained(directory)
-        objective.backbone.tokenizer.save_pretrained(directory)
-        self.card.save(directory)
-        torch.save(self.args, directory / "training_args.bin")
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Held-out SRCC by aspect and their mean, as eval_srcc_video, ..., eval_srcc. Every rank must call it.
+
+        The checkpoint of the best mean so far is never deleted for newer ones.
+        """
+        begin = perf_counter()
+        found = self.held_out.score(self.model_wrapped) if self.held_out is not None else {}
+        metrics = {f"eval_srcc_{a}": v["srcc"] for a, v in found.items()}
+        if metrics:
+            metrics["eval_srcc"] = round(sum(metrics.values()) / len(metrics), 4)
+            if self.state.best_metric is None or metrics["eval_srcc"] > self.state.best_metric:
+                self.state.best_metric, self.state.best_global_step = metrics["eval_srcc"], self.state.global_step
+            self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._clock.aside(begin)
+        return metrics
+
+    # ---- checkpoints ------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        directory = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        begin = perf_counter()
+        with saving.whole_checkpoint(directory, saving.layout(self)):
+            super()._save_checkpoint(model, trial)
+        self._clock.aside(begin)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Every rank must call it; the first one writes."""
+        saving.write_model(self, Path(output_dir or str(self.args.output_dir)))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        engine: Any = self.model_wrapped
+        engine.save_checkpoint(output_dir, exclude_frozen_parameters=True)
+        if self.args.should_save:
+            schedule: Any = self.lr_scheduler
+            torch.save(schedule.state_dict(), Path(output_dir) / "scheduler.pt")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        from safetensors.torch import load_file
-
-        objective: Objective = self.accelerator.unwrap_model(model or self.model)
-        directory = Path(resume_from_checkpoint)
-        net = objective.backbone.model
-        if (directory / "adapter_model.safetensors").is_file():
-            from peft import set_peft_model_state_dict
-
-            set_peft_model_state_dict(net, load_file(directory / "adapter_model.safetensors"))
-            return
-        fresh = type(net).from_pretrained(directory, dtype=next(net.parameters()).dtype)
-        net.load_state_dict(fresh.state_dict())
+        if not self.is_deepspeed_enabled:  # DeepSpeed has its own copy and loads it later
+            saving.read_model(self.trained.backbone.model, Path(resume_from_checkpoint))
+        ranks.wait()

@@ -77,7 +77,7 @@ def _planner(path: Path, media: Path) -> Planner:
     return Planner(recipe, find_sources(recipe, [media], load_transcripts(recipe, path)))
 
 
-@pytest.mark.parametrize("name", ["full.yaml", "nano.yaml", "nano_v2.yaml", "smoke.yaml"])
+@pytest.mark.parametrize("name", ["full.yaml", "nano.yaml", "smoke.yaml"])
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
     assert recipe.name == Path(name).stem

@@ -14,9 +14,10 @@ from mllm_avqa.evidence.base import SEVERITIES, Measurement
 from mllm_avqa.records import Distortion, Label, Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
-from train.practice import FactClips, Practice, Shares, mix
+from train.config import Shares
+from train.practice import FactClips, Practice, mix
 from train.targets import target
-from train.teacher import Teacher, code, codes
+from train.teacher import Teacher, _predict, code, codes
 
 KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
 
@@ -101,7 +102,7 @@ def drawn(items, **shares):
     clips = FactClips.__new__(FactClips)
     clips.items = items
     practice = Practice(clips, 2, Shares(**shares))
-    return [practice.draw(i, "en", random.Random(k)) for k, i in enumerate(items)]
+    return [sample for sample, _ in practice.draw(items, ["en"], random.Random(0))]
 
 
 def test_one_sided_rows_show_one_side_and_ask_about_it(items):
@@ -122,6 +123,14 @@ def test_kin_lend_facts_of_the_same_fault(items):
 
 
 def test_overall_rows_show_both_sides(items):
-    for sample in drawn(items, overall=1, kin=0.2, strangers=0):
+    rows = drawn(items, overall=1, kin=0.2, strangers=0)
+    assert len(rows) == 40
+    for sample in rows:
         assert {m.modality for m in sample.window.evidence} == {"video", "audio"}
         assert "overall" in {q.aspect for q in sample.questions}
+
+
+def test_quick_prediction_is_the_forests(teacher, items):
+    rows = [codes(i["window"].evidence, "video") for i in items]
+    forest = teacher._forest["video"]
+    assert np.allclose(_predict(forest, rows), forest.predict(rows), atol=1e-9)

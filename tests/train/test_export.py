@@ -1,0 +1,100 @@
+"""Export: adapters merged, the folder read by this project and by the ten stock lines of its README alike."""
+
+import contextlib
+import io
+import json
+import re
+
+import pytest
+import torch
+from sample_views import make_views
+
+from mllm_avqa.backbones import load_backbone
+from mllm_avqa.backbones.lora import lora_config
+from mllm_avqa.card import Card
+from mllm_avqa.context.base import TextContext
+from mllm_avqa.errors import CheckpointError, ConfigError
+from train import export as exporting
+
+
+@pytest.fixture
+def adapter(tiny_dir, tmp_path):
+    """An adapter whose factors and projectors are not zero."""
+    from peft import get_peft_model
+
+    card = Card.load(tiny_dir)
+    backbone = load_backbone(tiny_dir, card, torch.float32)
+    torch.manual_seed(0)
+    model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                p.add_(torch.randn_like(p) * (0.3 if "lora_" in name else 0.05))
+    model.save_pretrained(tmp_path / "adapter")
+    card.model_copy(update={"base_model": str(tiny_dir), "training": {"s": {}}}).save(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def clip(monkeypatch, facts):
+    """A window as if it had been decoded."""
+    from mllm_avqa.media.clip import MediaInfo
+    from mllm_avqa.prepare import Prepared
+
+    info = MediaInfo.model_construct()
+    text = TextContext()
+    made = Prepared(0.0, 1.0, info, make_views(), facts, text, {"text": "no captions", "sync": "none"})
+    monkeypatch.setattr(exporting, "_window", lambda clip, card: made)
+    return "clip.mp4"
+
+
+def run_readme(folder, monkeypatch, lines):
+    """Execute the README's code block as it stands; returns what it prints."""
+    monkeypatch.chdir(folder)
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    assert len(code.splitlines()) == lines
+    assert "mllm_avqa" not in code
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, "README.md", "exec"), {})
+    return float(out.getvalue())
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_merged_export_scores_the_same_here_and_in_stock_transformers(adapter, clip, tmp_path, monkeypatch, isolate):
+    card = Card.load(adapter)
+    card.model_copy(update={"isolate": isolate}).save(adapter)
+    out = tmp_path / "out"
+    report = exporting.export(adapter, out, clip, "float32")
+    before, after = report["example"]["before"], report["example"]["after"]
+    assert set(before) == {"overall", "video", "audio"}
+    assert after == pytest.approx(before, abs=1e-4)
+    aspect = "video" if isolate else "overall"  # isolation of several parts needs a mask that stock code does not set
+    assert run_readme(out, monkeypatch, 10 if isolate else 12) == pytest.approx(after[aspect], abs=1e-4)
+    assert (aspect in report["aspects_for_stock_code"]) and (("overall" in report["aspects_for_stock_code"]) != isolate)
+
+
+def test_the_folder_is_laid_out_as_the_whole_model(adapter, tmp_path):
+    """What serving engines look for: the full architecture's name, keys below `thinker.`, processor files."""
+    from safetensors import safe_open
+
+    out = tmp_path / "out"
+    exporting.export(adapter, out)
+    config = json.loads((out / "config.json").read_text())
+    assert config["architectures"] == ["Qwen2_5OmniForConditionalGeneration"]
+    assert config["thinker_config"]["text_config"]["num_hidden_layers"] == 2
+    assert not config["enable_audio_output"]
+    with safe_open(out / "model.safetensors", "pt") as f:
+        assert all(k.startswith("thinker.") for k in f.keys())  # noqa: SIM118
+        assert f.get_tensor("thinker.model.norm.weight").dtype == torch.bfloat16
+    assert {"spk_dict.pt", "processor_config.json", "tokenizer.json", "avqa.yaml"} <= {p.name for p in out.iterdir()}
+    assert Card.load(out).base_model is None
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_refusals(adapter, tmp_path):
+    with pytest.raises(ConfigError, match="--dtype"):
+        exporting.export(adapter, tmp_path / "o", dtype="int8")
+    with pytest.raises(CheckpointError, match="not empty"):
+        exporting.export(adapter, adapter)
+    with pytest.raises(CheckpointError, match=r"avqa\.yaml"):
+        exporting.export(tmp_path, tmp_path / "o")

@@ -1,0 +1,185 @@
+"""`python -m train run --dry-run`: what a config would do, without reading a clip or a weight."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mllm_avqa.backbones import family
+from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.card import Card, ViewSpec
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.evidence import FACTS
+from mllm_avqa.evidence.base import Measurement
+from mllm_avqa.levels import WORDS
+from mllm_avqa.prompting import Branch, Trusted, aspect_branch, prefix_segments
+from mllm_avqa.records import Record
+from mllm_avqa.scoring import level_token_ids
+from mllm_avqa.views import Views
+from train.config import PARTS, Config, Stage
+from train.memory import Setup, footprint, stacks
+from train.merging import check_adapter, rebased
+from train.parts import counts, select
+from train.skeleton import skeleton
+from train.sources import Source, mixture_of, read_sources, shares, tasks
+from train.start import carded, fresh
+
+SAMPLE = 200  # records whose questions are measured
+BYTES_PER_TOKEN = 3.5  # of UTF-8 text, where no tokenizer is at hand
+FRAME = 10  # control tokens around a question, besides its text
+
+
+def dry_run(config: Config, gpus: int = 1) -> dict[str, Any]:
+    """Data mixture, trained parameters, tokens, steps and memory of every stage.
+
+    Raises what the run itself would raise for its records, its start, its adapter, its level words and its parts.
+    """
+    sources = read_sources(config)
+    train = [r for s in sources for r in s.train]
+    missing = [r.media for s in sources for r in s.train if not (s.folder / r.media).is_file()]
+    setup = _setup(config, gpus)
+    out: dict[str, Any] = {
+        "name": config.name,
+        "starts_from": str(config.init or "random weights"),
+        "output": str(config.output),
+        "training_clips": len(train),
+        "held_out_clips": sum(len(s.held_out) for s in sources),
+        "missing_media": len(missing),
+        "datasets": [{**s.dataset.model_dump(mode="json"), "questions": tasks(s.train)} for s in sources],
+        "gpus": setup.gpus,
+        "zero": setup.zero,
+        "stages": [],
+    }
+    held: set[str] = set()  # parts of the adapter that an earlier stage leaves behind
+    for stage in config.stages:
+        # A fresh skeleton for each: an adapter on the meta device is as cheap to put on as to keep
+        backbone, tokenizer, card = _open(config, train)
+        low = {p for p in PARTS if getattr(stage.plan, p).tune == "lora"}
+        if stage.adapter == "continue" and held and low - held:
+            raise ConfigError(f"stage {stage.name}: the adapter of the stage before holds no {', '.join(low - held)}")
+        held = low
+        select(backbone, stage.model_copy(update={"adapter": "continue"}))
+        out["stages"].append(_stage(stage, sources, backbone, tokenizer, card, setup))
+        out["level_words"] = "single tokens" if tokenizer is not None else "not checked: no tokenizer at hand"
+    return out
+
+
+def _setup(config: Config, gpus: int) -> Setup:
+    zero, half = 0, False
+    if config.deepspeed is not None:
+        if not config.deepspeed.is_file():
+            raise ConfigError(f"deepspeed: {config.deepspeed} does not exist")
+        given = json.loads(config.deepspeed.read_text(encoding="utf-8"))
+        zero = int(given.get("zero_optimization", {}).get("stage", 0))
+        enabled = given.get("bf16", {}).get("enabled", False)
+        half = config.bf16 if enabled == "auto" else bool(enabled)
+    return Setup(gpus, zero, half, config.gradient_checkpointing)
+
+
+def _open(config: Config, train: list[Record]) -> tuple[Backbone, Any, Card]:
+    """The start of the run on the meta device, checked: its tokenizer, its level words, its adapter."""
+    if config.init is None:
+        model, tokenizer, card = fresh(config, train)
+        built: Any = family(card.family)
+        return built(model.to("meta"), tokenizer, None, None), tokenizer, card
+    with TemporaryDirectory() as scratch:
+        start = config.init
+        if config.base is not None:
+            start = Path(scratch)
+            rebased(config, start)
+        card = Card.load(start)
+        backbone, tokenizer = skeleton(start, card)
+        check_adapter(start, card)
+    card = carded(config, card)
+    if tokenizer is not None:
+        level_token_ids(backbone, card.aspects, card.level_words)
+    return backbone, tokenizer, card
+
+
+def _stage(
+    stage: Stage, sources: list[Source], backbone: Backbone, tokenizer: Any, card: Card, setup: Setup
+) -> dict[str, Any]:
+    views = stage.views.over(card.views)
+    size = counts(backbone)
+    train = [r for s in sources for r in s.train]
+    mixed = shares(stage, sources)
+    for row, s in zip(mixed, sources, strict=True):
+        mixture = mixture_of(stage, s.dataset)
+        row["questions_a_row"] = mixture.model_dump(exclude_defaults=True)
+    row_tokens = tokens(stage, train, backbone, tokenizer, card, views)
+    rows = stage.batch * stage.accumulate * setup.gpus
+    answers = row_tokens.pop("answer")
+    length = sum(row_tokens.values())
+    batch = {k: v * stage.batch for k, v in {**row_tokens, "row": length}.items()}
+    trained = {p: size[p]["trained"] for p in PARTS}
+    text = backbone.model.config.text_config
+    # What lies behind a trained part keeps its activations; the language model lies behind everything.
+    kept = {"llm": True, "vision": trained["vision"] > 0, "audio": trained["audio"] > 0}
+    estimate = footprint(
+        sum(s["all"] for s in size.values()),
+        sum(trained.values()),
+        stacks(backbone.model.config, batch, kept),
+        stage.batch * answers * text.vocab_size,
+        stage.batch * length**2,
+        setup,
+    )
+    total = sum(row["usable"] for row in mixed)
+    return {
+        "name": stage.name,
+        "mixture": mixed,
+        "parameters": {p: {**size[p], "tune": getattr(stage.plan, p).tune} for p in PARTS}
+        | {"trained": sum(trained.values()), "all": sum(s["all"] for s in size.values())},
+        "learning_rates": {p: getattr(stage.plan, p).lr or stage.lr for p in PARTS if trained[p]},
+        "views": views.model_dump(exclude={"patch", "audio_rate"}),
+        "tokens_per_row": row_tokens | {"all": length},
+        "rows_per_step": rows,
+        "tokens_per_step": rows * length,
+        "steps": stage.steps,
+        "epochs": round(stage.steps * rows / total, 2),
+        "memory_per_gpu_gib": estimate.gib(),
+    }
+
+
+def tokens(
+    stage: Stage, records: list[Record], backbone: Backbone, tokenizer: Any, card: Card, views: ViewSpec
+) -> dict[str, int]:
+    """Tokens of a full row by kind: "visual", "sound", "text", and "answer" (those of the text that are learnt).
+
+    Exact for the media of a clip that fills its window and budgets; the text is the mean over a sample of the records,
+    with every fact measured and harmless.
+    """
+    pairs = -(-views.segments * views.frames_per_segment // 2)
+    rows, columns = views.fragment_grid
+    visual = pairs * (views.global_pixels // views.patch**2 + rows * columns)
+    sound = backbone.sound_tokens(int(views.window_seconds * 100))
+    if stage.practice:  # facts alone
+        visual = sound = 0
+
+    def count(text: str) -> int:
+        if tokenizer is None:
+            return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    facts = [Measurement(name=n, modality=f.modality, value=0.0, unit="") for n, f in FACTS.items()]
+    language = card.languages[0]
+    segments = prefix_segments(Views(None, None, None), facts, None, language, card.facts)
+    text = sum(count(p.text) for s in segments for p in s.parts if isinstance(p, Trusted)) + FRAME
+    asked: list[tuple[float, int, int]] = []  # how often, tokens, of them learnt
+    sample = records[:: max(1, len(records) // SAMPLE)]
+    m = stage.mixture
+    for r in sample:
+        own = [q for q in r.questions if q.language == language]
+        for kind, often in ((1, m.stage1), (3, m.stage3)):
+            these = [q for q in own if q.stage == kind]
+            for q in these:
+                times = min(often, len(these)) / len(these)
+                asked.append((times, count(q.question) + count(q.answer) + FRAME, count(q.answer) + 1))
+        for aspect in r.labels:
+            b: Branch = aspect_branch(aspect, language, level=WORDS[0])
+            asked.append((min(m.stage2, 1.0), count(b.question) + count(b.stem + b.answer) + FRAME, 2))
+    behind = sum(t * n for t, n, _ in asked) / max(1, len(sample))
+    learnt = sum(t * n for t, _, n in asked) / max(1, len(sample))
+    return {"visual": visual, "sound": sound, "text": text + round(behind), "answer": math.ceil(learnt)}

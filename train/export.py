@@ -1,0 +1,203 @@
+"""A checkpoint for other software: merged, in the Hugging Face format of its family, with ten lines that score a clip.
+
+The folder is laid out as the full model's (`thinker.*`), because serving engines refuse folders of the thinker alone;
+stock transformers reads the thinker out of it, and so does this project (`--checkpoint OUT`).
+
+What stock code can give back: it runs rows in the plain causal layout. A question about the picture or about the sound
+sees only its own segment when `isolate` is on, so a prompt of its own gives the very same score. The other aspects see
+several segments that do not see each other; a plain prompt gives them only when the checkpoint was trained with
+`isolate: false`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import torch
+
+from mllm_avqa.backbones import load_backbone
+from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.card import Card
+from mllm_avqa.errors import CheckpointError, ConfigError
+from mllm_avqa.prepare import Prepared
+from mllm_avqa.prompting import EVERYTHING, SEES, aspect_branch
+from mllm_avqa.rows import EncodedBranch, EncodedSegment
+from mllm_avqa.scoring import Scorer, encode_prefix, level_token_ids
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
+# How a stock processor makes the inputs of each view; frames come in their final size
+VIDEO_CODE = """\
+frames = [torch.from_numpy(window[k]).permute(0, 3, 1, 2) for k in ("whole", "fragments")]
+inputs |= processor.video_processor(frames, do_resize=False, do_sample_frames=False, return_tensors="pt")
+"""
+SOUND_CODE = """\
+how = dict(sampling_rate=16000, padding=False, truncation=False, return_tensors="pt")
+inputs["input_features"] = processor.feature_extractor(window["sound"], **how)["input_features"]
+"""
+CODE = {"video": VIDEO_CODE, "audio": SOUND_CODE}
+SMALL = {"video": "video_second_per_grid", "audio": "feature_attention_mask"}  # inputs that are no arrays of the window
+
+
+def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloat16") -> dict[str, Any]:
+    """Write checkpoint `source`, adapter merged, into the new folder `out`; score `clip` with it as an example.
+
+    Returns what was written, with the example's scores before and after. Raises CheckpointError for a folder that is
+    no checkpoint, a family that transformers does not know, or an `out` that holds something.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise CheckpointError(f"{out} is not empty: export writes a new folder")
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)} (--dtype)")
+    card = Card.load(source)
+    backbone: Any = load_backbone(source, card, torch.float32)
+    full = _full_class(card)
+    backbone.model.eval()
+    window = _window(clip, card) if clip is not None else None
+    before = _scores(backbone, card, window) if window is not None else {}
+    if hasattr(backbone.model, "peft_config"):
+        backbone.model = backbone.model.merge_and_unload()
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    _write_model(backbone.model.to(DTYPES[dtype]), full, part)
+    _write_processor(backbone, part)
+    card = card.model_copy(update={"base_model": None, "revision": None})
+    card.save(part)
+    report: dict[str, Any] = {"checkpoint": str(out), "dtype": dtype, "aspects_for_stock_code": stock_aspects(card)}
+    again = load_backbone(part, card, torch.float32)  # what was written, not what was meant
+    again.model.eval()
+    if window is not None:
+        after = _scores(again, card, window)
+        _write_example(again, card, window, after, part)
+        report["example"] = {"clip": clip, "before": before, "after": after}
+    after = report["example"]["after"] if window is not None else {}
+    (part / "README.md").write_text(_readme(card, full, after), encoding="utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        out.rmdir()
+    part.rename(out)
+    return report
+
+
+def stock_aspects(card: Card) -> list[str]:
+    """The aspects that a plain causal prompt scores as this project does."""
+    return [a for a in card.aspects if a in PLAIN or not card.isolate]
+
+
+def prompt_ids(segments: list[EncodedSegment], branch: EncodedBranch, isolate: bool) -> list[int]:
+    """Token ids of a question in a prompt of its own, up to where the level stands; views are placeholders already.
+
+    Ids and no text: this project tokenises piece by piece, and quoted text without control tokens.
+    """
+    seen = [s for s in segments if s.name in SEES[branch.aspect] or not isolate]
+    return [*(i for s in seen for i in s.ids), *branch.ids[: branch.stem_end + 1]]
+
+
+def _full_class(card: Card) -> Any:
+    """The class of the whole model, of which the thinker is a part."""
+    if card.family == "qwen2_5_omni":
+        from transformers import Qwen2_5OmniForConditionalGeneration
+
+        return Qwen2_5OmniForConditionalGeneration
+    if card.family == "qwen3_omni":
+        from transformers import Qwen3OmniMoeForConditionalGeneration
+
+        return Qwen3OmniMoeForConditionalGeneration
+    raise CheckpointError(f"family {card.family} is not one of transformers: `publish` writes it for this project")
+
+
+def _write_model(thinker: Any, full: Any, directory: Path) -> None:
+    config = full.config_class(thinker_config=thinker.config.to_dict(), enable_audio_output=False)
+    with torch.device("meta"):
+        model = full._from_config(config)
+    model.thinker = thinker
+    model.config.architectures = [full.__name__]
+    model.generation_config = thinker.generation_config
+    model.save_pretrained(directory)
+    torch.save({}, directory / "spk_dict.pt")  # voices of a talker that is not there: the full class asks for the file
+
+
+def _write_processor(backbone: Any, directory: Path) -> None:
+    from transformers import Qwen2_5OmniProcessor, Qwen2VLImageProcessor, Qwen3OmniMoeProcessor
+
+    kind = Qwen3OmniMoeProcessor if "Qwen3" in type(backbone).__name__ else Qwen2_5OmniProcessor
+    video = backbone.video_processor
+    image = Qwen2VLImageProcessor(
+        patch_size=video.patch_size, image_mean=list(video.image_mean), image_std=list(video.image_std)
+    )
+    tokenizer = backbone.tokenizer
+    m = backbone.marks
+    names = {
+        "image_token": backbone.control[6],
+        "audio_token": m.sound,
+        "video_token": m.video,
+        "vision_bos_token": m.video_start,
+        "vision_eos_token": m.video_end,
+        "audio_bos_token": m.sound_start,
+        "audio_eos_token": m.sound_end,
+    }
+    tokenizer._set_model_specific_special_tokens(special_tokens=names)
+    kind(image, video, backbone.feature_extractor, tokenizer).save_pretrained(directory)
+
+
+def _window(clip: str, card: Card) -> Prepared:
+    from mllm_avqa.media import MediaReader
+    from mllm_avqa.prepare import prepare
+
+    reader = MediaReader()
+    try:
+        return prepare(clip, 0.0, reader, card.views)
+    finally:
+        reader.close()
+
+
+def _scores(backbone: Backbone, card: Card, w: Prepared) -> dict[str, float]:
+    scorer = Scorer(backbone, card.aspects, card.level_words, card.isolate)
+    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, card.languages[0], style=card.facts)
+    aspects = [a for a in card.aspects if a not in w.missing]
+    return {a: s.score for a, s in scorer.score([(segments, media, aspects)], card.languages[0])[0].items()}
+
+
+def _seen(aspect: str, card: Card) -> tuple[str, ...]:
+    return SEES[aspect] if card.isolate else EVERYTHING
+
+
+def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str, float], directory: Path) -> None:
+    """The window as arrays; prompts and scores of the aspects that stock code can give."""
+    language = card.languages[0]
+    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language, style=card.facts)
+    told = {}
+    for a in [a for a in stock_aspects(card) if a in scores]:
+        ids = prompt_ids(segments, backbone.encode_branch(aspect_branch(a, language)), card.isolate)
+        tensors = {"input_ids": [ids], "attention_mask": [[1] * len(ids)]}
+        tensors |= {k: media[k].tolist() for n, k in SMALL.items() if n in _seen(a, card) and k in media}
+        told[a] = {"score": scores[a], "inputs": tensors}
+    data = {"level_ids": level_token_ids(backbone, card.aspects, card.level_words), "aspects": told}
+    (directory / "example.json").write_text(json.dumps(data), encoding="utf-8")
+    arrays = {k: getattr(w.views, k) for k in ("whole", "fragments", "sound")}
+    with (directory / "example.npz").open("wb") as f:
+        np.savez(f, **{k: v for k, v in arrays.items() if v is not None})
+
+
+def _readme(card: Card, full: Any, scores: dict[str, float]) -> str:
+    text = Template((Path(__file__).parent / "export.md").read_text(encoding="utf-8"))
+    stock = stock_aspects(card)
+    aspect = next((a for a in stock if a in scores), stock[0])
+    code = "".join(CODE[n] for n in CODE if n in _seen(aspect, card))
+    return text.substitute(
+        name=card.name,
+        licence=card.licence,
+        limits=card.limits,
+        thinker=full.__name__.replace("ForConditional", "ThinkerForConditional"),
+        inputs=code.rstrip(),
+        aspect=aspect,
+        score=scores.get(aspect, "nothing yet: export again with --example CLIP"),
+        stock=", ".join(stock),
+        isolate=str(card.isolate).lower(),
+    )

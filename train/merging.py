@@ -1,0 +1,112 @@
+"""Adapters and the weights under them: merged, moved to other weights, checked to belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.backbones.loading import locate
+from mllm_avqa.card import Card
+from mllm_avqa.errors import CheckpointError, ConfigError
+from train.config import Config
+from train.skeleton import skeleton
+from train.tiny import save
+
+SAMPLES = 64  # places of a weight file that go into its fingerprint
+PLACE = 4096  # bytes
+
+
+def write_merged(backbone: Backbone, card: Card, directory: Path) -> None:
+    """Full weights with the adapter in them, tokenizer and card. The backbone is used up."""
+    model = backbone.model
+    if hasattr(model, "peft_config"):
+        model = model.merge_and_unload()
+    save(model, backbone.tokenizer, card.model_copy(update={"base_model": None, "revision": None}), directory)
+
+
+def rebased(config: Config, directory: Path) -> None:
+    """Write the card of `config.init` into `directory` with `config.base` as its weights.
+
+    Raises ConfigError for a hub name without commit, a folder without weights, or an adapter, which only fits its own.
+    """
+    assert config.init is not None
+    assert config.base is not None
+    card = Card.load(config.init)
+    if (config.init / "adapter_config.json").is_file() or card.base_model is None:
+        what = "an adapter, which" if card.base_model else "full weights, which"
+        raise ConfigError(f"base {config.base}: init {config.init} holds {what} can not be put on another base model")
+    folder = Path(config.base).expanduser()
+    name, at, commit = config.base.rpartition("@")
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(f"base {folder} holds no config.json: not a model folder")
+        card.base_model, card.revision = os.path.relpath(folder.resolve(), directory.resolve()), None
+    elif at and name and commit:
+        card.base_model, card.revision = name, commit
+    else:
+        raise ConfigError(f"base {config.base} is neither a folder nor a hub name with its commit, NAME@COMMIT")
+    directory.mkdir(parents=True, exist_ok=True)
+    card.save(directory)
+
+
+def fingerprint(directory: Path, card: Card) -> str | None:
+    """Short hash that tells the full weights of a checkpoint from any others; a hub name stands for itself.
+
+    Read are the sizes of the weight files and 4 kB at 64 places of each: trained weights differ everywhere. None where
+    there are no local weight files.
+    """
+    base, revision = locate(directory, card)
+    if revision:
+        return f"{base}@{revision}"
+    digest = hashlib.sha256()
+    files = sorted(Path(base).glob("*.safetensors"))
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as f:
+            for k in range(SAMPLES):
+                f.seek(size * k // SAMPLES)
+                digest.update(f.read(PLACE))
+    return digest.hexdigest()[:16] if files else None
+
+
+def check_adapter(directory: Path, card: Card) -> None:
+    """An adapter must lie on the weights it was trained on: the same fingerprint, and shapes that fit.
+
+    A base on the hub is known by its commit. Raises CheckpointError naming what differs.
+    """
+    if not (directory / "adapter_config.json").is_file():
+        return
+    stages = [s for s in card.training.values() if isinstance(s, dict)]
+    known = next((s["base"] for s in reversed(stages) if "base" in s), None)
+    found = fingerprint(directory, card)
+    if known is not None and known != found:
+        raise CheckpointError(
+            f"{directory} is an adapter of other weights ({known}) than those at {card.base_model} ({found}) "
+            "(`base_model` in avqa.yaml)"
+        )
+    if card.revision is None:
+        _check_shapes(directory, card)
+
+
+def _check_shapes(directory: Path, card: Card) -> None:
+    from safetensors import safe_open
+
+    rank = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    shapes = {n: tuple(p.shape) for n, p in skeleton(directory, card)[0].model.named_parameters()}
+    with safe_open(directory / "adapter_model.safetensors", "pt") as f:
+        for key in f.keys():  # noqa: SIM118 (no mapping)
+            name, found, end = key.removeprefix("base_model.model.").partition(".lora_")
+            if not found or name.endswith("experts"):  # experts are 3-D, with factors of another form
+                continue
+            out, inner = shapes.get(f"{name}.weight", (0, 0))
+            factor = tuple(f.get_slice(key).get_shape())
+            if factor != ((rank, inner) if end.startswith("A") else (out, rank)):
+                there = f"is {out} x {inner}" if out else "does not exist"
+                raise CheckpointError(
+                    f"{directory} is an adapter of another base model: {name} {there} in {card.base_model}, "
+                    f"lora_{end[0]} is {factor[0]} x {factor[1]}"
+                )

@@ -1,0 +1,96 @@
+"""The processes of a run: who is first, who waits, how they start and end. A single process pays nothing for it.
+
+`accelerate launch` and `torchrun` start one process per device and say so in the environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from mllm_avqa.errors import AvqaError
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=2)  # how long ranks wait for the first one to prepare clips
+_control: Any = None  # a gloo group beside the devices' own: waiting in it never trips a watchdog
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def world() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """The process group of a run, opened and closed. Does nothing for a single process.
+
+    The group is open before any model is loaded: ZeRO-3 splits weights while they are read. It is closed on the way
+    out, for a rank that ends while gloo's threads still run aborts.
+    """
+    global _control
+    if world() == 1:
+        yield
+        return
+    if rank():
+        logging.getLogger().setLevel(logging.WARNING)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=30))
+    _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield
+        wait()
+    finally:
+        _control = None
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Until all ranks are here."""
+    if _control is not None:
+        dist.barrier(group=_control)
+
+
+def first(make: Callable[[], T]) -> T:
+    """What the first rank makes, on every rank; its refusal (AvqaError) is raised on every rank too."""
+    if _control is None:
+        return make()
+    box: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            box[0] = make()
+        except AvqaError as e:
+            box[1] = e
+    dist.broadcast_object_list(box, src=0, group=_control)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]  # type: ignore[no-any-return]
+
+
+def gathered(mine: T) -> list[T]:
+    """Everybody's, by rank."""
+    if _control is None:
+        return [mine]
+    out: list[Any] = [None] * world()
+    dist.all_gather_object(out, mine, group=_control)
+    return out
+
+
+def any_of(mine: bool) -> bool:
+    """Whether it is so on any rank; all ranks must ask."""
+    if _control is None:
+        return mine
+    flag = torch.tensor([int(mine)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX, group=_control)
+    return bool(flag.item())

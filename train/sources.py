@@ -1,0 +1,197 @@
+"""Record files of a run: read, checked, and mixed by weight and task."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset as TorchDataset
+
+from mllm_avqa.errors import ConfigError
+from mllm_avqa.records import Question, Record, read_records
+from train import ranks
+from train.config import Config, Dataset, Dropout, Mixture, Stage
+from train.data import Sample, branches, drop
+from train.distil import distilled, read_ratings
+
+log = logging.getLogger(__name__)
+KINDS = ("stage1", "stage2", "stage3")
+
+
+@dataclass
+class Source:
+    """One record file: what is trained on, what is held out."""
+
+    dataset: Dataset
+    train: list[Record]
+    held_out: list[Record]
+
+    @property
+    def folder(self) -> Path:
+        """Media paths are relative to it."""
+        return self.dataset.records.parent
+
+
+def read_sources(config: Config) -> list[Source]:
+    """All record files of a config, with a teacher's ratings in the training labels where `distil` asks for them.
+
+    Raises ConfigError: a file that is missing, has no training record, shares an id with another, or whose `tasks`
+    name a task that none of its questions has.
+    """
+    ratings = read_ratings(config.distil.ratings) if config.distil is not None else None
+    out: list[Source] = []
+    owner: dict[str, Path] = {}
+    share = -(-config.val_clips // len(config.sources))
+    for dataset in config.sources:
+        if not dataset.records.is_file():
+            raise ConfigError(f"record file {dataset.records} does not exist (`records` of the config, --set)")
+        records = list(read_records(dataset.records))
+        for r in records:
+            if owner.setdefault(r.id, dataset.records) != dataset.records:
+                raise ConfigError(f"record id {r.id!r} is in {owner[r.id]} and in {dataset.records}: ids must differ")
+        train = [r for r in records if r.split == "train"]
+        if not train:
+            raise ConfigError(f"{dataset.records} has no record with split 'train'")
+        known = {q.task for r in train for q in r.questions}
+        for task in dataset.tasks:
+            if task not in known and task not in KINDS:
+                allowed = ", ".join([*KINDS, *sorted(known)])
+                raise ConfigError(f"{dataset.records}: tasks: {task!r} is none of {allowed}")
+        if config.distil is not None and ratings is not None:
+            train = distilled(train, dataset.records.parent, ratings, config.distil)
+        out.append(Source(dataset, train, [r for r in records if r.split == "val"][:share]))
+    return out
+
+
+def mixture_of(stage: Stage, dataset: Dataset) -> Mixture:
+    """The stage's mixture with the dataset's factors."""
+    t = dataset.tasks
+    own = {k: v for k, v in t.items() if k not in KINDS}
+    tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
+    kinds = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in KINDS}
+    return Mixture(**kinds, tasks=tasks)
+
+
+def usable(record: Record, stage: Stage, mixture: Mixture) -> bool:
+    """Whether the record has anything this stage asks for: a score for level rows, questions for the others."""
+    if stage.practice:
+        return bool({"video", "audio"} & set(record.labels))
+    asked = {q.stage for q in record.questions if mixture.tasks.get(q.task, 1.0) > 0}
+    return bool(
+        (mixture.stage1 > 0 and 1 in asked)
+        or (mixture.stage2 > 0 and record.labels)
+        or (mixture.stage3 > 0 and 3 in asked)
+    )
+
+
+def shares(stage: Stage, sources: list[Source], ids: set[str] | None = None) -> list[dict[str, Any]]:
+    """Of each source: clips, clips usable in this stage, and its share of the rows. `ids`: those that can be read.
+
+    Raises ConfigError when no source has anything for the stage.
+    """
+    out: list[dict[str, Any]] = []
+    for s in sources:
+        mixture = mixture_of(stage, s.dataset)
+        fit = [r for r in s.train if (ids is None or r.id in ids) and usable(r, stage, mixture)]
+        out.append({"records": str(s.dataset.records), "clips": len(s.train), "usable": len(fit)})
+        if not fit:
+            log.warning("stage %s: %s has no score or question for it", stage.name, s.dataset.records)
+    mass = [s.dataset.weight * row["usable"] for s, row in zip(sources, out, strict=True)]
+    if not sum(mass):
+        files = ", ".join(row["records"] for row in out)
+        raise ConfigError(f"stage {stage.name}: no training record of {files} has a score or question of its mixture")
+    for row, m in zip(out, mass, strict=True):
+        row["share"] = round(m / sum(mass), 4)
+    return out
+
+
+class Rows(TorchDataset[dict[str, Any]]):
+    """Clips in the proportions of the weights: position -> clip, as many positions as the stage trains rows.
+
+    A clip of weight 2 comes twice as often as one of weight 1; every round through a source is in another order.
+    """
+
+    def __init__(self, clips: Any, groups: list[list[int]], weights: list[float], rows: int, seed: int) -> None:
+        self.clips = clips
+        rng = random.Random(seed)
+        mass = [w * len(g) for w, g in zip(weights, groups, strict=True)]
+        ends = [round(rows * sum(mass[: k + 1]) / sum(mass)) for k in range(len(mass))]
+        self.order: list[int] = []
+        for group, start, end in zip(groups, [0, *ends], ends, strict=False):
+            part: list[int] = []
+            while len(part) < end - start:
+                part += rng.sample(group, len(group))
+            self.order += part[: end - start]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item: dict[str, Any] = self.clips[self.order[index]]
+        return item
+
+
+def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[Source], seed: int) -> Any:
+    """The stage's data set: `clips` themselves where every clip counts once, else `Rows`. records: of the clips."""
+    groups: list[list[int]] = []
+    at = {r.id: k for k, r in enumerate(records)}
+    for s in sources:
+        mixture = mixture_of(stage, s.dataset)
+        groups.append([at[r.id] for r in s.train if r.id in at and usable(r, stage, mixture)])
+    shares(stage, sources, set(at))  # refuses a stage without anything to train on
+    weights = [s.dataset.weight for s in sources]
+    if len(set(weights)) == 1 and sum(map(len, groups)) == len(records):
+        return clips
+    rows = max(sum(map(len, groups)), stage.steps * stage.batch * stage.accumulate * ranks.world())
+    return Rows(clips, groups, weights, rows, seed)
+
+
+class Draw:
+    """Rows of a mixture whose datasets or tasks have factors of their own (`data.Draw`); None where nothing has."""
+
+    def __init__(self, stage: Stage, sources: list[Source], taught: bool) -> None:
+        self.dropout: Dropout = stage.dropout
+        self.taught = taught
+        self.mixture = {r.id: m for s in sources for m in [mixture_of(stage, s.dataset)] for r in s.train}
+
+    def __call__(
+        self, items: list[dict[str, Any]], languages: list[str], rng: random.Random
+    ) -> list[tuple[Sample, str]]:
+        blind = rng.random() < self.dropout.blind
+        out = []
+        for item in items:
+            language = rng.choice(languages)
+            window = drop(item["window"], self.dropout, rng, blind)
+            record: Record = item["record"]
+            mixture = self.mixture[record.id]
+            picked = record.model_copy(update={"questions": weighted(record.questions, mixture, language, rng)})
+            questions = branches(picked, mixture, language, window.missing, rng)
+            out.append((Sample(record, window, questions, taught=self.taught), language))
+        return out
+
+
+def drawing(stage: Stage, sources: list[Source], taught: bool) -> Draw | None:
+    """The drawing of a stage, None where the usual one does."""
+    plain = not stage.mixture.tasks and not any(s.dataset.tasks for s in sources)
+    return None if plain or stage.practice else Draw(stage, sources, taught)
+
+
+def weighted(questions: list[Question], mixture: Mixture, language: str, rng: random.Random) -> list[Question]:
+    """As many stage-1 questions as a row can take, drawn by task weight without repetition, and all others.
+
+    Draws of unequal weight without replacement: the largest u^(1/w) (Efraimidis and Spirakis 2006).
+    """
+    weight = {q.task: mixture.tasks.get(q.task, 1.0) for q in questions}
+    own = [q for q in questions if q.language == language and weight[q.task] > 0]
+    first = [q for q in own if q.stage == 1]
+    first.sort(key=lambda q: -(rng.random() ** (1 / weight[q.task])))
+    return first[: int(mixture.stage1) + 1] + [q for q in own if q.stage != 1]
+
+
+def tasks(records: list[Record]) -> dict[str, int]:
+    """Number of questions by task."""
+    return dict(Counter(q.task for r in records for q in r.questions).most_common())
