@@ -54,7 +54,7 @@ def test_stages_of_a_size_start_where_the_one_before_ends(size):
         ("datasets: [{records: a.jsonl}]", "either `records`"),
         ("base: a", "give `init` as well"),
         ("{teacher: true, distil: {ratings: r}}", "two teachers"),
-        ("stages: [{name: s, steps: 1, practice: true}]", "needs `teacher: true`"),
+        ("stages: [{name: s, steps: 1, practice: {}}]", "needs `teacher: true`"),
         ("stages: [{name: s, steps: 1, tune: lora, parts: {}}]", r"parts\.llm: Field required"),
         ("distil: {ratings: r, share: 1.5}", "less than or equal to 1"),
     ],
