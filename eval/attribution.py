@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from eval.held_out import HeldOut, Judge, chunks, labels_of
+from eval.held_out import HeldOut, Judge, chunks, labels_of, opened
 from eval.importance import Importance, Removal, importance, importance_markdown, removals, removals_markdown
 from eval.measure import Settings as Chosen
 from eval.measure import select
@@ -96,23 +96,21 @@ def attribution_rows(
     return rows
 
 
-def study(records_file: Path, checkpoint: str, settings: Settings) -> AttributionStudy:
+def study(records_file: Path, checkpoint: str, settings: Settings, *, rater: Rater | None = None) -> AttributionStudy:
     """Attribute the clips of a split and sum them up, for all of them and by class.
 
-    Raises ConfigError for records without such a split, CheckpointError for the checkpoint.
+    rater: the checkpoint's, open already, with the context of the settings. Raises ConfigError for records without such
+    a split, CheckpointError for the checkpoint.
     """
     records = select(list(read_records(records_file)), Chosen(split=settings.split, limit=settings.limit))
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
     failed: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
         language = settings.language or rater.card.languages[0]
         judge = Judge(rater)
         for chunk in chunks(records, records_file.parent, rater, settings.chunk, failed):
             rows += attribution_rows(chunk, judge, language, settings.budget)
             judge.forget()
-    finally:
-        rater.close()
     if not rows:
         raise ConfigError(f"{records_file}: none of {len(records)} clips could be rated: {next(iter(failed.values()))}")
     classes = {r.id: CLASSES[settings.by](r) for r in records}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval.calibration import CalibrationStudy, Judged, aspect_calibration
 from eval.calibration_card import put, section
-from eval.held_out import Judge, chunks
+from eval.held_out import Judge, chunks, opened
 from eval.model_card import FILE
 from eval.stats import content_parts
 from mllm_avqa.card import Card
@@ -45,11 +45,8 @@ def calibrate(
         if not sides[s]:
             there = ", ".join(sorted({r.split or "none" for r in every})) or "no records at all"
             raise ConfigError(f"no labelled record of split {s!r} ({flag}); there are: {there}")
-    rater = Rater.from_pretrained(checkpoint, context=context, threads=threads)
-    try:
+    with opened(None, checkpoint, context=context, threads=threads) as rater:
         found, failed = _scores([*sides[split], *sides[test]], records_file.parent, rater, languages, chunk)
-    finally:
-        rater.close()
     aspects = []
     for language, scores in found.items():
         for aspect in (a for a in ASPECTS if a in rater.card.aspects):

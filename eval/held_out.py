@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,22 @@ class HeldOut:
 
 def labels_of(record: Record) -> dict[str, float]:
     return {a: lb.mean_five for a, lb in record.labels.items()}
+
+
+@contextmanager
+def opened(rater: Rater | None, checkpoint: str, *, context: str, threads: int | None) -> Iterator[Rater]:
+    """The rater that is given, which stays open, or else the checkpoint's, closed at the end.
+
+    Raises CheckpointError for a checkpoint that does not load.
+    """
+    if rater is not None:
+        yield rater
+        return
+    made = Rater.from_pretrained(checkpoint, context=context, threads=threads)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 from eval import machine
 from eval.answers import Explanations, StageOne
-from eval.held_out import CONDITIONS, HeldOut, Judge, chunks, labels_of
+from eval.held_out import CONDITIONS, HeldOut, Judge, chunks, labels_of, opened
 from eval.probes import CrossTalk, Injection, independence
 from eval.stats import agreement
 from mllm_avqa.errors import ConfigError
@@ -37,17 +37,17 @@ class Settings:
     draws: int = 1000  # of the bootstrap
 
 
-def measure(records_file: Path, checkpoint: str, settings: Settings) -> dict[str, Any]:
-    """Measure a checkpoint. Raises ConfigError for records without such a split, CheckpointError for the checkpoint."""
+def measure(records_file: Path, checkpoint: str, settings: Settings, *, rater: Rater | None = None) -> dict[str, Any]:
+    """Measure a checkpoint; `rater`: the same one, open already, with the context of the settings.
+
+    Raises ConfigError for records without such a split, CheckpointError for the checkpoint.
+    """
     every = list(read_records(records_file))
     records = select(every, settings)
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
-    languages = settings.languages or tuple(rater.card.languages)
-    begin = time.perf_counter()
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
+        languages = settings.languages or tuple(rater.card.languages)
+        begin = time.perf_counter()
         state = _pass(records, every, records_file.parent, rater, languages, settings)
-    finally:
-        rater.close()
     kept = len(records) - len(state.failures)
     log.info("measured %d of %d clips", kept, len(records))
     results: dict[str, Any] = machine.describe() | {

@@ -241,8 +241,8 @@ def _stage1(results: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     text = (
-        "Read from the log-probabilities of the options, never by parsing generated text. Intervals are Wilson's and "
-        'take clips as independent. "Commonest" always gives the most frequent right answer.'
+        "Read from log-probabilities, of the letter or of a whole answer, never by parsing generated text. Intervals "
+        'are Wilson\'s and take clips as independent. "Commonest" always gives the most frequent right answer.'
     )
     return ["## Questions about faults", text, table(["task", "accuracy", "chance", "commonest", "n"], rows)]
 

@@ -1,7 +1,16 @@
 """Multiple choice without generation: every option of every question of a clip is one branch of a single forward pass.
 
-An option's value is the mean log-probability of its answer tokens, closing token included (length-normalised, so that a
-long option is not punished for its length). Branches never see each other, so the order of options does not matter.
+What an option is worth ("logprob", `decisive`):
+- Options without letters are answers that a model is taught word for word ("severe", "from 1 to 2 s"): the value is the
+  log-probability of the whole answer, the sum over its tokens with the closing one. This is `acc` of
+  lm-evaluation-harness (lm_eval/api/task.py), and the only value whose exponentials are probabilities.
+- Lettered options ("B. noise"): the letter alone decides, as in MMLU (Hendrycks et al., ICLR 2021). What follows it is
+  copied from the question, and a rare name would cost an option for nothing.
+"mean" is the mean over all tokens of the answer instead, as GPT-3 was measured (Brown et al., NeurIPS 2020, section
+2.4); `acc_norm` of lm-evaluation-harness is its kin, which divides by the length in characters. It suits models that
+were never taught the answers, and favours long options whose ends follow from their beginnings.
+
+Branches never see each other, so the order of options does not matter.
 """
 
 from __future__ import annotations
@@ -11,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,6 +32,7 @@ from mllm_avqa.rows import EncodedBranch, EncodedSegment, collate, pack
 
 CLOSED = 8  # a task with at most this many different answers offers all of them, others a draw of `DRAWN`
 DRAWN = 4
+Rule = Literal["logprob", "mean"]
 LETTER = re.compile(r"\(?([A-Z])[.．、:：)）]")
 
 
@@ -78,27 +88,50 @@ def option_scores(
     media: dict[str, torch.Tensor],
     choices: Sequence[Choice],
     isolate: bool,
+    rule: Rule = "logprob",
 ) -> list[list[float]]:
-    """Mean log-probability (natural, fp32) of every option's answer tokens, one forward for all choices of the clip."""
+    """Value (natural log, fp32) of every option of every choice, one forward for all choices of the clip."""
     branches: list[EncodedBranch] = []
+    answers: list[list[int]] = []
     for c in choices:
-        branches += [backbone.encode_branch(Branch(c.aspect, c.question, "", o)) for o in c.options]
+        own = [backbone.encode_branch(Branch(c.aspect, c.question, "", o)) for o in c.options]
+        branches += own
+        answers += decisive([b.ids[b.stem_end + 1 :] for b in own], c.lettered, rule)
     row = pack(segments, branches, media, isolate)
     device = next(backbone.model.parameters()).device
     batch = on_device(collate([row], backbone.tokenizer.pad_token_id), device)
     values: list[float] = []
     with torch.inference_mode():
         hidden = backbone.hidden(batch).last_hidden_state[0]
-        for start, b in zip(row.starts, row.branches, strict=True):
-            at = torch.arange(start + b.stem_end, start + len(b.ids) - 1, device=hidden.device)
-            wanted = torch.tensor(b.ids[b.stem_end + 1 :], device=hidden.device)
-            log_probs = torch.log_softmax(backbone.head()(hidden[at]).float(), -1)
-            values.append(float(log_probs.gather(1, wanted[:, None]).mean()))
+        for start, b, answer in zip(row.starts, row.branches, answers, strict=True):
+            at = start + b.stem_end
+            values.append(answer_value(backbone.head()(hidden[at : at + len(answer)]), answer, rule))
     out, i = [], 0
     for c in choices:
         out.append(values[i : i + len(c.options)])
         i += len(c.options)
     return out
+
+
+def decisive(answers: Sequence[list[int]], lettered: bool, rule: Rule) -> list[list[int]]:
+    """The tokens of every option's answer that its value is taken from.
+
+    Of lettered options these are the first ones that tell all options apart: the letter, whatever stands before it or
+    is joined to it by the tokenizer.
+    """
+    if rule == "mean" or not lettered:
+        return list(answers)
+    longest = max(map(len, answers))
+    apart = (k for k in range(1, longest) if len({tuple(a[:k]) for a in answers}) == len(answers))
+    first = next(apart, longest)
+    return [a[:first] for a in answers]
+
+
+def answer_value(logits: torch.Tensor, answer: Sequence[int], rule: Rule) -> float:
+    """Sum, or mean, of the log-probabilities of these tokens; logits [tokens, vocabulary] predict them in turn."""
+    log_probs = torch.log_softmax(logits.float(), -1)
+    own = log_probs.gather(1, torch.tensor(answer, device=logits.device)[:, None])
+    return float(own.mean() if rule == "mean" else own.sum())
 
 
 def on_device(x: Any, device: torch.device) -> Any:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def resolve_checkpoint(name: str) -> Path:
-    """Directory of a checkpoint: "nano" is embedded, anything else is a path. Raises CheckpointError."""
+def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
+    """Directory of a checkpoint: "nano" is embedded, anything else is a path. Raises CheckpointError.
+
+    flag: how the user named it.
+    """
     directory = Path(__file__).parent / "nano" if name == "nano" else Path(name).expanduser()
     if not directory.is_dir():
-        raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml (--checkpoint)")
+        raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml ({flag})")
     return directory
 
 

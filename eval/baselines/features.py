@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from eval.baselines.measuring import Facts
 from eval.joining import record_entry
 from eval.stats import Agreement, agreement, content_parts, content_splits
+from eval.writing import write_csv
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.files import whole_file
 from mllm_avqa.prompting import SEES
 from mllm_avqa.rating import ASPECTS
 from mllm_avqa.records import Record
@@ -197,13 +196,9 @@ def _contents(records: Sequence[Record]) -> set[str]:
 
 
 def write_predictions(path: Path, records: Sequence[Record], predictions: dict[str, dict[str, float]]) -> int:
-    """CSV of the test clips: id, path, and a column ASPECT_MODEL per regression. Returns the number of rows."""
+    """CSV of the test clips: id, path, a column ASPECT_MODEL per regression. Their number; raises OutputError."""
     columns = list(dict.fromkeys(c for p in predictions.values() for c in p))
     rows = [r for r in records if r.id in predictions]
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as f:
-        out = csv.writer(f)
-        out.writerow(["id", "path", *columns])
-        for r in rows:
-            cells = predictions[r.id]
-            out.writerow([r.id, r.media, *(f"{cells[c]:.4f}" if c in cells else "" for c in columns)])
+    cells = ([f"{predictions[r.id][c]:.4f}" if c in predictions[r.id] else "" for c in columns] for r in rows)
+    write_csv(path, ["id", "path", *columns], ([r.id, r.media, *c] for r, c in zip(rows, cells, strict=True)))
     return len(rows)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from mllm_avqa.errors import AvqaError, OutputError
-from mllm_avqa.files import whole_file
+from eval.writing import write_text
+from mllm_avqa.errors import AvqaError
 
 
 def fail(error: AvqaError) -> typer.Exit:
@@ -17,9 +17,5 @@ def fail(error: AvqaError) -> typer.Exit:
 
 
 def save(output: Path, text: str) -> None:
-    """Write what --output asks for, whole or not at all. Raises OutputError."""
-    try:
-        with whole_file(output) as part:
-            part.write_text(text + "\n", encoding="utf-8")
-    except OSError as e:
-        raise OutputError(f"--output {output}: can not be written: {e.strerror}") from e
+    """Write what --output asks for. Raises OutputError."""
+    write_text(output, text + "\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from eval.commands import fail
+from eval.commands import fail, save
 from eval.commands.judges import (
     JobsOption,
     JudgeKeyOption,
@@ -19,7 +19,6 @@ from eval.commands.judges import (
     RoundsOption,
 )
 from mllm_avqa.errors import AvqaError, ConfigError
-from mllm_avqa.files import whole_file
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +37,11 @@ def questions(
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="'nano' or a checkpoint directory.")] = "nano",
     readout: Annotated[
-        Literal["logprob", "generate"],
-        typer.Option(help="By log-probability, or a written answer, read strictly."),
+        Literal["logprob", "mean", "generate"],
+        typer.Option(
+            help="logprob: of the letter, or of a whole answer without letters; mean: over an answer's tokens; "
+            "generate: a written answer, read strictly."
+        ),
     ] = "logprob",
     shuffles: Annotated[
         int, typer.Option(min=1, help="Orders of the options, averaged: as given, then rotated by one place each.")
@@ -90,11 +92,10 @@ def questions(
             path = output / f"{chosen.name}.judge.jsonl"
             n = write_prompts(path, answers.rows, chosen.judge, chosen.language)
             typer.echo(f"wrote {n} judge prompts to {path}", err=True)
+        text = json.dumps(result, ensure_ascii=False, indent=1)
+        save(output / f"{chosen.name}.json", text)
     except AvqaError as e:
         raise fail(e) from None
-    text = json.dumps(result, ensure_ascii=False, indent=1)
-    with whole_file(output / f"{chosen.name}.json") as part:
-        part.write_text(text + "\n", encoding="utf-8")
     typer.echo(text if as_json else render(result))
     if result["left_out"]["missing"] or result["left_out"]["failed"]:
         typer.echo("some media were missing or failed; a further run tries them again", err=True)

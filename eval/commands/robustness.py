@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from mllm_avqa.errors import AvqaError, OutputError
+from eval.commands import fail, save
+from mllm_avqa.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:
@@ -46,23 +47,9 @@ def robustness(
     try:
         result = run(records, checkpoint, settings)
         if output is not None:
-            save(output, result)
+            save(output, json.dumps(result, ensure_ascii=False, indent=1))
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     typer.echo(markdown(result))
     if result["failed"]:
         raise typer.Exit(1)
-
-
-def save(path: Path, result: dict[str, object]) -> None:
-    """Write JSON so that nobody sees half of it. Raises OutputError."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as e:
-        raise OutputError(f"{path} cannot be written: {e.strerror} (-o)") from e
-    finally:
-        part.unlink(missing_ok=True)

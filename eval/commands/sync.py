@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from eval.commands.robustness import save
+from eval.commands import fail, save
 from mllm_avqa.errors import AvqaError
 
 
@@ -21,6 +22,9 @@ def sync(
     split: Annotated[str, typer.Option(help="Split of the records; 'all' takes every clip.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many clips, evenly spread.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the prompts; default: the first of the checkpoint.")] = "",
+    context: Annotated[
+        Literal["none", "fast", "full"], typer.Option(help="Text to look for; it says nothing of timing.")
+    ] = "none",
     criterion: Annotated[
         float, typer.Option(min=1, max=5, help="Sync scores below this are called out of step.")
     ] = 3.5,
@@ -40,16 +44,15 @@ def sync(
     from eval.sync.run import sync as run
     from eval.sync.text import markdown
 
-    settings = Settings(split, limit, lang, criterion=criterion, grid=grid, threads=threads)
+    settings = Settings(split, limit, lang, context, criterion=criterion, grid=grid, threads=threads)
     try:
         result, found = run(records, checkpoint, settings)
         if output is not None:
-            save(output, result)
+            save(output, json.dumps(result, ensure_ascii=False, indent=1))
         if html is not None:
             write_html(html, found.sets, f"{result['checkpoint']} on {records.name}")
     except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from None
+        raise fail(e) from None
     typer.echo(markdown(result))
     if result["failed"]:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +31,7 @@ def tools(
     from eval.baselines.text import tools_markdown
     from eval.baselines.tools import agreements, measure_all, open_tools
     from eval.measure import Settings, select
-    from mllm_avqa.files import whole_file
+    from eval.writing import write_csv
     from mllm_avqa.records import read_records
 
     try:
@@ -40,14 +39,12 @@ def tools(
         chosen = select(list(read_records(records)), Settings(split=split, limit=limit))
         numbers, failed = measure_all(chosen, records.parent, open_tools(names))
         found = agreements(chosen, numbers, names, draws)
+        if output is not None:
+            rows = ([r.id, r.media, *(numbers[r.id].get(n, "") for n in names)] for r in chosen)
+            write_csv(output, ["id", "path", *names], rows)
+            typer.echo(f"wrote {len(chosen)} clips to {output}", err=True)
     except AvqaError as e:
         raise fail(e) from None
-    if output is not None:
-        with whole_file(output) as part, part.open("w", newline="", encoding="utf-8") as f:
-            table = csv.writer(f)
-            table.writerow(["id", "path", *names])
-            table.writerows([r.id, r.media, *(numbers[r.id].get(n, "") for n in names)] for r in chosen)
-        typer.echo(f"wrote {len(chosen)} clips to {output}", err=True)
     for name, why in failed.items():
         typer.echo(f"{name}: {why}", err=True)
     typer.echo(json.dumps({"tools": found, "failed": failed}, indent=1) if as_json else tools_markdown(found))

@@ -14,10 +14,11 @@ from eval.descriptions.judged import RUBRICS, judge_items
 from eval.descriptions.numbers import DRAWS, Item, numbers, read_items
 from eval.descriptions.texts import Texts, read_texts, written
 from eval.descriptions.truth import MEASURES
+from eval.held_out import opened
 from eval.measure import Settings as Selection
 from eval.measure import select
-from mllm_avqa.errors import ConfigError, OutputError
-from mllm_avqa.files import whole_file
+from eval.writing import write_text
+from mllm_avqa.errors import ConfigError
 from mllm_avqa.prompting import LANGUAGES
 from mllm_avqa.rater import Rater
 from mllm_avqa.records import Record, read_records
@@ -45,17 +46,18 @@ def describe(
     records: Path | None = None,
     checkpoint: str = "nano",
     judge: judging.Settings | None = None,
+    rater: Rater | None = None,
 ) -> Row:
     """Measure descriptions and write `out` (JSON); beside it <out>.texts.jsonl, .items.jsonl and .judge.jsonl.
 
-    file: a record file whose clips the checkpoint describes; or, with `records`, descriptions by anybody. Raises
-    ConfigError, CheckpointError, OutputError.
+    file: a record file whose clips the checkpoint describes; or, with `records`, descriptions by anybody. rater: the
+    checkpoint's, open already, with the context of the settings. Raises ConfigError, CheckpointError, OutputError.
     """
     for x in settings.languages:
         if x not in LANGUAGES:
             raise ConfigError(f"language {x!r} is not one of {', '.join(LANGUAGES)} (--lang)")
     chosen = select(list(read_records(records or file)), Selection(split=settings.split, limit=settings.limit))
-    texts = _texts(file, out, chosen, settings, records, checkpoint)
+    texts = _texts(file, out, chosen, settings, records, checkpoint, rater)
     items = read_items(texts.descriptions, chosen)
     result: Row = machine.describe(settings.threads) | {
         "records": (records or file).name,
@@ -63,6 +65,7 @@ def describe(
         "source": texts.source,
         "fingerprint": texts.fingerprint,
         "notes": texts.notes,
+        "failed": {d.id: d.why for d in texts.descriptions if d.status == "failed"},
         "languages": {},
     }
     for x in dict.fromkeys(i.said.language for i in items):
@@ -73,39 +76,33 @@ def describe(
         points |= by_id
         for x, judged in found.items():
             result["languages"][x]["judge"] = judged
-    write(beside(out, "items"), "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in item_rows(items, points)))
-    write(out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    lines = (json.dumps(r, ensure_ascii=False) + "\n" for r in item_rows(items, points))
+    write_text(beside(out, "items"), "".join(lines))
+    write_text(out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     return result
 
 
 def _texts(
-    file: Path, out: Path, chosen: Sequence[Record], settings: Settings, records: Path | None, checkpoint: str
+    file: Path,
+    out: Path,
+    chosen: Sequence[Record],
+    settings: Settings,
+    records: Path | None,
+    checkpoint: str,
+    rater: Rater | None,
 ) -> Texts:
     if records is not None:
         if len(settings.languages) > 1:
             raise ConfigError("--lang: descriptions of a file are in one language unless their rows say which")
         return read_texts(file, chosen, settings.languages[0] if settings.languages else LANGUAGES[0])
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
         languages = settings.languages or tuple(rater.card.languages)
         return written(chosen, file.parent, rater, languages, beside(out, "texts"), fresh=settings.fresh)
-    finally:
-        rater.close()
 
 
 def beside(out: Path, what: str) -> Path:
     """OUT.json -> OUT.<what>.jsonl"""
     return out.with_name(f"{out.stem}.{what}.jsonl")
-
-
-def write(path: Path, text: str) -> None:
-    """Whole or not at all. Raises OutputError (-o)."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise OutputError(f"-o: {path} can not be written: {e.strerror}") from e
 
 
 def item_rows(items: Sequence[Item], points: dict[str, float]) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,11 @@ from eval.questions.clips import Encoded
 from eval.questions.log import Row
 from eval.questions.parser import read_answer
 from eval.questions.readout import option_values, word_logits
-from eval.questions.task import Item, Task
+from eval.questions.task import Item, Readout, Task
 from eval.questions.wording import Asked, ask, sides
 from mllm_avqa.prompting import Branch, load_prompts
 from mllm_avqa.rating import ScoreDistribution
 
-Readout = Literal["logprob", "generate"]
 OPTION_TOKENS = 32
 OPEN_TOKENS = 160
 
@@ -62,7 +61,7 @@ def choice_answers(items: Sequence[Item], task: Task, clip: Encoded, readout: Re
     if readout == "generate":
         return [_generated(i, orders, clip) for i, orders in zip(items, asked, strict=True)]
     flat = [a for orders in asked for a in orders]
-    per_window = [option_values(w, flat) for w in clip.windows]
+    per_window = [option_values(w, flat, rule=readout) for w in clip.windows]
     values = iter([np.mean([v[k] for v in per_window], axis=0) for k in range(len(flat))])
     return [_ranked(i, orders, [next(values) for _ in orders]) for i, orders in zip(items, asked, strict=True)]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from eval.judging import FREE, Prompt, Settings, ask, counts, identity, prompt, read_score
 from eval.questions.log import Row
+from eval.writing import write_text
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.files import whole_file
 
 
 def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Iterator[Prompt]:
@@ -31,8 +31,7 @@ def write_prompts(path: Path, rows: Sequence[Row], rubrics: Sequence[str], langu
     """Write judge prompts as JSONL (whole or not at all); returns their number."""
     made = ({"id": p.id, "system": p.system, "prompt": p.user} for p in prompts(rows, rubrics, language))
     lines = [json.dumps(p, ensure_ascii=False) + "\n" for p in made]
-    with whole_file(path) as part:
-        part.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
     return len(lines)
 
 

@@ -1,6 +1,5 @@
 """Answers read from log-probabilities behind one encoded prefix: the clip is encoded once, a question once, and every
-option is a few tokens more. An option's value is the mean log-probability of its answer tokens, closing token included
-(as in eval/options.py, whose values these are).
+option is a few tokens more, or none where its letter decides. Values are those of eval/options.py.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from eval.options import Rule, answer_value, decisive
 from eval.questions.wording import Asked
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.prompting import Branch
@@ -35,12 +35,14 @@ class _Block:
         self.length = at
 
 
-def option_values(clip: EncodedClip, asked: Sequence[Asked], budget: int = BUDGET) -> list[list[float]]:
+def option_values(
+    clip: EncodedClip, asked: Sequence[Asked], budget: int = BUDGET, rule: Rule = "logprob"
+) -> list[list[float]]:
     """Natural-log values (fp32) of every option of every question, by place. The clip's cache is left as it was."""
-    blocks = [_block(clip, a) for a in asked]
+    blocks = [_block(clip, a, rule) for a in asked]
     out: list[list[float]] = []
     for part in _parts(blocks, budget):
-        out += _forward(clip, part)
+        out += _forward(clip, part, rule)
     return out
 
 
@@ -64,11 +66,11 @@ def word_logits(clip: EncodedClip, branch: Branch, words: Sequence[str]) -> list
     return [float(logits[i]) for i in ids]
 
 
-def _block(clip: EncodedClip, a: Asked) -> _Block:
+def _block(clip: EncodedClip, a: Asked, rule: Rule) -> _Block:
     b = clip.backbone
     question = b.encode_branch(Branch(a.aspect, a.text, quoted=True)).ids
     answers = [b.encode_branch(Branch(a.aspect, a.text, "", o, quoted=True)).ids[len(question) :] for o in a.answers]
-    return _Block(a.aspect, question, answers)
+    return _Block(a.aspect, question, decisive(answers, a.lettered, rule))
 
 
 def _parts(blocks: Sequence[_Block], budget: int) -> Iterator[list[_Block]]:
@@ -82,7 +84,7 @@ def _parts(blocks: Sequence[_Block], budget: int) -> Iterator[list[_Block]]:
         yield part
 
 
-def _forward(clip: EncodedClip, blocks: Sequence[_Block]) -> list[list[float]]:
+def _forward(clip: EncodedClip, blocks: Sequence[_Block], rule: Rule) -> list[list[float]]:
     hidden = _behind(clip, blocks)
     head = clip.backbone.head()
     out: list[list[float]] = []
@@ -93,9 +95,7 @@ def _forward(clip: EncodedClip, blocks: Sequence[_Block]) -> list[list[float]]:
             last = offset + len(block.question) - 1
             for start, answer in zip(block.starts, block.answers, strict=True):
                 at = [last, *range(offset + start, offset + start + len(answer) - 1)]
-                log_probs = torch.log_softmax(head(hidden[at]).float(), -1)
-                wanted = torch.tensor(answer, device=log_probs.device)
-                values.append(float(log_probs.gather(1, wanted[:, None]).mean()))
+                values.append(answer_value(head(hidden[at]), answer, rule))
             out.append(values)
             offset += block.length
     return out

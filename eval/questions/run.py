@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.held_out import Scores
-from eval.questions.answer import Readout, choice_answers, open_answer, pair_answer, score_answer, unsupported
+from eval.held_out import Scores, opened
+from eval.questions.answer import choice_answers, open_answer, pair_answer, score_answer, unsupported
 from eval.questions.clips import ClipKey, Encoded, clip_keys, encoded_clips
 from eval.questions.log import Log, Row, digest
 from eval.questions.readers import read_items
-from eval.questions.task import Item, Task
+from eval.questions.task import READOUTS, Item, Readout, Task
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.prompting import load_prompts
 from mllm_avqa.rater import Rater
@@ -42,10 +42,20 @@ class Answers:
     fingerprint: dict[str, str]
 
 
-def answer_all(task: Task, data: Path, media: Path | None, checkpoint: str, settings: Settings, out: Path) -> Answers:
+def answer_all(
+    task: Task,
+    data: Path,
+    media: Path | None,
+    checkpoint: str,
+    settings: Settings,
+    out: Path,
+    *,
+    rater: Rater | None = None,
+) -> Answers:
     """Ask every item. Rows already in the log of the same run are kept; missing media and failures are tried again.
 
-    Raises ConfigError (data), CheckpointError, OutputError (log of another run).
+    rater: the checkpoint's, open already, with the context of the settings. Raises ConfigError (data), CheckpointError,
+    OutputError (log of another run).
     """
     items = read_items(task, data)
     base = media if media is not None else data if data.is_dir() else data.parent
@@ -54,18 +64,15 @@ def answer_all(task: Task, data: Path, media: Path | None, checkpoint: str, sett
     if settings.limit is not None:
         n = min(settings.limit, len(items))
         items = [items[k * len(items) // n] for k in range(n)]  # evenly spread
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
         return _answer(task, items, base, rater, settings, out)
-    finally:
-        rater.close()
 
 
 def _answer(task: Task, items: list[Item], base: Path, rater: Rater, settings: Settings, out: Path) -> Answers:
     run = digest(
         task.model_dump(mode="json", exclude={"notes", "about", "source", "licence", "groups"}),
         [dict(load_prompts("bench", x)) for x in ("en", "zh")],
-        rater.fingerprint, settings.readout, settings.shuffles,
+        rater.fingerprint, READOUTS[settings.readout], settings.shuffles,
     )  # fmt: skip
     keys = [digest(asdict(i)) for i in items]
     by_id = dict(zip((i.id for i in items), keys, strict=True))

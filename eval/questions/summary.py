@@ -12,6 +12,7 @@ from eval.markdown import signed, table
 from eval.questions.judge import judged
 from eval.questions.log import Row
 from eval.questions.run import Answers, Settings
+from eval.questions.task import READOUTS
 from eval.stats import Number, agreement
 
 LEFT_OUT = ("missing", "failed", "unsupported")
@@ -110,7 +111,7 @@ def render(result: Mapping[str, Any]) -> str:
     """The table as Markdown, with what was left out and the task's notes."""
     parts = [
         f"# {result['task']} (version {result['version']}), {result['checkpoint']}",
-        f"{result['source']}. Read-out: {result['readout']}, {result['shuffles']} order(s) of the options.",
+        f"{result['source']}. Read-out: {READOUTS[result['readout']]}; {result['shuffles']} order(s) of the options.",
     ]
     if "accuracy" in result:
         head = ("items", "accuracy", "95 %", "chance", "n", "unanswered", "no key", "left out")

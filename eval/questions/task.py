@@ -14,6 +14,12 @@ from mllm_avqa.errors import ConfigError
 FOLDER = Path(__file__).parent.parent / "tasks"
 Aspect = Literal["overall", "video", "audio", "sync", "text"]
 Direction = Literal["better", "worse"]
+Readout = Literal["logprob", "mean", "generate"]
+READOUTS: dict[Readout, str] = {
+    "logprob": "log-probability, of the letter or of a whole answer without letters",
+    "mean": "mean log-probability over the answer's tokens",
+    "generate": "a written answer, read strictly",
+}
 
 
 class Fields(BaseModel):

@@ -16,8 +16,7 @@ from eval.joining.columns import Column
 from eval.report.sections import meaning, models, sections
 from eval.report.svg import Plot, forest, span, thinned
 from eval.stats import Agreement
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from eval.writing import write_text
 from mllm_avqa.report.labels import visible
 
 WORST = 12  # clips listed
@@ -58,11 +57,7 @@ def write_html(study: Study, path: Path, *, clips: Path, title: str) -> None:
     Raises OutputError when it can not be written.
     """
     text = render_html(study, clips=_from(path, clips), title=title)
-    try:
-        with whole_file(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise OutputError(f"--html {path}: can not be written: {e.strerror}") from e
+    write_text(path, text, "--html")
 
 
 def render_html(study: Study, *, clips: str, title: str) -> str:

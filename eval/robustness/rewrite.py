@@ -72,6 +72,8 @@ CHANGES: dict[str, Callable[[Path, Path], Path]] = {
     "bars_cropped": bars_cropped,
 }
 
+ON_PICTURE = ("bars", "bars_cropped")  # a file without a picture is not put through these
+
 
 def _written(source: Path, target: Path, work: Work) -> Path:
     import av

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import machine, measure
-from eval.held_out import Judge, chunks
+from eval.held_out import Judge, chunks, opened
 from eval.robustness.batches import SIZE, Batches
 from eval.robustness.change import Row
 from eval.robustness.injection import Injection
@@ -36,16 +36,18 @@ class Settings:
     threads: int | None = None
 
 
-def robustness(records_file: Path, checkpoint: str, settings: Settings) -> dict[str, Any]:
-    """Rows and where they come from. Raises ConfigError (split, probe) and CheckpointError."""
+def robustness(
+    records_file: Path, checkpoint: str, settings: Settings, *, rater: Rater | None = None
+) -> dict[str, Any]:
+    """Rows and where they come from. rater: the checkpoint's, open already, with the context of the settings.
+
+    Raises ConfigError (split, probe) and CheckpointError.
+    """
     every = list(read_records(records_file))
     records = measure.select(every, measure.Settings(split=settings.split, limit=settings.clips))
     _check(settings.probes)
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
         rows, failures = robustness_rows(rater, records, records_file.parent, settings)
-    finally:
-        rater.close()
     return machine.describe() | {
         "checkpoint": rater.card.name,
         "fingerprint": rater.fingerprint,

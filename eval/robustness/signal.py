@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.held_out import HeldOut, Judge, prepare_record
 from eval.robustness.change import Row, moved
-from eval.robustness.rewrite import CHANGES
+from eval.robustness.rewrite import CHANGES, ON_PICTURE
 from mllm_avqa.errors import AvqaError
 from mllm_avqa.prepare import Prepared
 
@@ -38,6 +38,8 @@ class SamePicture:
         """Windows and context of the changed file are found anew, as for any file."""
         before = judge.clips([clip], language)[0]
         for name, change in CHANGES.items():
+            if name in ON_PICTURE and "video" in clip.windows[0].missing:
+                continue
             found = self.found[name]
             with tempfile.TemporaryDirectory(prefix="avqa-") as folder:
                 try:

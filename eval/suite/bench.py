@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.questions.log import Log, digest
-from eval.suite.checkpoints import Checkpoint, open_checkpoint
+from eval.suite.checkpoints import Checkpoint, identify
 from eval.suite.samples import Samples, write_labels
 from eval.suite.schema import Task
+from eval.writing import write_text
 from mllm_avqa.errors import AvqaError, ConfigError
-from mllm_avqa.files import whole_file
 from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Record
+from mllm_avqa.records import Record, read_records
 
 if TYPE_CHECKING:
     from eval.held_out import HeldOut
@@ -49,13 +49,19 @@ class Clock:
     """Seconds spent in models and in what feeds them; the rest of a run is the suite's own."""
 
     model: float = 0.0
+    _inside: bool = False
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        begin = time.perf_counter()
+        """Counts its block; a block inside another one is counted with it."""
+        if self._inside:
+            yield
+            return
+        begin, self._inside = time.perf_counter(), True
         try:
             yield
         finally:
+            self._inside = False
             self.model += time.perf_counter() - begin
 
 
@@ -107,6 +113,18 @@ class Bench:
         given = [x for x in (self.pattern or (self.checkpoint and self.checkpoint.given),) if x]
         limit = ["--limit", str(s.limit)] if s.limit is not None else []
         return shell("suite", s.suite, *given, "--only", task.name, *limit, "-o", s.out)
+
+    def at_most(self, clips: int | None) -> int | None:
+        """A task's own number of clips, or --limit where that is less."""
+        given = [n for n in (clips, self.settings.limit) if n is not None]
+        return min(given) if given else None
+
+    def key(self, task: Task, records: Path, split: str) -> list[object]:
+        """What a result on a split of a record file depends on, apart from the checkpoint."""
+        found = (r for r in read_records(records) if split in ("all", r.split))
+        hashes = self.samples.keys(found, records.parent, task.context)
+        asked = task.model_dump(mode="json", exclude={"name", "about", "notes", "records"})
+        return [asked, self.samples.file(records), hashes, self.settings.limit]
 
     # ---- predictions ----------------------------------------------------------------------------------------------
 
@@ -187,7 +205,7 @@ class Bench:
             elif way == "full":
                 kind, _, why = self.lost.get(r.id, "error: not rated").partition(": ")
                 rows.append(row | {"status": "error", "error_kind": kind, "error": why})
-        save(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return path
 
     # ---- whole results --------------------------------------------------------------------------------------------
@@ -209,25 +227,30 @@ class Bench:
             found = json.loads(path.read_bytes())
             assert isinstance(found, dict)
             return found
-        if model:
-            self.release()  # what follows loads the checkpoint itself, and two may not fit
         with self.clock.running() if model else nullcontext():
             result = make()
         if whole(result):
-            save(path, json.dumps(result, ensure_ascii=False))
+            write_text(path, json.dumps(result, ensure_ascii=False))
         return result
 
     # ---- the model ------------------------------------------------------------------------------------------------
 
     def rater(self, context: str) -> Rater:
-        """The checkpoint, loaded when it is first needed. Raises CheckpointError for one that does not load."""
+        """The checkpoint, loaded when it is first needed; one model serves every context.
+
+        Raises CheckpointError for one that does not load.
+        """
         given = self._need().given
         if context not in self._raters:
-            self.release()
             with self.clock.running():
                 from mllm_avqa.rater import Rater
 
-                self._raters[context] = Rater.from_pretrained(given, context=context, threads=self.settings.threads)
+                one = next(iter(self._raters.values()), None)
+                if one is None:
+                    made = Rater.from_pretrained(given, context=context, threads=self.settings.threads)
+                else:
+                    made = Rater(one.backbone, one.card, one.weights, context=context)
+                self._raters[context] = made
         return self._raters[context]
 
     def release(self) -> None:
@@ -244,7 +267,7 @@ class Bench:
             return self
         self.release()
         if k not in self._folds:
-            one = open_checkpoint(self.pattern.format(fold=k))
+            one = identify(self.pattern.format(fold=k))
             bench = Bench(one, self.settings, self.samples, self.clock, f"{self.who}.{k}", "", self.lost, self.notes)
             self._folds[k] = self._open.enter_context(bench)
         return self._folds[k]
@@ -269,9 +292,3 @@ def shell(*arguments: object) -> str:
 def shown(path: Path) -> str:
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
-
-
-def save(path: Path, text: str) -> None:
-    """Write a whole file: a reader sees the old one or the new one."""
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 import mllm_avqa
 from eval.questions.log import digest
 from mllm_avqa.card import Card
+from mllm_avqa.checkpoint import resolve_checkpoint, weights_hash
 from mllm_avqa.errors import CheckpointError
 from mllm_avqa.evidence import FACTS
 from mllm_avqa.prompting import LANGUAGES, load_prompts
@@ -21,7 +22,7 @@ READ = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")  # weights, co
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """given: as it was typed; identity: equal for equal scores; weights: hash of its files."""
+    """given: as it was typed; identity: equal for equal scores; weights: as `checkpoint.weights_hash` names them."""
 
     given: str
     card: Card
@@ -29,19 +30,18 @@ class Checkpoint:
     identity: str
 
 
-def open_checkpoint(given: str) -> Checkpoint:
-    """Read card and files. Raises CheckpointError."""
-    directory = Path(mllm_avqa.__file__).parent / "nano" if given == "nano" else Path(given).expanduser()
-    if not directory.is_dir():
-        raise CheckpointError(f"checkpoint {given!r} is neither 'nano' nor a directory with an avqa.yaml (CHECKPOINT)")
+def identify(given: str) -> Checkpoint:
+    """Read card and files; no model is made. Raises CheckpointError."""
+    directory = resolve_checkpoint(given, "CHECKPOINT")
     card = Card.load(directory)
     folders = [directory, *([directory / card.base_model] if card.base_model else [])]  # a base may lie beside it
     files = sorted({p for folder in folders for pattern in READ for p in folder.glob(pattern)})
     if not files and not card.base_model:
         raise CheckpointError(f"checkpoint {given!r} holds no weights (CHECKPOINT)")
-    weights = digest([[p.name, _sha256(p)] for p in files])
+    weights, *base = (weights_hash(folder) for folder in folders)
     identity = digest(
-        weights,
+        [weights, *base],
+        [[p.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in files if p.suffix != ".safetensors"],
         card.model_dump(mode="json", exclude=TOLD),
         [dict(load_prompts("rating", x)) for x in LANGUAGES],
         repr(FACTS),  # other facts or thresholds: other text in the prompt
@@ -58,8 +58,3 @@ def board_names(given: Sequence[str]) -> list[str]:
         if max(Counter(names).values(), default=1) == 1:
             return names
     return list(given)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

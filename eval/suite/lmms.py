@@ -17,8 +17,9 @@ from eval.joining import named
 from eval.questions.readers import av_bench
 from eval.questions.task import Item, load_task
 from eval.questions.wording import ask
-from eval.suite.bench import save, shown
-from mllm_avqa.errors import ConfigError, MediaError, OutputError
+from eval.suite.bench import shown
+from eval.writing import write_text
+from mllm_avqa.errors import ConfigError, MediaError
 from mllm_avqa.media import MediaReader
 from mllm_avqa.prompting import load_prompts
 
@@ -41,16 +42,13 @@ def export(bench: Path, folder: Path, name: str) -> str:
     kept = _whole_files(items, bench.parent)
     if not kept:
         raise ConfigError(f"{bench}: none of its {len(items)} items is on whole files that are there (BENCH)")
-    try:
-        base = os.path.relpath(bench.resolve().parent, folder.resolve())
-        rows = (document(i, ask(i, task, 1)[0].text, base) for i in kept)
-        save(folder / f"{name}.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
-        words = {"name": name, "data": json.dumps(str((folder / f"{name}.jsonl").resolve())), "version": task.version}
-        template = (HERE / "lmms_task.yaml.txt").read_text(encoding="utf-8")
-        save(folder / f"{name}.yaml", template.format(**words))
-        save(folder / "utils.py", (HERE / "lmms_utils.py").read_text(encoding="utf-8"))
-    except OSError as e:
-        raise OutputError(f"-o {folder}: can not be written: {e.strerror}") from e
+    base = os.path.relpath(bench.resolve().parent, folder.resolve())
+    rows = (document(i, ask(i, task, 1)[0].text, base) for i in kept)
+    write_text(folder / f"{name}.jsonl", "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    words = {"name": name, "data": json.dumps(str((folder / f"{name}.jsonl").resolve())), "version": task.version}
+    template = (HERE / "lmms_task.yaml.txt").read_text(encoding="utf-8")
+    write_text(folder / f"{name}.yaml", template.format(**words))
+    write_text(folder / "utils.py", (HERE / "lmms_utils.py").read_text(encoding="utf-8"))
     run = f"python -m lmms_eval --include_path {shown(folder)} --tasks {name} --model MODEL --batch_size 1"
     return f"{len(kept)} of {len(items)} items\n{run}"
 

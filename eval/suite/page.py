@@ -7,10 +7,9 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from eval.suite.bench import save
 from eval.suite.schema import Board
 from eval.suite.view import markdown, view
-from mllm_avqa.errors import OutputError
+from eval.writing import write_text
 from mllm_avqa.report.labels import visible
 
 HERE = Path(__file__).parent
@@ -20,11 +19,8 @@ NAME = "leaderboard"
 def write_board(board: Board, folder: Path) -> str:
     """Write leaderboard.html, .md and .json; returns the page's path. Raises OutputError."""
     texts = {"html": render(board), "md": markdown(board) + "\n", "json": board.model_dump_json(indent=1) + "\n"}
-    try:
-        for ending, text in texts.items():
-            save(folder / f"{NAME}.{ending}", text)
-    except OSError as e:
-        raise OutputError(f"-o {folder}: can not be written: {e.strerror}") from e
+    for ending, text in texts.items():
+        write_text(folder / f"{NAME}.{ending}", text)
     return f"{folder / NAME}.html"
 
 

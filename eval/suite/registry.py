@@ -24,6 +24,10 @@ MODULES = {
     "questions": "eval.suite.kinds.questions",
     "card": "eval.suite.kinds.card",
     "calibration": "eval.suite.kinds.calibration",
+    "attribution": "eval.suite.kinds.attribution",
+    "robustness": "eval.suite.kinds.robustness",
+    "sync": "eval.suite.kinds.sync",
+    "descriptions": "eval.suite.kinds.descriptions",
 }
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from eval import machine
 from eval.suite.bench import Bench, Clock, Settings, shell
-from eval.suite.checkpoints import Checkpoint, board_names, open_checkpoint
+from eval.suite.checkpoints import Checkpoint, board_names, identify
 from eval.suite.registry import kind
 from eval.suite.samples import Samples
 from eval.suite.schema import Board, Line, Result, Suite, Task
@@ -79,7 +79,7 @@ def _open(name: str, given: str) -> Entrant:
     if FOLD in given:
         return Entrant(name, given)
     try:
-        return Entrant(name, given, open_checkpoint(given))
+        return Entrant(name, given, identify(given))
     except AvqaError as e:
         log.warning("%s: %s", name, e)
         return Entrant(name, given, why=f"{e.kind}: {e}")

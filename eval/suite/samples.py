@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from eval.questions.log import digest
 from mllm_avqa.context.sidecars import find_sidecars
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.errors import ConfigError, MediaError
 from mllm_avqa.media import content_hash
-from mllm_avqa.records import Record, read_records, write_records
+from mllm_avqa.records import Record, read_records, relocation, write_records
 
 
 class Samples:
@@ -32,6 +33,16 @@ class Samples:
         hashes = [self.file(media), *(self.file(p) for p in beside if p.is_file())]
         return digest(hashes, record.start, record.end, record.context)
 
+    def keys(self, records: Iterable[Record], base: Path, context: str) -> list[str]:
+        """`key` of every record; of a clip that can not be read, the kind of the error."""
+        out = []
+        for r in records:
+            try:
+                out.append(self.key(r, base, context))
+            except MediaError as e:
+                out.append(e.kind)
+        return out
+
 
 def chosen(path: Path, split: str, limit: int | None) -> list[Record]:
     """The records of a split ("all": every one); a limit takes evenly spread ones. Raises ConfigError for none."""
@@ -47,7 +58,6 @@ def chosen(path: Path, split: str, limit: int | None) -> list[Record]:
 
 def write_labels(path: Path, records: list[Record], base: Path) -> Path:
     """The records as a file of their own in another folder: the labels of `python -m eval correlate`."""
-    there = path.parent.resolve()
-    moved = (r.model_copy(update={"media": os.path.relpath((base / r.media).resolve(), there)}) for r in records)
-    write_records(path, moved)
+    place = relocation(base, path.parent)
+    write_records(path, (r.model_copy(update={"media": place(r.media)}) for r in records))
     return path

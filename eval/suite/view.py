@@ -87,7 +87,8 @@ def _section(result: Result, k: Kind) -> Section:
 
 def _table(title: str, lines: Sequence[Line], k: Kind) -> Table:
     """Lines of one respect together, checkpoints before baselines."""
-    columns = list(dict.fromkeys(c for line in lines for c, n in line.values.items() if n.value is not None))
+    known = {c for line in lines for c, n in line.values.items() if n.value is not None}
+    columns = [c for c in dict.fromkeys(c for line in lines for c in line.values) if c in known]
     order = {w: i for i, w in enumerate(dict.fromkeys(line.what for line in lines))}
     rows = [
         Row(
@@ -117,7 +118,7 @@ def _cell(line: Line, column: str, lines: Sequence[Line], k: Kind) -> Cell:
         elif len(given) > 1 and not any(_better(v, n.value, column, k) for v in given):
             mark = "best"
     text = f"{n.value:g}" if column in k.counts else f"{n.value:.3f}"
-    return Cell(text, _span(n), mark, n.note)
+    return Cell(text, _span(n, "g" if column in k.counts else ".3f"), mark, n.note)
 
 
 def _rivals(line: Line, lines: Sequence[Line]) -> list[Line]:
@@ -130,8 +131,8 @@ def _better(a: float, b: float, column: str, k: Kind) -> bool:
     return a < b if column in k.lower else a > b
 
 
-def _span(n: Number) -> str:
-    return "" if n.low is None or n.high is None else f"{n.low:.3f} to {n.high:.3f}"
+def _span(n: Number, form: str) -> str:
+    return "" if n.low is None or n.high is None else f"{n.low:{form}} to {n.high:{form}}"
 
 
 def _wins(result: Result, k: Kind) -> list[str]:
@@ -153,16 +154,18 @@ def _wins(result: Result, k: Kind) -> list[str]:
 
 
 def _overview(board: Board, kinds: dict[str, Kind]) -> Table:
-    """One number per task and checkpoint, and the best that any baseline reaches."""
-    rows = [
-        Row("", name, False, [_headline(r, name, kinds[r.task]) for r in board.results], "")
-        for name in board.checkpoints
-    ]
+    """One number per task: of every checkpoint, and the best that any baseline reaches."""
     baselines = [_best_baseline(r, kinds[r.task]) for r in board.results]
-    if any(c.text != NO_VALUE for c in baselines):
-        rows.append(Row("", "best baseline", True, baselines, ""))
-    head = [f"{r.task}: {' '.join(x for x in kinds[r.task].headline[1:] if x != 'all')}" for r in board.results]
-    return Table("", ["", "who", *head, ""], rows)
+    shown = any(c.text != NO_VALUE for c in baselines)
+    rows = []
+    for r, baseline in zip(board.results, baselines, strict=True):
+        k = kinds[r.task]
+        own = [_headline(r, name, k) for name in board.checkpoints]
+        table, what, column = k.headline
+        number = column if what == "all" else f"{what} {column}"
+        number += f" ({table})" if table else ""
+        rows.append(Row(r.task, number, False, [*own, *([baseline] if shown else [])], ""))
+    return Table("", ["", "number", *board.checkpoints, *(["best baseline"] if shown else []), ""], rows)
 
 
 def _headline(result: Result, who: str, k: Kind) -> Cell:

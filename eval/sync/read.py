@@ -44,7 +44,7 @@ class Reading:
 
 
 def read(judge: Judge, clip: HeldOut, truth: Truth, language: str, criterion: float = CRITERION) -> Reading:
-    """All predictors on one clip. Windows are pooled: scores as the card says, answers by mean log-probability."""
+    """All predictors on one clip. Windows are pooled: scores as the card says, letters by mean log-probability."""
     said: dict[str, Said] = {}
     encoded = encode(clip, judge, language)
     score = encoded.scores.get("sync")
@@ -88,7 +88,7 @@ def _answers(encoded: Encoded, language: str) -> dict[str, Said]:
 
 
 def answered(orders: Sequence[Sequence[float]]) -> Said:
-    """The class with the highest mean log-probability over the orders of `questions`."""
+    """The class whose letters have the highest mean log-probability over the orders of `questions`."""
     n = len(CLASSES)
     mean = np.zeros(n)
     for turn, values in enumerate(orders):

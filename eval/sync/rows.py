@@ -19,8 +19,8 @@ SIDES = {"early": -1, "late": 1}
 
 
 def sync_tables(readings: Sequence[Reading]) -> list[Row]:
-    """All rows, "table" tells which: classes, confusion, curve, false_alarms, mismatch; "predictor" whose."""
-    return [row for make in (classes, confusion, curves, false_alarms, mismatch) for row in make(readings)]
+    """All rows; "table": detection, classes, confusion, curve, false_alarms or mismatch; "predictor": whose."""
+    return [row for make in (detection, classes, confusion, curves, false_alarms, mismatch) for row in make(readings)]
 
 
 def _said(readings: Sequence[Reading], predictor: str) -> list[tuple[Reading, Said]]:
@@ -33,6 +33,19 @@ def _share(hits: int, n: int, name: str) -> Row:
         return {name: None, f"{name}_low": None, f"{name}_high": None, "note": "no such clip"}
     low, high = wilson(hits, n)
     return {name: round(hits / n, 4), f"{name}_low": max(0.0, round(low, 4)), f"{name}_high": round(high, 4)}
+
+
+def detection(readings: Sequence[Reading]) -> list[Row]:
+    """auc: chance that a clip out of step, in whatever way, is doubted more than one in step. No criterion is used."""
+    out: list[Row] = []
+    for predictor in PREDICTORS:
+        found = _said(readings, predictor)
+        odd = [(r, s) for r, s in found if r.truth.kind != "in_step"]
+        calm = [(r, s) for r, s in found if r.truth.kind == "in_step"]
+        auc = _auc(odd, calm, "no clip out of step")
+        row: Row = {"table": "detection", "predictor": predictor, "n": len(odd), "in_step": len(calm)}
+        out.append(row | {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high, "note": auc.note})
+    return out
 
 
 def classes(readings: Sequence[Reading]) -> list[Row]:
@@ -136,7 +149,7 @@ def mismatch(readings: Sequence[Reading]) -> list[Row]:
             odd = [
                 (r, s) for r, s in found if r.truth.kind == "unrelated" and difficulty in (r.truth.variant, "all")
             ]  # fmt: skip
-            auc = _auc(odd, calm)
+            auc = _auc(odd, calm, "no unrelated clip")
             row: Row = {"table": "mismatch", "predictor": predictor, "difficulty": difficulty, "n": len(odd)}
             row |= {"in_step": len(calm), "auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
             row |= _share(sum(s.out for _, s in odd), len(odd), "detected")
@@ -148,9 +161,9 @@ def mismatch(readings: Sequence[Reading]) -> list[Row]:
     return out
 
 
-def _auc(odd: Sequence[tuple[Reading, Said]], calm: Sequence[tuple[Reading, Said]]) -> Number:
+def _auc(odd: Sequence[tuple[Reading, Said]], calm: Sequence[tuple[Reading, Said]], none: str) -> Number:
     if not odd or not calm:
-        return Number(note="no unrelated clip" if not odd else "no clip in step")
+        return Number(note=none if not odd else "no clip in step")
     both = [*odd, *calm]
     wrong = np.array([1.0] * len(odd) + [0.0] * len(calm))
     return number(_area, np.array([s.worse for _, s in both]), wrong, groups=[r.group for r, _ in both], draws=300)

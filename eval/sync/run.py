@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from eval import machine, measure
-from eval.held_out import Judge, chunks, prepare_record
+from eval.held_out import Judge, chunks, opened, prepare_record
 from eval.sync.grid import GRID, ShiftedReader
 from eval.sync.read import CRITERION, Reading, read
 from eval.sync.rows import Row, sync_tables
@@ -50,15 +50,18 @@ class Readings:
     untimed: int  # clips whose sound has no right time, or with several faults of timing
 
 
-def sync(records_file: Path, checkpoint: str, settings: Settings) -> tuple[dict[str, Any], Readings]:
-    """Results with their origin, and the readings they come from. Raises ConfigError (split) and CheckpointError."""
+def sync(
+    records_file: Path, checkpoint: str, settings: Settings, *, rater: Rater | None = None
+) -> tuple[dict[str, Any], Readings]:
+    """Results with their origin, and the readings they come from.
+
+    rater: the checkpoint's, open already, with the context of the settings. Raises ConfigError (split) and
+    CheckpointError.
+    """
     every = list(read_records(records_file))
     records = measure.select(every, measure.Settings(split=settings.split))
-    rater = Rater.from_pretrained(checkpoint, context=settings.context, threads=settings.threads)
-    try:
+    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
         found = sync_readings(rater, records, records_file.parent, settings)
-    finally:
-        rater.close()
     return machine.describe() | {
         "checkpoint": rater.card.name,
         "fingerprint": rater.fingerprint,

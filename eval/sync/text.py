@@ -12,7 +12,7 @@ from eval.sync.truth import CLASSES
 WORDS = {
     "score": "sync score below the criterion",
     "answer": "answer to the sync question, by log-probability",
-    "answer_short": "the same, worded as short recipes do",
+    "answer_short": "answer to it as short recipes word it",
     "fact": "measured fact av_content_offset (unmeasured: in step)",
 }
 
@@ -36,11 +36,17 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _tables(rows: list[Row]) -> list[str]:
-    by = {name: [r for r in rows if r["table"] == name] for name in ("classes", "curve", "false_alarms", "mismatch")}
+    tables = ("detection", "classes", "curve", "false_alarms", "mismatch")
+    by = {name: [r for r in rows if r["table"] == name] for name in tables}
     kept = [p for p in PREDICTORS if any(r["predictor"] == p for r in rows)]
     first = {r["class"]: r for r in by["classes"]}
     cell = {(r["predictor"], r["class"]): _share(r, "accuracy") for r in by["classes"]}
     parts = [
+        "### Out of step against in step",
+        table(
+            ["doubted by", "AUC", "n"],
+            [[r["predictor"], _auc(r), f"{r['n']} against {r['in_step']}"] for r in by["detection"]],
+        ),
         "### Accuracy per offset class",
         table(
             ["class", "BT.1359", *kept, "n"],
@@ -74,7 +80,7 @@ def _tables(rows: list[Row]) -> list[str]:
         lines = [
             [
                 f"{r['predictor']}, {r['difficulty']}",
-                "–" if r["auc"] is None else f"{r['auc']:.3f}" + _range(r["auc_low"], r["auc_high"], 3),
+                _auc(r),
                 _share(r, "detected"), str(r["n"]), r.get("note", ""),
             ]
             for r in by["mismatch"]
@@ -82,6 +88,10 @@ def _tables(rows: list[Row]) -> list[str]:
         head = ["sound that does not belong", "AUC against in step", "called out of step", "n", "note"]
         parts += ["### Mismatch", table(head, lines)]
     return parts
+
+
+def _auc(r: Row) -> str:
+    return "–" if r["auc"] is None else f"{r['auc']:.3f}" + _range(r["auc_low"], r["auc_high"], 3)
 
 
 def _share(r: Row, name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eval.answers import StageOne
-from eval.options import Choice, answer_pool, best, choice, on_device, option_scores
+from eval.options import Choice, answer_pool, best, choice, decisive, on_device, option_scores
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.prompting import Branch, prefix_segments
 from mllm_avqa.records import Question, Record
@@ -32,9 +32,10 @@ def encoded(tiny, views, facts):
     return [tiny.encode_segment(s, media) for s in prefix_segments(views, facts, None)], media
 
 
-def test_one_forward_equals_one_per_option(tiny, encoded):
+@pytest.mark.parametrize("rule", ["logprob", "mean"])
+def test_one_forward_equals_one_per_option(tiny, encoded, rule):
     segments, media = encoded
-    together = option_scores(tiny, segments, media, [KIND, SEVERITY], True)
+    together = option_scores(tiny, segments, media, [KIND, SEVERITY], True, rule)
     for c, values in zip([KIND, SEVERITY], together, strict=True):
         assert len(values) == len(c.options)
         for option, value in zip(c.options, values, strict=True):
@@ -46,9 +47,28 @@ def test_one_forward_equals_one_per_option(tiny, encoded):
             first = row.starts[0] + branch.stem_end
             answer = branch.ids[branch.stem_end + 1 :]
             assert answer[-1] == tiny.end_id
-            # analytic: mean over the answer's tokens of log p(token | what is before it)
+            # analytic: log p(token | what is before it) of the letter, or of all tokens
             parts = [float(torch.log_softmax(logits[first + k], -1)[t]) for k, t in enumerate(answer)]
-            assert value == pytest.approx(sum(parts) / len(parts), abs=1e-4)
+            wanted = parts[0] if c is KIND else sum(parts)
+            assert value == pytest.approx(sum(parts) / len(parts) if rule == "mean" else wanted, abs=1e-4)
+
+
+def test_the_letter_alone_decides_wherever_it_stands():
+    # A, B; then their names; the end. "(" before the letters, as in "(A) blur".
+    a, b, end, bracket = [10, 30, 31], [11, 32], 2, 5
+    assert decisive([[*a, end], [*b, end]], True, "logprob") == [[10], [11]]
+    assert decisive([[bracket, *a, end], [bracket, *b, end]], True, "logprob") == [[bracket, 10], [bracket, 11]]
+    assert decisive([[*a, end], [*b, end]], True, "mean") == [[*a, end], [*b, end]]
+    assert decisive([[40, end], [40, 41, end]], False, "logprob") == [[40, end], [40, 41, end]]
+
+
+def test_a_rare_name_behind_a_letter_costs_nothing(tiny, encoded):
+    segments, media = encoded
+    long = Choice("kind", "video", KIND.question, ("A. blur", "B. a rare fault of the picture that nobody names"), 1)
+    short, rare = option_scores(tiny, segments, media, [KIND, long], True)
+    assert short == pytest.approx(rare, abs=1e-4)
+    by_mean = option_scores(tiny, segments, media, [KIND, long], True, "mean")
+    assert by_mean[0][1] != pytest.approx(by_mean[1][1], abs=1e-3)
 
 
 def test_a_model_that_was_pushed_towards_an_option_chooses_it(tiny, encoded):

@@ -42,8 +42,11 @@ def test_options_behind_the_prefix_equal_options_in_a_row(tiny, encoded, isolate
     choices = [Choice("t", a.aspect, a.text, a.answers, 0) for a in ASKED]
     wanted = option_scores(tiny, segments, media, choices, isolate)  # reference run
     before = clip.cache.get_seq_length()
+    mean = option_scores(tiny, segments, media, choices, isolate, "mean")
     for budget in (10_000, 1):  # all in one forward; one question per forward
         for ours, theirs in zip(option_values(clip, ASKED, budget), wanted, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+        for ours, theirs in zip(option_values(clip, ASKED, budget, "mean"), mean, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)
     assert clip.cache.get_seq_length() == before  # the clip can be asked again
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from eval.__main__ import app
 from eval.questions.log import Log
 from eval.suite.bench import Bench, Settings
-from eval.suite.checkpoints import board_names, open_checkpoint
+from eval.suite.checkpoints import board_names, identify
 from eval.suite.reading import read_suite
 from eval.suite.run import run_suite
 from mllm_avqa.card import Card
@@ -144,16 +144,16 @@ def test_nothing_is_rated_twice_and_a_changed_clip_is(world, rated):
 
 
 def test_identity_follows_weights_and_card_but_not_what_the_card_tells(world):
-    before = open_checkpoint(str(world / "noise0.1")).identity
+    before = identify(str(world / "noise0.1")).identity
     card = Card.load(world / "noise0.1")
     card.results = {"srcc": 1.0}
     card.save(world / "noise0.1")
-    assert open_checkpoint(str(world / "noise0.1")).identity == before
+    assert identify(str(world / "noise0.1")).identity == before
     card.pooling = card.pooling.model_copy(update={"worst": 0.5})
     card.save(world / "noise0.1")
-    changed = open_checkpoint(str(world / "noise0.1")).identity
+    changed = identify(str(world / "noise0.1")).identity
     (world / "noise0.1/config.json").write_text("{}")
-    assert len({before, changed, open_checkpoint(str(world / "noise0.1")).identity}) == 3
+    assert len({before, changed, identify(str(world / "noise0.1")).identity}) == 3
 
 
 def test_missing_and_broken_media_are_named_and_tried_again(world, rated):
@@ -312,7 +312,7 @@ def test_names_on_the_board_tell_checkpoints_apart():
 
 
 def test_a_cache_in_use_is_told(world, rated):
-    found = open_checkpoint(str(world / "noise0.1"))
+    found = identify(str(world / "noise0.1"))
     with Log(world / f"out/cache/{found.identity}.jsonl", found.identity):
         told = board(world, suite(world, SCORE), "noise0.1").results[0].failed["noise0.1"]
     assert "another run" in told

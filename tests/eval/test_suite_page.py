@@ -44,7 +44,7 @@ def test_a_baseline_wins_over_the_checkpoint_it_belongs_to_alone():
         "mine, overall, SRCC: z 0.800 against b 0.500",
     ]
     assert cells(found, "b: x")[0].mark == "wins" and "▲ 0.600" in markdown(found)
-    assert view(found).overview.rows[-1].cells[0].span == "z"
+    assert view(found).overview.rows[0].cells[-1].span == "z"
 
 
 def test_numbers_over_other_clips_are_not_compared():

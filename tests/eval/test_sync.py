@@ -10,7 +10,7 @@ from small_clips import write
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.sync.figure import drawing
+from eval.sync.figure import drawing, thresholds
 from eval.sync.grid import GRID, shifted
 from eval.sync.psychometric import fit
 from eval.sync.read import Reading, Said, answered, questions
@@ -169,6 +169,8 @@ def test_tables_of_a_rater_that_knows_everything():
     alarms = {r["clips"]: (r["n"], r["rate"]) for r in pick(rows, table="false_alarms", predictor="answer")}
     assert alarms == {"clean": (4, 0.0), "other faults": (4, 0.0), "all in step": (8, 0.0)}
     assert {r["auc"] for r in pick(rows, table="mismatch", predictor="answer")} == {1.0}
+    found = pick(rows, table="detection", predictor="answer")[0]
+    assert (found["auc"], found["in_step"], found["n"]) == (1.0, 8, len(made(True)) - 8)
     curves = {r["side"]: r for r in pick(rows, table="curve", predictor="answer")}
     assert (curves["early"]["threshold"], curves["late"]["threshold"]) == (22.5, 40.0)
     assert (curves["early"]["detectable"], curves["late"]["acceptable"]) == (45.0, 185.0)
@@ -179,6 +181,7 @@ def test_tables_of_a_rater_that_says_one_thing_are_undefined_not_zero():
     rows = sync_tables(made(False))
     assert all(r["auc"] is None and "constant" in r["note"] for r in pick(rows, table="mismatch", predictor="answer"))
     assert all("no clip" in r["note"] for r in pick(rows, table="curve", predictor="answer"))
+    assert "constant" in pick(rows, table="detection", predictor="answer")[0]["note"]
     silent = pick(rows, predictor="score")
     assert {r.get("rate", r.get("auc", r.get("threshold"))) for r in silent} == {None}
     assert all(r["note"] for r in silent)
@@ -189,6 +192,9 @@ def test_the_figure_holds_points_curves_and_lines():
     assert picture.count('class="detectable"') == picture.count('class="acceptable"') == 2
     assert "400 ms early: 1 of 1" in picture
     assert drawing([r for r in made(True) if r.truth.kind == "in_step"], "answer") is None
+    # analytic: halfway between the last that is called in step and the first that is not
+    assert thresholds(made(True), "answer") == "early: 22 ms; late: 40 ms"
+    assert thresholds(made(False), "answer").startswith("early: no clip is called out of step; late: ")
 
 
 # ---- the whole ------------------------------------------------------------------------------------------------------

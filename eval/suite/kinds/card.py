@@ -11,8 +11,6 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
-from mllm_avqa.errors import MediaError
-from mllm_avqa.records import read_records
 
 TEXTS = ("attacks", "harmless")
 
@@ -26,7 +24,8 @@ class CardTask(Task):
 
 
 def run(task: CardTask, bench: Bench) -> Iterator[Line]:
-    result = bench.remember(_key(task, bench), lambda: _measure(task, bench), lambda r: not r["records"]["failed"])
+    key = [*bench.key(task, task.records, task.split), quick()]
+    result = bench.remember(key, lambda: _measure(task, bench), lambda r: not r["records"]["failed"])
     bench.lost |= result["records"]["failed"]
     shared = result["records"]["shared_with_training"]
     if shared:
@@ -48,19 +47,7 @@ def _measure(task: CardTask, bench: Bench) -> dict[str, Any]:
         split=task.split, limit=s.limit, languages=(task.language,), context=task.context, chunk=max(2, s.chunk),
         probes=task.probes, threads=s.threads, draws=task.draws,
     )  # fmt: skip
-    return measure(task.records, bench.given, settings)
-
-
-def _key(task: CardTask, bench: Bench) -> list[object]:
-    hashes = []
-    for r in read_records(task.records):
-        if task.split in ("all", r.split):
-            try:
-                hashes.append(bench.samples.key(r, task.records.parent, task.context))
-            except MediaError as e:
-                hashes.append(e.kind)
-    asked = task.model_dump(mode="json", exclude={"name", "about", "notes", "records"})
-    return ["card", asked, bench.samples.file(task.records), hashes, quick(), bench.settings.limit]
+    return measure(task.records, bench.given, settings, rater=bench.rater(task.context))
 
 
 def _lines(result: dict[str, Any], language: str, who: str) -> Iterator[Line]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from eval.questions.log import digest
-from eval.questions.task import load_task, names
+from eval.questions.task import READOUTS, Readout, load_task, names
 from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind, nearest
@@ -25,7 +25,7 @@ class QuestionsTask(Task):
     bench: str  # name in eval/tasks, or the path of a task file
     data: Path
     media: Path | None = None  # default: the folder of `data`
-    readout: Literal["logprob", "generate"] = "logprob"
+    readout: Readout = "logprob"
     shuffles: int = Field(default=1, ge=1)
     replies: Path | None = None  # of a judge, to open answers
 
@@ -78,7 +78,8 @@ def _ask(task: QuestionsTask, bench: Bench) -> dict[str, Any]:
         fresh=s.fresh,
     )  # fmt: skip
     log = s.cache / "questions" / digest(bench.identity, *_version(task))
-    answers = answer_all(chosen, task.data, task.media, bench.given, settings, log)
+    rater = bench.rater(task.context)
+    answers = answer_all(chosen, task.data, task.media, bench.given, settings, log, rater=rater)
     result = summarise(answers, settings, None if task.replies is None else read_replies(task.replies))
     why = {r["id"]: r.get("why", r["status"]) for r in answers.rows if r["status"] in ("missing", "failed")}
     return result | {"why": why, "left_out": {LEFT_OUT_WORDS[k]: n for k, n in result["left_out"].items()}}
@@ -88,7 +89,7 @@ def _version(task: QuestionsTask) -> list[object]:
     """What makes a log of answers another one's."""
     words = [dict(load_prompts("bench", x)) for x in ("en", "zh")]
     chosen = load_task(task.bench).model_dump(mode="json")
-    return [chosen, words, task.readout, task.shuffles, task.context]
+    return [chosen, words, READOUTS[task.readout], task.shuffles, task.context]
 
 
 def _key(task: QuestionsTask, bench: Bench) -> list[object]:

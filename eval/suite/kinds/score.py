@@ -117,7 +117,7 @@ def _features(task: ScoreTask, bench: Bench) -> Iterator[Line]:
         facts, failed = measured(every, base, bench.settings.cache / "facts", context=_measured_context(task))
         return study(every, facts, failed, task.split, task.records.name, task.draws).study.model_dump(mode="json")
 
-    key = ["features", bench.samples.file(task.records), [_sample(bench, r, task) for r in every], task.split]
+    key = ["features", bench.samples.file(task.records), bench.samples.keys(every, base, task.context), task.split]
     found = FeatureStudy.model_validate(bench.remember([*key, task.draws], make, lambda r: not r["failed"]))
     bench.notes += found.notes
     bench.lost |= found.failed
@@ -128,15 +128,6 @@ def _features(task: ScoreTask, bench: Bench) -> Iterator[Line]:
 
 def _measured_context(task: Task) -> str:
     return "none" if task.context == "none" else "fast"
-
-
-def _sample(bench: Bench, record: Record, task: ScoreTask) -> str:
-    from mllm_avqa.errors import MediaError
-
-    try:
-        return bench.samples.key(record, task.records.parent, task.context)
-    except MediaError as e:
-        return e.kind
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
