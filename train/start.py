@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mllm_avqa.card import CARD_FILE, Card
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.prompting import grade_words, load_prompts
 from mllm_avqa.records import Record
 from train import tiny
 from train.config import Config
@@ -29,7 +29,9 @@ def start_of(config: Config, train: list[Record]) -> Path:
 
 def fresh(config: Config, train: list[Record]) -> tuple[Any, Any, Card]:
     """Random weights, a tokenizer of the records' words, and their card."""
-    model, tokenizer = tiny.build(corpus(train), config.build.size, config.seed)
+    # A graded fact is one token: a small model learns what each is worth as fast as a table would.
+    words = grade_words() if config.facts == "grades" else []
+    model, tokenizer = tiny.build(corpus(train), config.build.size, config.seed, words)
     if config.build.see_bands:
         tiny.see_bands(model)
     card = Card(
