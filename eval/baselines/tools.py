@@ -55,7 +55,7 @@ TOOLS: dict[str, Tool] = {
     t.name: t
     for t in (
         Tool(
-            "dnsmos", "audio", False, ("speechmos", "librosa"), "pip install speechmos librosa",
+            "dnsmos", "audio", False, ("speechmos", "librosa"), "pip install 'mllm-avqa[dnsmos]'",
             "DNSMOS P.835 overall, Reddy et al., ICASSP 2022; speech, 16 kHz", _dnsmos,
         ),
     )

@@ -69,7 +69,7 @@ def test_numbers_failures_and_direction(records, peak, tmp_path):
 
 def test_refusals(monkeypatch, records):
     monkeypatch.setitem(tools.TOOLS, "dnsmos", replace(tools.TOOLS["dnsmos"], packages=("no_such_module",)))
-    with pytest.raises(ConfigError, match=r"no_such_module.*pip install speechmos.*--tool"):
+    with pytest.raises(ConfigError, match=r"no_such_module.*pip install 'mllm-avqa\[dnsmos\]'.*--tool"):
         tools.open_tools(["dnsmos"])
     done = CliRunner().invoke(app, ["tools", str(records), "--tool", "nothing"])
     assert done.exit_code == 2

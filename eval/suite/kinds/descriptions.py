@@ -15,7 +15,7 @@ from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
 from mllm_avqa.prompting import load_prompts
 
-CLAIMS, WRONG, LEVELS, KINDS = "claims against records", "contradicted", "levels against scores and labels", "kinds"
+CLAIMS, WRONG, LEVELS = "claims against records", "contradicted", "levels against scores and labels"
 TABLES = {"claims": CLAIMS, "contradicted": WRONG, "agreement": LEVELS}
 METRICS = {
     "f1": "F1", "same_level": "same level", "within_one": "within one", "srcc_score": "SRCC with score",
@@ -46,11 +46,12 @@ def run(task: DescriptionsTask, bench: Bench) -> Iterator[Line]:
         "describe", task.records, "--checkpoint", bench.given, "--split", task.split, *limit, "--lang", task.language,
         "--context", task.context, "--draws", task.draws, "-o", bench.path("descriptions", task, "json"),
     )  # fmt: skip
-    for line in _lines(found["rows"], bench.who):
+    for line in _lines(found["rows"], found["checked"], bench.who):
         yield line.model_copy(update={"command": command})
 
 
 def _measure(task: DescriptionsTask, bench: Bench) -> dict[str, Any]:
+    from eval.descriptions.report import NAMES
     from eval.descriptions.run import Settings, describe, rows
 
     s = bench.settings
@@ -61,31 +62,31 @@ def _measure(task: DescriptionsTask, bench: Bench) -> dict[str, Any]:
     folder = s.cache / "descriptions" / digest(bench.identity, task.context, task.language, _words(task))
     rater = bench.rater(task.context)
     result = describe(task.records, folder / "describe.json", settings, checkpoint=bench.given, rater=rater)
-    texts = result["languages"][task.language]["texts"]
-    return {"rows": rows(result), "texts": texts, "failed": result["failed"]}
+    said = result["languages"][task.language]
+    names = NAMES | {"record": "statements, by the record", "evidence": "sentences, by measured facts or scores"}
+    named = [r | {"item": names.get(r["item"], r["item"])} for r in rows(result)]
+    return {
+        "rows": named,
+        "texts": said["texts"],
+        "checked": said["with_faults_listed"],
+        "failed": result["failed"],
+    }
 
 
 def _words(task: DescriptionsTask) -> str:
     return digest(*(dict(load_prompts(name, task.language)) for name in ("claims", "questions")))
 
 
-def _lines(rows: list[dict[str, Any]], who: str) -> Iterator[Line]:
-    """Rows of one group and item are a line; of the claims n is what was claimed, and what there was of it is told."""
+def _lines(rows: list[dict[str, Any]], checked: int, who: str) -> Iterator[Line]:
+    """Rows of one group and item are a line. n: clips whose faults are known; statements; texts that state a level."""
     for group, table in TABLES.items():
         for item in dict.fromkeys(r["item"] for r in rows if r["group"] == group):
             own = {r["metric"]: r for r in rows if (r["group"], r["item"]) == (group, item)}
             values = {METRICS.get(m, m): _number(r) for m, r in own.items()}
             if group == "claims":
                 values |= {"claimed": Number(value=own["precision"]["n"]), "true": Number(value=own["recall"]["n"])}
-            n = max(r["n"] for r in own.values())
-            yield Line(what=_name(group, item), who=who, values=values, n=n, table=table)
-
-
-def _name(group: str, item: str) -> str:
-    from eval.descriptions.report import NAMES
-
-    words = {"record": "statements, by the record", "evidence": "sentences, by measured facts or scores"}
-    return NAMES[item] if group == "claims" else words.get(item, item)
+            n = checked if group == "claims" else max(r["n"] for r in own.values())
+            yield Line(what=item, who=who, values=values, n=n, table=table)
 
 
 def _number(r: dict[str, Any]) -> Number:
