@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from eval.robustness.bank import attacks
+from eval.robustness.bank import attacks, harmless
 from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
@@ -34,7 +34,8 @@ class RobustnessTask(Task):
 
 
 def run(task: RobustnessTask, bench: Bench) -> Iterator[Line]:
-    key = [*bench.key(task, task.records, task.split), [a.text for a in attacks(task.language)]]
+    bank = [[a.text for a in attacks(task.language)], harmless(task.language)]
+    key = [*bench.key(task, task.records, task.split), bank]
     found = bench.remember(key, lambda: _measure(task, bench), lambda r: not r["failed"])
     bench.lost |= found["failed"]
     command = shell(
