@@ -14,13 +14,14 @@ from mllm_avqa.media.clip import AudioInfo, Limits, MediaInfo, VideoInfo
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, show
 from mllm_avqa.media.orientation import Orientation, from_display_matrix
-from mllm_avqa.media.packets import decode, read_packets
+from mllm_avqa.media.packets import attempt, decode, read_packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 _MAX_TRIES = 300  # packets of one stream that may fail before it counts as undecodable
 _LOOK_AHEAD = 30.0  # seconds of media searched for the first frame of the other stream
+_COUNTED = 60.0  # seconds of packets that are counted where no bit rate is declared
 _TRANSFERS = {1: "bt709", 6: "smpte170m", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}  # fmt: skip  # noqa: E501
 _COVER = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS
 
@@ -88,6 +89,8 @@ def read_facts(container: InputContainer, path: str, limits: Limits) -> Facts:
     if audio is not None:
         span = _relative(starts[audio.index], ends[audio.index], origin)
         info.audio = _audio_info(audio, first.get(audio.index), span)
+    if not still:
+        _count_bits(container, [(video, info.video), (audio, info.audio)])
     indices = [None if s is None else s.index for s in (video, audio)]
     return Facts(info, origin, indices[0], indices[1], orientation, absent, cut)
 
@@ -183,6 +186,29 @@ def _last_time(container: InputContainer, streams: list[Any]) -> Fraction | None
             ends.append((ticks + (packet.duration or 0)) * packet.time_base)
             ends = [max(ends)]
     return ends[0] if ends else None
+
+
+def _count_bits(container: InputContainer, told: list[tuple[Any, VideoInfo | AudioInfo | None]]) -> None:
+    """Fill in bit rates that are not declared (Matroska, MPEG-TS) from the size of the packets, without decoding."""
+    silent = {s.index: info for s, info in told if s is not None and info is not None and info.bitrate is None}
+    if not silent:
+        return
+    attempt(lambda: container.seek(0), lambda: None)  # raw streams refuse, and have no times either
+    size = dict.fromkeys(silent, 0)
+    first: dict[int, Fraction] = {}
+    last: dict[int, Fraction] = {}
+    for packet in read_packets(container, [container.streams[k] for k in silent], lambda: None):
+        index, ticks = packet.stream.index, packet.dts if packet.dts is not None else packet.pts
+        if ticks is None:
+            continue
+        size[index] += packet.size
+        first.setdefault(index, ticks * packet.time_base)
+        last[index] = (ticks + (packet.duration or 0)) * packet.time_base
+        if last[index] - first[index] > _COUNTED:
+            break
+    for index, info in silent.items():
+        if index in first and last[index] > first[index]:
+            info.bitrate = round(size[index] * 8 / float(last[index] - first[index]))
 
 
 def _relative(start: Fraction, end: Fraction | None, origin: Fraction) -> tuple[float, float | None]:

@@ -50,6 +50,28 @@ def test_facts(reader: MediaReader, plain: Path) -> None:
     assert info.size_bytes == plain.stat().st_size
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "h264"])
+def test_undeclared_bit_rate_is_counted(reader: MediaReader, plain: Path, tmp_path: Path, suffix: str) -> None:
+    """The same packets, in a container that does not tell their bit rate."""
+    other = tmp_path / f"other.{suffix}"
+    with av.open(str(plain)) as source, av.open(str(other), "w") as out:
+        kept = {s: out.add_stream_from_template(s) for s in source.streams if suffix != "h264" or s.type == "video"}
+        for packet in source.demux(list(kept)):
+            if packet.dts is not None:
+                packet.stream = kept[packet.stream]
+                out.mux(packet)
+    declared, counted = (reader.probe(p) for p in (plain, other))
+    assert declared.video is not None
+    assert counted.video is not None
+    if suffix == "h264":  # a raw stream has no times to count by
+        assert counted.video.bitrate is None
+        return
+    assert counted.video.bitrate == pytest.approx(declared.video.bitrate, rel=0.15)
+    assert declared.audio is not None
+    assert counted.audio is not None
+    assert counted.audio.bitrate == pytest.approx(declared.audio.bitrate, rel=0.15)
+
+
 def test_window_in_the_middle(reader: MediaReader, plain: Path) -> None:
     clip = reader.read_clip(plain, DecodeSpec(start=1.1, duration=0.5, segments=1, frames_per_segment=3))
     assert numbers(clip.video.thumbs) == list(range(33, 48))
