@@ -53,8 +53,9 @@ class Clips(Dataset[dict[str, Any]]):
         return {"record": record, "window": load(self.paths[record.id])}
 
     def evidence(self) -> dict[str, list[Measurement]]:
-        """Facts of every clip by record id."""
-        return {r.id: load(self.paths[r.id]).evidence for r in self.records}
+        """Facts of every clip that can be read, by record id."""
+        windows = ((r.id, self[k]["window"]) for k, r in enumerate(self.records))
+        return {name: w.evidence for name, w in windows if w is not None}
 
 
 def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool = False) -> CachedWindow:

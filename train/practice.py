@@ -3,7 +3,8 @@
 A row costs a sixth of a whole one: under isolation the score of a side sees nothing but its own segment, so a row may
 hold that segment alone and still teach the same function. The facts of a row are those of a clip, with some taken from
 another clip; the teacher says what they are worth. Clips with the same faults on a side ("kin") lend each other facts
-and questions, whose answers stay true.
+and questions, whose answers stay true. A share of the batches may be whole rows, so that what practice teaches and what
+pixels and sound teach are learnt at the same time, not one at the cost of the other.
 """
 
 from __future__ import annotations
@@ -22,22 +23,26 @@ from mllm_avqa.records import Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
 from train.config import Mixture, Shares
-from train.data import Clips, Sample, branches
+from train.data import Clips, Draw, Sample, branches
 from train.teacher import SIDES
 
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
 
 
 class FactClips(Dataset[dict[str, Any]]):
-    """Index -> record and its window without pixels and sound; all of it stays in memory (about 20 kB a clip)."""
+    """Index -> record and its window without pixels and sound; all of it stays in memory (about 20 kB a clip).
+
+    A clip that cannot be read keeps its `window` None (`batches.ReadableClips`).
+    """
 
     def __init__(self, clips: Clips) -> None:
+        self.clips = clips
         self.items = []
         for k in range(len(clips)):
             item = clips[k]
-            w: CachedWindow = item["window"]
-            blind = CachedWindow(Views(None, None, None), w.evidence, w.context, w.missing)
-            self.items.append({"record": item["record"], "window": blind})
+            w: CachedWindow | None = item["window"]
+            blind = w and CachedWindow(Views(None, None, None), w.evidence, w.context, w.missing)
+            self.items.append(item | {"window": blind, "index": k})
 
     def __len__(self) -> int:
         return len(self.items)
@@ -47,11 +52,11 @@ class FactClips(Dataset[dict[str, Any]]):
 
 
 class Practice:
-    """Draws rows that start from the clips of a batch."""
+    """Draws rows that start from the clips of a batch. `whole` draws those that stay as they are."""
 
-    def __init__(self, clips: FactClips, questions: float, shares: Shares) -> None:
-        self.clips, self.questions, self.shares = clips, questions, shares
-        self.having = {s: [i for i in clips.items if _has(i, s)] for s in SIDES}
+    def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
+        self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
+        self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in SIDES}
         self.kin: dict[tuple[str, frozenset[str]], list[dict[str, Any]]] = {}
         for side in SIDES:
             for item in self.having[side]:
@@ -62,6 +67,9 @@ class Practice:
 
         Rows of both sides are three times as long; in one batch with the others they would pad them all.
         """
+        if rng.random() < self.shares.whole:
+            full = [self.clips.clips[i["index"]] for i in items[: -(-len(items) // 3)]]
+            return self.whole([i for i in full if i["window"] is not None], languages, rng)
         if rng.random() < self.shares.overall:
             whole = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
             return [(self._overall(i, lang := rng.choice(languages), rng), lang) for i in whole[: -(-len(items) // 3)]]
@@ -104,7 +112,9 @@ class Practice:
         questions = [aspect_branch("overall", language, level=WORDS[0])]
         side, evidence = rng.choice(SIDES), window.evidence
         if rng.random() < self.shares.described:
+            # Unmixed facts of training clips: the sides' scores would be learnt by heart here.
             questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
+            questions = [q for q in questions if not (q.stem and q.aspect in SIDES)]
         elif self.having[side]:
             other = rng.choice(self.having[side])["window"].evidence
             evidence = [m for m in evidence if m.modality != side] + [m for m in other if m.modality == side]

@@ -31,7 +31,7 @@ from train.objective import Objective
 from train.parts import checkpointed, select, tuned
 from train.practice import FactClips, Practice
 from train.progress import Progress, trackers
-from train.sources import Source, drawing, mixed, read_sources
+from train.sources import Draw, Source, drawing, mixed, read_sources
 from train.start import carded, start_of
 from train.stopping import Stopper
 from train.teacher import Teacher
@@ -163,7 +163,7 @@ def _train_stage(
     draw = None
     if stage.practice is not None:
         dataset = FactClips(clips)
-        draw = Practice(dataset, stage.mixture.stage1, stage.practice).draw
+        draw = Practice(dataset, stage.mixture.stage1, stage.practice, Draw(stage, sources, taught=True)).draw
     rows = mixed(dataset, clips.records, stage, sources, config.seed)
     if draw is None:
         draw = drawing(stage, sources, taught=teacher is not None)

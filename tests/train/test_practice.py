@@ -15,10 +15,12 @@ from mllm_avqa.records import Distortion, Label, Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
 from train.config import Shares
+from train.data import Sample
 from train.practice import FactClips, Practice, mix
 from train.targets import target
 from train.teacher import Teacher, _predict, code, codes
 
+SEEN = Views(np.zeros((2, 8, 8, 3), np.uint8), None, None)
 KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
 
 
@@ -98,11 +100,14 @@ def test_mix_takes_about_the_share_and_keeps_the_order():
     assert 0.2 < sum(m.severity == "severe" for m in mixed) / len(mixed) < 0.4
 
 
-def drawn(items, **shares):
-    clips = FactClips.__new__(FactClips)
-    clips.items = items
-    practice = Practice(clips, 2, Shares(**shares))
-    return [sample for sample, _ in practice.draw(items, ["en"], random.Random(0))]
+def unasked(items, languages, rng):
+    raise AssertionError("no whole rows were asked for")
+
+
+def drawn(items, usual=unasked, **shares):
+    clips = FactClips(items)
+    practice = Practice(clips, 2, Shares(**shares), usual)
+    return [sample for sample, _ in practice.draw([i for i in clips.items if i["window"]], ["en"], random.Random(0))]
 
 
 def test_one_sided_rows_show_one_side_and_ask_about_it(items):
@@ -128,6 +133,41 @@ def test_overall_rows_show_both_sides(items):
     for sample in rows:
         assert {m.modality for m in sample.window.evidence} == {"video", "audio"}
         assert "overall" in {q.aspect for q in sample.questions}
+
+
+def test_described_rows_do_not_ask_for_the_sides_scores(items):
+    items = [described(i) for i in items]
+    rows = drawn(items, overall=1, described=1)
+    asked = [q for sample in rows for q in sample.questions]
+    assert any(q.answer == "All is well." for q in asked)
+    assert {q.aspect for q in asked if q.stem} == {"overall"}
+
+
+def described(item):
+    more = Question(stage=3, task="describe", aspect="overall", question="What of it?", answer="All is well.")
+    record = item["record"]
+    return item | {"record": record.model_copy(update={"questions": [*record.questions, more]})}
+
+
+def test_whole_rows_have_pixels_and_sound_again(items):
+    """A third as many rows, from the clips themselves."""
+    seen = []
+
+    def whole(full, languages, rng):
+        seen.extend(full)
+        return [(Sample(i["record"], i["window"], []), languages[0]) for i in full]
+
+    full = [i | {"window": CachedWindow(SEEN, i["window"].evidence, TextContext(), {})} for i in items]
+    rows = drawn(full, whole, whole=1)
+    assert [r.record.id for r in rows] == [i["record"].id for i in items[:40]]
+    assert all(r.window.views is SEEN for r in rows)
+
+
+def test_a_clip_that_cannot_be_read_is_passed_on_and_lends_nothing(items):
+    clips = FactClips([*items, {"record": items[0]["record"], "window": None, "error": "BadZipFile: cut"}])
+    assert clips[len(items)]["error"] == "BadZipFile: cut"
+    practice = Practice(clips, 2, Shares(), unasked)
+    assert all(len(having) == len(items) for having in practice.having.values())
 
 
 def test_quick_prediction_is_the_forests(teacher, items):
