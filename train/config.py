@@ -134,7 +134,7 @@ class Shares(Strict):
     strangers: float = Field(0.3, ge=0, le=1)  # one-sided rows mixed with any clip
     kinds: float = Field(0, ge=0, le=1)  # rows mixed with kin that ask for nothing but the kind of fault
     described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
-    context: float = Field(0.3, ge=0, le=1)  # rows of both sides that keep the text which comes with the clip
+    context: float = Field(0.3, ge=0, le=1)  # rows of both sides with text: the clip's, or any where facts are mixed
     whole: float = Field(0, ge=0, le=1)  # batches of whole rows, a third as many, as `mixture` and `dropout` say
     facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip
 

@@ -57,6 +57,7 @@ class Practice:
     def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in SIDES}
+        self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
         self.kin: dict[tuple[str, frozenset[str]], list[dict[str, Any]]] = {}
         for side in SIDES:
             for item in self.having[side]:
@@ -107,18 +108,20 @@ class Practice:
         )
 
     def _overall(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
-        """Both sides, one of them from another clip; questions about the whole."""
+        """Both sides, one of them and the text from other clips; or the clip as it is, to be described."""
         record, window = item["record"], item["window"]
         questions = [aspect_branch("overall", language, level=WORDS[0])]
-        side, evidence = rng.choice(SIDES), window.evidence
+        side, evidence, context = rng.choice(SIDES), window.evidence, window.context
         if rng.random() < self.shares.described:
             # Unmixed facts of training clips: the sides' scores would be learnt by heart here.
             questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
             questions = [q for q in questions if not (q.stem and q.aspect in SIDES)]
-        elif self.having[side]:
-            other = rng.choice(self.having[side])["window"].evidence
+        else:
+            other = rng.choice(self.having[side] or [item])["window"].evidence
             evidence = [m for m in evidence if m.modality != side] + [m for m in other if m.modality == side]
-        context = window.context if rng.random() < self.shares.context else TextContext()
+            context = TextContext(items=rng.sample(self.texts, min(rng.randint(1, 4), len(self.texts))))
+        if rng.random() >= self.shares.context:
+            context = TextContext()
         return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mllm_avqa.context.base import TextContext
+from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
@@ -133,6 +134,15 @@ def test_overall_rows_show_both_sides(items):
     for sample in rows:
         assert {m.modality for m in sample.window.evidence} == {"video", "audio"}
         assert "overall" in {q.aspect for q in sample.questions}
+
+
+def test_text_beside_mixed_facts_is_any_clips_text(items):
+    texts = [TextContext(items=[TextItem(origin="user", text=f"text {k}")]) for k in range(len(items))]
+    items = [i | {"window": replace(i["window"], context=t)} for i, t in zip(items, texts, strict=True)]
+    rows = drawn(items, overall=1, context=1)
+    foreign = [t for sample in rows for t in sample.window.context.items if t.text != f"text {sample.record.group}"]
+    assert len(foreign) > len(rows)
+    assert not any(sample.window.context.items for sample in drawn(items, overall=1, context=0))
 
 
 def test_described_rows_do_not_ask_for_the_sides_scores(items):
