@@ -43,6 +43,7 @@ from eval.stats import (
 from mllm_avqa.errors import ConfigError
 
 DRAWS = 2000
+TURNED = "labels fall with quality: they count, and are shown, with a minus sign, so that more is better"
 NO_SPREAD = "no RMSE*, outlier ratio or pairs: the labels' uncertainty is not known (--ci, or --std with --votes)"
 
 
@@ -92,7 +93,9 @@ def study(
     strange = [f for f in falling if f not in files]
     if strange:
         raise ConfigError(f"--falling {strange[0]}: no such predictions; allowed are {', '.join(files)}")
-    wanted, repeated = single(read_labels(labels, label_columns), labels.name)
+    wanted, about = single(read_labels(labels, label_columns), labels.name)
+    if label_columns.lower_is_better:
+        about.append(TURNED)
     results: list[Correlation] = []
     columns: dict[str, dict[str, Column]] = {}
     for name, path in files.items():
@@ -104,7 +107,7 @@ def study(
         joined = join(given, wanted)
         notes = account(joined, given, wanted, path, labels)
         found = {a: column(joined, a, mapping) for a in shared(given, wanted, path, labels)}
-        result = Correlation(aspects={}, lost={a: c.lost for a, c in found.items()}, notes=repeated + notes, name=name)
+        result = Correlation(aspects={}, lost={a: c.lost for a, c in found.items()}, notes=about + notes, name=name)
         for aspect, c in found.items():
             result.aspects[aspect], result.details[aspect] = _measure(c, mapping, pairs, draws)
             result.notes += [f"{aspect}: {n}" for n in _warnings(result.aspects[aspect], name)]

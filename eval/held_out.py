@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eval.writing import told
 from mllm_avqa.attribution import drop
 from mllm_avqa.context.base import TextContext
 from mllm_avqa.errors import AvqaError, MediaNotFound
@@ -106,7 +107,7 @@ def chunks(
             try:
                 done.append(prepare_record(r, base, rater))
             except AvqaError as e:
-                why = str(e).replace(str(base / r.media), r.media)  # results travel, folders do not
+                why = told(e, base, r.media)
                 failures[r.id] = f"{e.kind}: {why}"
                 log.warning("%s: %s: %s", r.id, e.kind, why)
         return done

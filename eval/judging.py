@@ -6,6 +6,7 @@ replies; Q-Bench-Video (arXiv 2409.20063) the same points for the whole answer. 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
@@ -23,7 +24,13 @@ from mllm_avqa.prompting import load_prompts
 log = logging.getLogger(__name__)
 FLAGS = ("--judge", "--judge-model", "--judge-key-env")
 FREE = ("relevance",)  # rubrics that need neither a reference nor facts
-SCORE = re.compile(r"\W*(?:score\s*[:：]\s*)?([012])\W*", re.IGNORECASE)
+THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?</\1>", re.IGNORECASE | re.DOTALL)
+FENCE = re.compile(r"```[a-z]*\s*(.*?)\s*```", re.IGNORECASE | re.DOTALL)
+NUMBER = r"([-+]?\d+(?:\.\d+)?)"
+MARKS = r"[\s*_`]*"
+NAMED = rf"score{MARKS}[:：=]{MARKS}"
+SCORE = re.compile(rf"{MARKS}(?:{NAMED})?{NUMBER}[\s*_`.。]*", re.IGNORECASE)
+LINE = re.compile(rf"[\s*_`#>-]*(?:final\s+)?{NAMED}{NUMBER}[\s*_`.。]*", re.IGNORECASE)
 READ, UNREAD, FAILED = "answered", "unread", "failed"  # only the first is kept by a further run
 
 
@@ -92,10 +99,45 @@ def prompt(
     return Prompt(f"{name}/{rubric}", rubric, words["system"], "".join(parts))
 
 
-def read_score(reply: str) -> int | None:
-    """0, 1 or 2 of "Score: 2" or "2"; None for anything else."""
-    found = SCORE.fullmatch(reply.strip())
-    return int(found[1]) if found else None
+@dataclass(frozen=True)
+class Judgement:
+    """Points of a reply, or why there are none."""
+
+    score: int | None
+    why: str = ""
+
+
+def read_score(reply: str) -> Judgement:
+    """0, 1 or 2 points. Read are "Score: 2" or "2" alone, {"score": 2} also in a fence, and lines "Score: 2" in a text
+    that all say the same; what a model thinks in a <think> block is not its reply. Nothing else is: no guess.
+    """
+    said = THOUGHT.sub("", reply).strip()
+    if re.match(r"<(?:think|thinking|reasoning|thought)>", said, re.IGNORECASE):
+        return Judgement(None, "cut off while thinking")
+    # Some servers keep the opening tag of a thought to themselves.
+    said = re.split(r"</(?:think|thinking|reasoning|thought)>", said, flags=re.IGNORECASE)[-1].strip()
+    if not said:
+        return Judgement(None, "empty, cut off or filtered")
+    fenced = FENCE.findall(said)
+    said = fenced[0] if len(fenced) == 1 else said
+    whole = SCORE.fullmatch(said)
+    found = {whole[1]} if whole else _in_json(said) or {m[1] for m in map(LINE.fullmatch, said.splitlines()) if m}
+    if len(found) != 1:
+        return Judgement(None, "several scores" if found else "no score")
+    points = float(found.pop())
+    return Judgement(int(points)) if points in (0, 1, 2) else Judgement(None, f"a score of {points:g}, not 0, 1 or 2")
+
+
+def _in_json(said: str) -> set[str]:
+    """The score of an object, as text; empty when it is none."""
+    try:
+        data = json.loads(said)
+    except ValueError:
+        return set()
+    if not isinstance(data, dict):
+        return set()
+    given = {str(v) for k, v in data.items() if k.lower() == "score"}
+    return given if all(re.fullmatch(NUMBER, v) for v in given) else set()
 
 
 def ask(prompts: Sequence[Prompt], settings: Settings, path: Path) -> list[Row]:
@@ -138,11 +180,11 @@ def _row(found: Reply | Exception) -> Row:
     if isinstance(found, Exception):
         return {"status": FAILED, "why": str(found)}
     said = found.text or ""
-    score = read_score(said)
+    read = read_score(said)
     row: Row = {"reply": said, "model": found.model, "fingerprint": found.fingerprint}
-    if score is None:
-        return row | {"status": UNREAD, "why": "no score" if said else "empty, cut off or filtered"}
-    return row | {"status": READ, "score": score}
+    if read.score is None:
+        return row | {"status": UNREAD, "why": read.why}
+    return row | {"status": READ, "score": read.score}
 
 
 def points(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,3 +28,9 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]],
     table.writerow(head)
     table.writerows(rows)
     write_text(path, text.getvalue(), flag)
+
+
+def told(error: Exception, base: Path, media: str) -> str:
+    """The error's text with the clip named as its record does: results travel, folders do not."""
+    path = base / media
+    return str(error).replace(os.path.abspath(path), media).replace(str(path), media)

@@ -55,16 +55,16 @@ def account(joined: Joined, given: list[Entry], wanted: list[Entry], path: Path,
         )
     notes = list(joined.notes)
     if joined.unmatched:
-        notes.append(f"{named(joined.unmatched)} of {labels.name} found in {path.name}: no prediction")
+        notes.append(f"{named(joined.unmatched)} of {labels.name} not found in {path.name}: no prediction")
     if joined.unused:
         notes.append(f"{named(joined.unused)} of {path.name} not used: no label")
     failures = Counter(p.error for _, p in joined.pairs if p is not None and p.error)
-    notes += [f"{n} predictions failed: {kind}" for kind, n in failures.items()]
+    notes += [f"predictions failed: {n} {kind}" for kind, n in failures.items()]
     for entries, where, what in ((wanted, labels, "not counted"), (given, path, "counted as missing")):
         for aspect in dict.fromkeys(a for e in entries for a in e.empty):
             empty = [e.name for e in entries if aspect in e.empty and e.error is None]
             if empty:
-                notes.append(f"{aspect}: {named(empty)} of {where.name} have no finite number: {what}")
+                notes.append(f"{aspect}: {named(empty)} of {where.name} without a finite number: {what}")
     if all(e.group is None for e in wanted):
         notes.append(
             "no content groups: every clip counts as a content of its own, intervals may be too narrow (--group)"

@@ -65,9 +65,11 @@ def join(predictions: list[Entry], labels: list[Entry]) -> Joined:
         pairs.append((label, predictions[(good or found)[-1]] if found else None))
     notes = []
     if doubled:
-        notes.append(f"{named(doubled)} have several predictions: the last one that did not fail counts")
+        notes.append(f"{named(doubled)} with several predictions: the last one that did not fail counts")
     if index.ambiguous:
-        notes.append(f"{named(index.ambiguous)} share their base name with others and match nothing by id or path")
+        notes.append(
+            f"{named(index.ambiguous)} not matched: the base name is shared with others, and nothing fits by id or path"
+        )
     if index.by_stem:
         notes.append(f"{named(index.by_stem)} matched by their names without file endings")
     unused = [e.name for i, e in enumerate(predictions) if i not in used]

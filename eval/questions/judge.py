@@ -69,7 +69,7 @@ def judged(rows: Sequence[Row], rubrics: Sequence[str], replies: Mapping[str, Se
         return {"judge": out}
     points: dict[str, list[float]] = {r: [] for r in rubrics}
     for row, rubric in _wanted(rows, rubrics):
-        given = [read_score(x) for x in replies.get(f"{row['id']}/{rubric}", ())]
+        given = [read_score(x).score for x in replies.get(f"{row['id']}/{rubric}", ())]
         read = [x for x in given if x is not None]
         out[rubric]["unread"] += len(given) - len(read)
         if read:

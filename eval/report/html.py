@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from eval.correlate import Study, reasons
 from eval.joining.columns import Column
-from eval.report.sections import meaning, models, sections
+from eval.report.sections import COMPARED, meaning, models, sections
 from eval.report.svg import Plot, forest, span, thinned
 from eval.stats import Agreement
 from eval.writing import write_text
@@ -71,6 +71,7 @@ def render_html(study: Study, *, clips: str, title: str) -> str:
         finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
     )
     result = study.result
+    made = sections(result)
     aspects = dict.fromkeys(a for by in study.columns.values() for a in by)
     panels = [
         _panel(aspect, name, by[aspect], study, clips)
@@ -84,7 +85,8 @@ def render_html(study: Study, *, clips: str, title: str) -> str:
         notes=reasons(result),
         panels=panels,
         forests=[(a, f) for a in aspects for f in [_forest(study, a)] if f],
-        sections=sections(result),
+        compared=[s for s in made if s.title == COMPARED],
+        rest=[s for s in made if s.title != COMPARED],
     )
 
 

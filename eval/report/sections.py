@@ -8,6 +8,8 @@ from eval.markdown import signed
 from eval.report.schema import Correlation
 from eval.stats import Number, Quartiles
 
+COMPARED = "Models compared on the same clips"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -194,7 +196,7 @@ def _comparisons(result: Correlation) -> Section | None:
         "2 / (draws + 1); Steiger's test takes clips as independent and is an approximation for SRCC."
     )
     head = ["difference", "of", "value [95 % CI]", "p bootstrap", "Holm", "p Steiger", "Holm", "n"]
-    return Section("Models compared on the same clips", head, rows, note) if rows else None
+    return Section(COMPARED, head, rows, note) if rows else None
 
 
 def _p(p: float | None) -> str:

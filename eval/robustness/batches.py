@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eval.held_out import HeldOut, Judge, Scores, prepare_record
 from eval.robustness.change import Row, moved
+from eval.writing import told
 from mllm_avqa.errors import AvqaError
 
 SIZE = 8  # windows of a batch; windows alone are what it is compared with
@@ -37,7 +38,7 @@ class Batches:
             try:
                 again.append((clip, prepare_record(clip.record, base, judge.rater), first))
             except AvqaError as e:  # it could be read a moment ago
-                why = str(e).replace(str(base / clip.record.media), clip.record.media)
+                why = told(e, base, clip.record.media)
                 self.failures[f"{clip.record.id}, second_run"] = f"{e.kind}: {why}"
         twice = score([h for _, h, _ in again], 1)
         self._compare("second_run", [c for c, _, _ in again], [s for *_, s in again], twice)

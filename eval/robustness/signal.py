@@ -15,6 +15,7 @@ import numpy as np
 from eval.held_out import HeldOut, Judge, prepare_record
 from eval.robustness.change import Row, moved
 from eval.robustness.rewrite import CHANGES, ON_PICTURE
+from eval.writing import told
 from mllm_avqa.errors import AvqaError
 from mllm_avqa.prepare import Prepared
 
@@ -48,7 +49,7 @@ class SamePicture:
                         clip.record.model_copy(update={"media": path.name}), path.parent, judge.rater
                     )
                 except AvqaError as e:
-                    why = str(e).replace(str(base / clip.record.media), clip.record.media).replace(f"{folder}/", "")
+                    why = told(e, base, clip.record.media).replace(f"{folder}/", "")
                     found.failed[clip.record.id] = f"{e.kind}: {why}"
                     continue
             after = judge.clips([changed], language)[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -45,6 +46,13 @@ class Fit:
 
 def fit(x: np.ndarray, y: np.ndarray, mapping: Mapping) -> Fit:
     """Least squares of y on the mapped x. x and y have at least two different values each. x, y: [n]"""
+    return _kept(np.asarray(x, float).tobytes(), np.asarray(y, float).tobytes(), mapping)
+
+
+@lru_cache(maxsize=64)
+def _kept(x_bytes: bytes, y_bytes: bytes, mapping: Mapping) -> Fit:
+    """Tables, comparisons and plots of one study ask for the same fits, and a search from nine starts takes long."""
+    x, y = (np.frombuffer(b) for b in (x_bytes, y_bytes))
     if mapping == "none":
         return Fit(mapping, "none", lambda q: q)
     if mapping == "linear":
@@ -90,21 +98,27 @@ def _step(q: np.ndarray) -> np.ndarray:
 
 
 _Found = tuple[np.ndarray, Curve] | None
+_Model = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _search(
-    model: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    model: _Model,
+    slopes: _Model | None,
     x: np.ndarray,
     y: np.ndarray,
     starts: Iterable[Sequence[float]],
     bounds: tuple[Sequence[float], Sequence[float]],
 ) -> _Found:
-    """The best converged fit of all starts, or None when none is better than the line or all are flat."""
+    """The best converged fit of all starts, or None when none is better than the line or all are flat.
+
+    slopes: derivatives of the model by its parameters, [n, parameters]; None takes differences.
+    """
     line = float(((map_linear(x, y) - y) ** 2).sum())
     best: np.ndarray | None = None
     error = line
+    jacobian = "2-point" if slopes is None else lambda b: slopes(b, x)
     for start in starts:
-        found = least_squares(lambda b: model(b, x) - y, start, bounds=bounds, max_nfev=500)
+        found = least_squares(lambda b: model(b, x) - y, start, jac=jacobian, bounds=bounds, max_nfev=500)
         if found.success and 2 * found.cost < error * (1 + 1e-9):
             best, error = found.x, 2 * float(found.cost)
     # A flat "curve" would map everything to one number and hide a wrong direction.
@@ -120,7 +134,14 @@ def _logistic4(x: np.ndarray, y: np.ndarray) -> _Found:
     low = [0.0, y.min() - tall, x.min() - wide, 0.01 * wide]
     high = [3 * tall, y.max() + tall, x.max() + wide, 10 * wide]
     starts = [[tall, y.min(), float(m), w * wide] for m in np.quantile(x, [0.25, 0.5, 0.75]) for w in (0.05, 0.2, 1.0)]
-    return _search(lambda b, q: b[1] + b[0] * _step((q - b[2]) / b[3]), x, y, starts, (low, high))
+
+    def slopes(b: np.ndarray, q: np.ndarray) -> np.ndarray:
+        u = (q - b[2]) / b[3]
+        s = _step(u)
+        steep = -b[0] * s * (1 - s) / b[3]
+        return np.column_stack([s, np.ones_like(q), steep, steep * u])
+
+    return _search(lambda b, q: b[1] + b[0] * _step((q - b[2]) / b[3]), slopes, x, y, starts, (low, high))
 
 
 def _logistic5(x: np.ndarray, y: np.ndarray) -> _Found:
@@ -135,7 +156,10 @@ def _logistic5(x: np.ndarray, y: np.ndarray) -> _Found:
         for m in np.quantile(x, [0.25, 0.5, 0.75])
         for k, s in ((4.0, 0.05), (10.0, 0.5), (20.0, 0.05))
     ]
-    return _search(lambda b, q: b[0] * (_step(b[1] * (q - b[2])) - 0.5) + b[3] * q + b[4], x, y, starts, (low, high))
+
+    return _search(
+        lambda b, q: b[0] * (_step(b[1] * (q - b[2])) - 0.5) + b[3] * q + b[4], None, x, y, starts, (low, high)
+    )
 
 
 def _cubic(x: np.ndarray, y: np.ndarray) -> _Found:

@@ -18,7 +18,7 @@ from eval.questions.log import Log, digest
 from eval.suite.checkpoints import Checkpoint, identify
 from eval.suite.samples import Samples, write_labels
 from eval.suite.schema import Task
-from eval.writing import write_text
+from eval.writing import told, write_text
 from mllm_avqa.errors import AvqaError, ConfigError
 from mllm_avqa.rating import ScoreDistribution
 from mllm_avqa.records import Record, read_records
@@ -142,7 +142,7 @@ class Bench:
             try:
                 sample = self.samples.key(r, base, task.context)
             except AvqaError as e:
-                self.lost[r.id] = f"{e.kind}: {e}".replace(str(base / r.media), r.media)
+                self.lost[r.id] = f"{e.kind}: {told(e, base, r.media)}"
                 continue
             keys[r.id] = {way: digest("rating", sample, task.context, task.language, way) for way in shown}
         todo = [r for r in records if any(not file.has(k) for k in keys.get(r.id, {}).values())]

@@ -15,6 +15,7 @@ from eval.sync.grid import GRID, ShiftedReader
 from eval.sync.read import CRITERION, Reading, read
 from eval.sync.rows import Row, sync_tables
 from eval.sync.truth import Truth, truth_of
+from eval.writing import told
 from mllm_avqa.errors import AvqaError, ConfigError
 from mllm_avqa.rater import Rater
 from mllm_avqa.records import Record, read_records
@@ -117,7 +118,7 @@ def _grid(
                 with _moved(judge.rater, ms):
                     clip = prepare_record(record, base, judge.rater)
             except AvqaError as e:
-                failed[f"{record.id}, {ms} ms"] = f"{e.kind}: {str(e).replace(str(base / record.media), record.media)}"
+                failed[f"{record.id}, {ms} ms"] = f"{e.kind}: {told(e, base, record.media)}"
                 continue
             reading = read(judge, clip, truth, language, settings.criterion)
             out.append(replace(reading, clip=f"{record.id}, {ms} ms"))

@@ -126,7 +126,7 @@ def test_ids_win_over_names_and_shared_names_match_nothing(tmp_path):
     assert [p.values["video"] if p else None for _, p in joined.pairs] == [1, 2, None]
     assert joined.unmatched == ["c"]
     assert joined.unused == ["three/clip.mp4"]
-    assert any("share their base name" in n for n in joined.notes)
+    assert any("base name is shared" in n for n in joined.notes)
 
 
 def test_a_repeated_row_counts_once_and_a_failure_does_not_replace_a_score(tmp_path):

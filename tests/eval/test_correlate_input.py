@@ -74,11 +74,11 @@ def test_empty_cells_are_named(tmp_path, labels):
     holes = table(tmp_path / "holes.csv", "id,score", range(N), guess)
     got = run(holes, labels)
     assert f"{N - 2} of {N} (2 unscored)" in got.stdout
-    assert "2 clips (4, 6) of holes.csv have no finite number" in got.stderr
+    assert "2 clips (4, 6) of holes.csv without a finite number" in got.stderr
     truth = list(TRUTH)
     truth[2] = ""
     got = correlate(holes, table(tmp_path / "l2.csv", "id,mos", range(N), truth), draws=100)
-    assert any("1 clip (2) of l2.csv have no finite number: not counted" in n for n in got.notes)
+    assert any("1 clip (2) of l2.csv without a finite number: not counted" in n for n in got.notes)
     assert got.aspects["overall"].m == N - 1
 
 
@@ -89,6 +89,21 @@ def test_constant_predictions_have_no_correlation(tmp_path, labels):
     assert all(numbers[k]["value"] is None for k in ("srcc", "krcc", "plcc", "plcc_mapped", "rmse"))
     assert "overall: predictions are constant" in got.stderr
     assert "| overall | " in run(flat, labels).stdout
+
+
+def test_a_constant_model_is_no_better_and_no_worse(tmp_path, labels, pred):
+    flat = table(tmp_path / "flat.csv", "id,score", range(N), [3.0] * N)
+    rows = json.loads(run(pred, labels, "--compare", flat, "--json").stdout)["comparisons"]["overall"]
+    assert {r["statistic"] for r in rows} == {"srcc", "plcc_mapped", "rmse"}
+    assert all(r["difference"]["value"] is None and r["p_bootstrap"] is None for r in rows)
+    assert all(r["difference"]["note"] == "flat: predictions are constant" for r in rows)
+
+
+def test_a_prediction_that_repeats_is_told(tmp_path, labels):
+    twice = table(tmp_path / "twice.csv", "id,score", [*range(N), 3], [*GUESS, 1.0])
+    got = run(twice, labels)
+    assert got.exit_code == 0
+    assert "1 clip (3) with several predictions" in got.stderr
 
 
 def test_too_few_clips_say_so(tmp_path):
@@ -103,6 +118,7 @@ def test_dmos_needs_a_direction(tmp_path, pred):
     said = refused(pred, path)
     assert "--lower-is-better or --higher-is-better" in said
     assert correlate(pred, path, lower_is_better=True, draws=100).aspects["overall"].srcc.value > 0.8
+    assert "with a minus sign" in run(pred, path, "--lower-is-better").stderr
     got = run(pred, path, "--higher-is-better")
     assert "SRCC is negative beyond chance" in got.stderr
 
@@ -209,4 +225,4 @@ def test_one_stem_for_two_labels_matches_none(tmp_path):
     y = table(tmp_path / "l.csv", "path,mos", ["x/a.mp4", "y/a.mp4", "b.mp4"], [1, 2, 3])
     joined = join(read_entries(p), single(read_labels(y), "l.csv")[0])
     assert [m is not None for _, m in joined.pairs] == [False, False, True]
-    assert any("share their base name" in n for n in joined.notes)
+    assert any("base name is shared" in n for n in joined.notes)

@@ -57,6 +57,7 @@ def test_page_is_whole_and_alone(found):
     assert all(len(r.findall("path[@class='curve']")) == 1 for r in roots[1:])
     assert all("M" in r.find("path[@class='bar']").get("d") for r in roots[1:])
     assert "means nothing: 95 % of the pairs" in page
+    assert page.index("Models compared") < page.index("Worst errors") < page.index("Errors (ITU-T P.1401)")
 
 
 def test_worst_errors_come_first_with_links(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eval.judging import read_score
+from eval.judging import Judgement, read_score
 from eval.questions.parser import read_answer
 
 FAULTS = ("Motion blur", "Noise", "Overexposure", "Blur")
@@ -99,10 +99,38 @@ def test_chinese():
         ("score：0.", 0),
         (" 1 ", 1),
         ("**Score: 1**", 1),
-        ("Score: 3", None),
-        ("2 of 2", None),
-        ("", None),
+        ("**Score**: 1", 1),
+        ("2.0", 2),
+        ("<think>Perhaps Score: 0? No: it names the blur.\nScore: 2 then.</think>\nScore: 1", 1),
+        ("It names the blur.</think>Score: 2", 2),
+        ('```json\n{"score": 2, "reason": "names the blur"}\n```', 2),
+        ('{"Score": "1"}', 1),
+        ("Here is my verdict:\n```\nScore: 0\n```", 0),
+        ("The text names the blur, not the noise.\n\n**Final score: 1**", 1),
     ],
 )
 def test_judge_replies(reply, score):
-    assert read_score(reply) == score
+    assert read_score(reply) == Judgement(score)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ("Score: 3", "a score of 3, not 0, 1 or 2"),
+        ("Score: -1", "a score of -1, not 0, 1 or 2"),
+        ("Score: 1.5", "a score of 1.5, not 0, 1 or 2"),
+        ('{"score": 20}', "a score of 20, not 0, 1 or 2"),
+        ("2 of 2", "no score"),
+        ("I'm sorry, but I can't help with rating this text.", "no score"),
+        ("I would give it 2 points, or maybe 1.", "no score"),
+        ('{"points": 2}', "no score"),
+        ('{"score": null}', "no score"),
+        ('{"score": true}', "no score"),
+        ("Score: 1\nScore: 2", "several scores"),
+        ("<think>Score: 2 would be fair, but", "cut off while thinking"),
+        ("<think>Score: 2</think>", "empty, cut off or filtered"),
+        ("", "empty, cut off or filtered"),
+    ],
+)
+def test_what_holds_no_points_is_not_guessed(reply, why):
+    assert read_score(reply) == Judgement(None, why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import curve_fit, minimize
 from scipy.stats import t
 
 from eval.stats import MAPPINGS, Spread, agreement, discrimination, fit, outlier_ratio, rmse, rmse_free, rmse_star
@@ -41,6 +41,30 @@ def test_cubic_is_the_best_of_all_rising_cubics():
     )
     found = fit(X, y, "cubic")
     assert rmse(found.curve(X), y) == pytest.approx(reference.fun**0.5, rel=2e-3)
+
+
+def test_the_logistic_is_a_minimum():
+    # reference run: MINPACK without bounds, from the parameters found, with differences for derivatives
+    y = 1.2 + 3 / (1 + np.exp(-(X - 0.4) / 0.5)) + RNG.normal(0, 0.3, 90)
+    found = fit(X, y, "logistic4")
+    rise, floor, middle, width = found.parameters
+
+    def curve(q, a, b, c, d):
+        return b + a / (1 + np.exp(-(q - c) / d))
+
+    better, _ = curve_fit(curve, X, y, (rise, floor, middle, width), ftol=1e-14, xtol=1e-14)
+    assert found.curve(X) == pytest.approx(curve(X, rise, floor, middle, width))
+    assert rmse(found.curve(X), y) == pytest.approx(rmse(curve(X, *better), y), rel=1e-9)
+
+
+def test_equal_columns_are_fitted_once_and_changed_ones_again():
+    x, y = X.copy(), X + RNG.normal(0, 0.3, 90)
+    first = fit(x, y, "logistic4")
+    before = first.curve(X)
+    assert fit(X, y.tolist(), "logistic4") is first
+    x[:], y[40] = 0.0, 9.0  # what is kept does not follow the caller's arrays
+    assert first.curve(X) == pytest.approx(before, abs=0)
+    assert fit(X, y, "logistic4") is not first
 
 
 @pytest.mark.parametrize("mapping", ["logistic4", "logistic5", "cubic"])

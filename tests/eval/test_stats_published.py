@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from eval.stats import area, discrimination, holm, kendall, pearson, residual_spearman, rmse, spearman, steiger
-
-FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
+from eval.stats import area, discrimination, fit, holm, kendall, pearson, rmse, spearman, steiger
 
 
 def test_spearman_of_the_textbook_example():
@@ -81,13 +76,10 @@ def test_area_under_the_curve_counts_ties_half():
     assert area(np.array([]), np.array([1.0])) is None
 
 
-@pytest.mark.skipif(not FIXTURES.is_dir(), reason="label fixtures are not beside the checkout")
-def test_halo_of_real_audiovisual_labels():
-    # reference run: SRCC among the labels of YT-NTU-AVQ (1,620 clips) is .994 for the video, .971 for the audio
-    with (FIXTURES / "yt_ntu_avq" / "meta_info_YT-NTU-AVQ.csv").open(encoding="utf-8-sig") as f:
-        rows = list(csv.DictReader(f))
-    both, v, a = (np.array([float(r[c]) for r in rows]) for c in ("score_all", "score_v", "score_a"))
-    assert spearman(both, v) == pytest.approx(0.994, abs=5e-4)
-    assert spearman(both, a) == pytest.approx(0.971, abs=5e-4)
-    noise = np.random.default_rng(0).normal(0, 1e-6, len(both))
-    assert abs(residual_spearman(both + noise, both, a, v)) < 0.06
+def test_the_logistic_is_not_worse_than_that_of_vmaf():
+    # published: Netflix/vmaf python/test/perf_metric_test.py, mapped RMSE 0.022753642178 of equal columns; its search
+    # ends at a curve, ours sees that a line does better and says so
+    x = np.arange(0, 1, 0.0001)
+    found = fit(x, x, "logistic4")
+    assert rmse(found.curve(x), x) <= 0.022753642178
+    assert "line" in found.why

@@ -101,3 +101,17 @@ def test_a_bench_without_usable_items_is_refused(tmp_path):
     (tmp_path / "bench.jsonl").write_text("")
     done = CliRunner().invoke(app, ["export-lmms", str(tmp_path / "bench.jsonl"), "-o", str(tmp_path / "t")])
     assert done.exit_code == 2 and "none of its 0 items" in done.output
+
+
+def test_lmms_eval_itself_finds_the_task(exported, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    tasks = pytest.importorskip("lmms_eval.tasks")
+    manager = tasks.TaskManager(include_path=str(exported[0]), include_defaults=False)
+    task = tasks.get_task_dict(["mllm_avqa_bench"], manager)["mllm_avqa_bench"]
+    one, two = task.test_docs()
+    assert task.doc_to_text(one).splitlines()[1:4] == ["What is wrong?", "A. noise", "B. blur"]
+    assert [p.rsplit("/", 1)[-1] for p in task.doc_to_visual(two)] == ["a.png", "b.png"]
+    assert task.doc_to_target(one) == "B"
+    rows = [task.process_results(doc, [said])["accuracy"] for doc, said in ((one, "B."), (two, "Both, I think"))]
+    assert task.aggregation()["accuracy"](rows) == task.aggregation()["unanswered"](rows) == 0.5
