@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-NAMES = ("aspects", "batch", "rooms", "memory", "synthesis", "conversion", "questions")
+NAMES = (
+    "parity",
+    "aspects",
+    "batch",
+    "rooms",
+    "memory",
+    "synthesis",
+    "conversion",
+    "questions",
+    "swift",
+    "processes",
+    "towers",
+)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -24,6 +36,12 @@ def main(
     clips: Annotated[Path | None, typer.Option(help="Folder with further clips for `batch`.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs behind every median.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None,
+    peer_python: Annotated[
+        Path | None, typer.Option(help="Interpreter of an environment with ms-swift, for `swift`.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder where `swift`, `processes`, `towers` keep what they make.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.md; default: stdout.")] = None,
 ) -> None:
     """Compare with the obvious alternatives. Run it on an otherwise idle machine."""
@@ -38,7 +56,7 @@ def main(
                 raise ConfigError(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
         if not clip.is_file():
             raise ConfigError(f"clip {clip} does not exist (--clip)")
-        settings = Settings(checkpoint, clip, clips, repeats, threads)
+        settings = Settings(checkpoint, clip, clips, repeats, threads, peer_python, keep)
         reports = []
         for name in names or NAMES:
             typer.echo(f"{name} ...", err=True)

@@ -52,6 +52,8 @@ class Settings:
     clips: Path | None = None  # folder with further clips
     repeats: int = 5
     threads: int | None = None
+    peer_python: Path | None = None  # interpreter of an environment with ms-swift
+    keep: Path | None = None  # folder for what the benchmarks of training make
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def run(
             if dry_run:
                 from train.dry_run import dry_run as describe
 
-                result = describe(cfg, gpus)
+                result = describe(cfg, gpus, config.parent)
             else:
                 from train.run import DONE
                 from train.run import run as run_stages

@@ -159,10 +159,13 @@ class Stage(Strict):
     views: Views = Views()  # a curriculum: smaller windows and budgets first; the last stage's are served
     # Rows of facts alone, mixed and labelled by a teacher; `mixture.stage1` questions in each. {} takes the defaults.
     practice: Shares | None = None
+    by_length: bool = False  # clips of similar length in one batch: less padding, another order
     save_every: Count = 200
 
     @model_validator(mode="after")
     def _one_form(self) -> Stage:
+        if self.by_length and self.practice is not None:
+            raise ValueError("`by_length` sorts clips, rows of `practice` are made of several: take one")
         if self.parts is not None and {"tune", "freeze_towers"} & self.model_fields_set:
             raise ValueError("give `parts`, or `tune` and `freeze_towers`, not both")
         return self

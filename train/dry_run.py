@@ -10,7 +10,7 @@ from typing import Any
 
 from mllm_avqa.backbones import family
 from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card, ViewSpec
+from mllm_avqa.card import CARD_FILE, Card, ViewSpec
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import Measurement
@@ -19,7 +19,7 @@ from mllm_avqa.prompting import Branch, Trusted, aspect_branch, prefix_segments
 from mllm_avqa.records import Record
 from mllm_avqa.scoring import level_token_ids
 from mllm_avqa.views import Views
-from train.config import PARTS, Config, Stage
+from train.config import PARTS, Config, Stage, load_config
 from train.memory import Setup, footprint, stacks
 from train.merging import check_adapter, rebased
 from train.parts import counts, select
@@ -32,18 +32,23 @@ BYTES_PER_TOKEN = 3.5  # of UTF-8 text, where no tokenizer is at hand
 FRAME = 10  # control tokens around a question, besides its text
 
 
-def dry_run(config: Config, gpus: int = 1) -> dict[str, Any]:
+def dry_run(config: Config, gpus: int = 1, folder: Path | None = None) -> dict[str, Any]:
     """Data mixture, trained parameters, tokens, steps and memory of every stage.
 
-    Raises what the run itself would raise for its records, its start, its adapter, its level words and its parts.
+    folder: of the config; an `init` that is not there yet is looked for among the outputs of the configs in it, and
+    their start is counted with. Raises what the run itself would raise for its records, its start, its adapter, its
+    level words and its parts.
     """
+    named = config.init
+    config = planned(config, sorted(folder.glob("*.yaml")) if folder is not None else [])
     sources = read_sources(config)
     train = [r for s in sources for r in s.train]
     missing = [r.media for s in sources for r in s.train if not (s.folder / r.media).is_file()]
     setup = _setup(config, gpus)
     out: dict[str, Any] = {
         "name": config.name,
-        "starts_from": str(config.init or "random weights"),
+        "starts_from": str(named or "random weights"),
+        "counted_with": str(config.init or "random weights"),
         "output": str(config.output),
         "training_clips": len(train),
         "held_out_clips": sum(len(s.held_out) for s in sources),
@@ -65,6 +70,21 @@ def dry_run(config: Config, gpus: int = 1) -> dict[str, Any]:
         out["stages"].append(_stage(stage, sources, backbone, tokenizer, card, setup))
         out["level_words"] = "single tokens" if tokenizer is not None else "not checked: no tokenizer at hand"
     return out
+
+
+def planned(config: Config, paths: list[Path]) -> Config:
+    """`config` with the start of the config among `paths` that will make its `init`, where that is not there yet."""
+    if config.init is None or (config.init / CARD_FILE).is_file():
+        return config
+    for path in paths:
+        try:
+            before = load_config(path)
+        except ConfigError:  # what several stages share is no config of its own
+            continue
+        if config.init in [before.output / s.name for s in before.stages]:
+            first = planned(before, [p for p in paths if p != path])
+            return config.model_copy(update={k: getattr(first, k) for k in ("init", "base", "build")})
+    return config
 
 
 def _setup(config: Config, gpus: int) -> Setup:

@@ -1,7 +1,8 @@
 """A checkpoint for other software: merged, in the Hugging Face format of its family, with ten lines that score a clip.
 
-The folder is laid out as the full model's (`thinker.*`), because serving engines refuse folders of the thinker alone;
-stock transformers reads the thinker out of it, and so does this project (`--checkpoint OUT`).
+Of a Qwen-Omni the folder is laid out as the full model's (`thinker.*`), because serving engines refuse folders of the
+thinker alone; stock transformers reads the thinker out of it, and so does this project (`--checkpoint OUT`).
+transformers does not know VideoLLaMA2: its weights get their published names, for this project and its authors' code.
 
 What stock code can give back: it runs rows in the plain causal layout. A question about the picture or about the sound
 sees only its own segment when `isolate` is on, so a prompt of its own gives the very same score. The other aspects see
@@ -48,7 +49,7 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
     """Write checkpoint `source`, adapter merged, into the new folder `out`; score `clip` with it as an example.
 
     Returns what was written, with the example's scores before and after. Raises CheckpointError for a folder that is
-    no checkpoint, a family that transformers does not know, or an `out` that holds something.
+    no checkpoint, or an `out` that holds something.
     """
     if out.exists() and any(out.iterdir()):
         raise CheckpointError(f"{out} is not empty: export writes a new folder")
@@ -65,19 +66,27 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    _write_model(backbone.model.to(DTYPES[dtype]), full, part)
-    _write_processor(backbone, part)
+    model = backbone.model.to(DTYPES[dtype])
+    if full is None:
+        model.save_pretrained(part)
+        backbone.tokenizer.save_pretrained(part)
+    else:
+        _write_model(model, full, part)
+        _write_processor(backbone, part)
     card = card.model_copy(update={"base_model": None, "revision": None})
     card.save(part)
-    report: dict[str, Any] = {"checkpoint": str(out), "dtype": dtype, "aspects_for_stock_code": stock_aspects(card)}
+    stock = stock_aspects(card) if full is not None else []
+    report: dict[str, Any] = {"checkpoint": str(out), "dtype": dtype, "aspects_for_stock_code": stock}
     again = load_backbone(part, card, torch.float32)  # what was written, not what was meant
     again.model.eval()
     if window is not None:
         after = _scores(again, card, window)
-        _write_example(again, card, window, after, part)
+        if full is not None:
+            _write_example(again, card, window, after, part)
         report["example"] = {"clip": clip, "before": before, "after": after}
     after = report["example"]["after"] if window is not None else {}
-    (part / "README.md").write_text(_readme(card, full, after), encoding="utf-8")
+    text = _readme(card, full, after) if full is not None else _fill("export_own.md", card)
+    (part / "README.md").write_text(text, encoding="utf-8")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists():
         out.rmdir()
@@ -100,7 +109,7 @@ def prompt_ids(segments: list[EncodedSegment], branch: EncodedBranch, isolate: b
 
 
 def _full_class(card: Card) -> Any:
-    """The class of the whole model, of which the thinker is a part."""
+    """The class of the whole model, of which the thinker is a part; None for a family that transformers has not."""
     if card.family == "qwen2_5_omni":
         from transformers import Qwen2_5OmniForConditionalGeneration
 
@@ -109,7 +118,7 @@ def _full_class(card: Card) -> Any:
         from transformers import Qwen3OmniMoeForConditionalGeneration
 
         return Qwen3OmniMoeForConditionalGeneration
-    raise CheckpointError(f"family {card.family} is not one of transformers: `publish` writes it for this project")
+    return None
 
 
 def _write_model(thinker: Any, full: Any, directory: Path) -> None:
@@ -186,14 +195,12 @@ def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str
 
 
 def _readme(card: Card, full: Any, scores: dict[str, float]) -> str:
-    text = Template((Path(__file__).parent / "export.md").read_text(encoding="utf-8"))
     stock = stock_aspects(card)
     aspect = next((a for a in stock if a in scores), stock[0])
     code = "".join(CODE[n] for n in CODE if n in _seen(aspect, card))
-    return text.substitute(
-        name=card.name,
-        licence=card.licence,
-        limits=card.limits,
+    return _fill(
+        "export.md",
+        card,
         thinker=full.__name__.replace("ForConditional", "ThinkerForConditional"),
         inputs=code.rstrip(),
         aspect=aspect,
@@ -201,3 +208,8 @@ def _readme(card: Card, full: Any, scores: dict[str, float]) -> str:
         stock=", ".join(stock),
         isolate=str(card.isolate).lower(),
     )
+
+
+def _fill(template: str, card: Card, **more: object) -> str:
+    text = Template((Path(__file__).parent / template).read_text(encoding="utf-8"))
+    return text.substitute(name=card.name, licence=card.licence, limits=card.limits, **more)

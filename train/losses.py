@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mllm_avqa.levels import VALUES
+from train import ranks
 
 FLOOR = 1e-8  # floor of each root's argument: keeps the gradient of sqrt finite at 0
 
@@ -49,6 +50,24 @@ def fidelity(
     guess = _phi((score[i] - score[j]) / (v[i] + v[j]).clamp_min(1e-4).sqrt())
     loss = 1 - (truth * guess).clamp_min(FLOOR).sqrt() - ((1 - truth) * (1 - guess)).clamp_min(FLOOR).sqrt()
     return loss.mean()
+
+
+def shared_fidelity(
+    score: torch.Tensor,
+    variance: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    group: torch.Tensor,
+) -> torch.Tensor:
+    """`fidelity` over the pairs of all ranks, the same value on each; alone, `fidelity` itself.
+
+    All ranks must call it, with or without rows. The gradient is weighted for ranks whose gradients are averaged.
+    """
+    columns = [x.double() for x in (score, variance, mean, std, group)]  # a group is below 2^36: exact
+    rows, weight = ranks.all_rows(torch.stack(columns, -1))
+    s, v, m, d, g = rows.unbind(-1)
+    loss = fidelity(s, v, m, d, g).to(score.dtype)
+    return loss + (weight - 1) * (loss - loss.detach())
 
 
 def answer_ce(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -91,7 +91,8 @@ def stacks(config: Any, tokens: dict[str, int], kept: dict[str, bool]) -> list[S
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     experts = getattr(text, "num_experts_per_tok", None)
-    merge = getattr(vision, "spatial_merge_size", 2) ** 2  # tower positions in a visual token
+    # tower positions in a visual token: patches of a merged pair of frames (Qwen), or of two frames (VideoLLaMA2)
+    merge = vision.spatial_merge_size**2 if hasattr(vision, "spatial_merge_size") else 8
     wide = vision.hidden_size
     heard = _first(sound, "d_model", "hidden_size")
     return [

@@ -12,7 +12,7 @@ from torch import nn
 from mllm_avqa.backbones.base import Backbone
 from mllm_avqa.scoring import level_logits
 from train.config import Weights
-from train.losses import answer_ce, fidelity, level_kl, moments
+from train.losses import answer_ce, level_kl, moments, shared_fidelity
 from train.towers import Lookup, TowerCache
 
 PARTS = ("answer", "kl", "mass", "rank")  # of the loss
@@ -48,11 +48,11 @@ class Objective(nn.Module):
         if "level_target" not in t:
             return {"log_probs": log_probs}
         parts = {"answer": answer_ce(logits[:answers], t["answer_ids"])}
+        # Pairs are made of the clips of all ranks, so every rank takes part, whether it has levels or not
+        rank = shared_fidelity(*moments(log_probs), t["level_mean"], t["level_std"], t["level_group"])
         if len(log_probs):
-            score, variance = moments(log_probs)
-            parts["kl"] = level_kl(log_probs, t["level_target"]).mean()
-            parts["mass"] = -log_mass.mean()
-            parts["rank"] = fidelity(score, variance, t["level_mean"], t["level_std"], t["level_group"])
+            kl = level_kl(log_probs, t["level_target"]).mean()
+            parts |= {"kl": kl, "mass": -log_mass.mean(), "rank": rank}
         loss = sum((getattr(w, k) * v for k, v in parts.items()), hidden.sum() * 0.0)
         return {"loss": loss, **{k: v.detach() for k, v in parts.items()}, "log_probs": log_probs.detach()}
 

@@ -15,6 +15,22 @@ from mllm_avqa.errors import ConfigError
 from train import ranks
 
 log = logging.getLogger(__name__)
+# What is logged: its curve in TensorBoard, which groups curves by what stands before the slash
+CURVES = {
+    "loss": "loss/total",
+    "loss_answer": "loss/answer_text",
+    "loss_kl": "loss/level_kl",
+    "loss_mass": "loss/level_mass",
+    "loss_rank": "loss/rank_pairs",
+    "eval_srcc": "held_out_srcc/mean",
+    "learning_rate": "optimizer/learning_rate",
+    "grad_norm": "optimizer/gradient_norm",
+    "clips_per_s": "speed/clips_per_second",
+    "questions_per_s": "speed/questions_per_second",
+    "tokens_per_s": "speed/tokens_per_second",
+    "mfu": "speed/share_of_peak_arithmetic",
+}
+ASPECT = "eval_srcc_"
 SHOWN = ("loss", "learning_rate", "grad_norm", "clips_per_s", "questions_per_s", "tokens_per_s", "mfu")
 
 
@@ -53,6 +69,30 @@ class Progress(TrainerCallback):
             self.bar = None
 
 
+class Curves(TrainerCallback):
+    """TensorBoard files in `folder`; a resumed run takes back what was logged after its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        begun = state.global_step + 1 if state.global_step else None
+        self.writer = SummaryWriter(str(self.folder), purge_step=begun)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        for name, value in (logs or {}).items():
+            held_out = f"held_out_srcc/{name.removeprefix(ASPECT)}" if name.startswith(ASPECT) else None
+            if curve := CURVES.get(name, held_out):
+                self.writer.add_scalar(curve, value, state.global_step)
+        self.writer.flush()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.writer.close()
+
+
 def trackers(output: Path, stage: str) -> list[TrainerCallback]:
     """TensorBoard in `output`/tensorboard, and W&B if WANDB_PROJECT is set. Empty but for the first rank.
 
@@ -60,13 +100,11 @@ def trackers(output: Path, stage: str) -> list[TrainerCallback]:
     """
     if ranks.rank():
         return []
-    from transformers.integrations import TensorBoardCallback, WandbCallback
+    from transformers.integrations import WandbCallback
 
     found: list[TrainerCallback] = []
     if importlib.util.find_spec("tensorboard"):
-        from torch.utils.tensorboard import SummaryWriter
-
-        found.append(TensorBoardCallback(SummaryWriter(str(output / "tensorboard" / stage))))
+        found.append(Curves(output / "tensorboard" / stage))
     if os.environ.get("WANDB_PROJECT"):
         if not importlib.util.find_spec("wandb"):
             raise ConfigError("WANDB_PROJECT asks for Weights & Biases, which is not installed: pip install wandb")

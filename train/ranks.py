@@ -87,6 +87,29 @@ def gathered(mine: T) -> list[T]:
     return out
 
 
+def all_rows(mine: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The rows of all ranks and the weight of a loss made of them. Collective: all ranks must ask, rows or none.
+
+    mine: float64 [n, columns], n of any size; the result is [sum of n, columns] in the order of ranks. Its gradient
+    reaches this rank's own rows and nobody else's. DDP and DeepSpeed average the gradients of W ranks, so a loss over
+    all rows, the same on every rank, is weighted by W: they then add up to its true gradient, and nothing has to be
+    exchanged in the backward pass.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return mine, 1.0
+    world = dist.get_world_size()
+    count = torch.tensor([len(mine)], device=mine.device)
+    counts = [torch.zeros_like(count) for _ in range(world)]
+    dist.all_gather(counts, count)
+    sizes = [int(c) for c in counts]
+    padded = torch.nn.functional.pad(mine.detach(), (0, 0, 0, max(sizes) - len(mine)))
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(parts, padded)
+    parts = [part[:n] for part, n in zip(parts, sizes, strict=True)]
+    parts[dist.get_rank()] = mine
+    return torch.cat(parts), float(world)
+
+
 def any_of(mine: bool) -> bool:
     """Whether it is so on any rank; all ranks must ask."""
     if _control is None:

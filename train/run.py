@@ -25,6 +25,7 @@ from train.config import PARTS, Config, Stage
 from train.data import Clips, Collator
 from train.errors import Interrupted
 from train.held_out import HeldOut
+from train.lengths import row_lengths
 from train.manifest import write_manifest
 from train.merging import check_adapter, fingerprint, write_merged
 from train.objective import Objective
@@ -180,6 +181,7 @@ def _train_stage(
         card=card,
         stage=stage,
         held_out=held_out,
+        lengths=row_lengths(rows, backbone, card) if stage.by_length else None,
     )
     trainer.remove_callback(PrinterCallback)
     begin = time.time()

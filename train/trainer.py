@@ -15,6 +15,7 @@ from train import ranks, saving, speed
 from train.config import Stage
 from train.errors import NotFinite
 from train.held_out import HeldOut
+from train.lengths import ByLength
 from train.objective import PARTS, Objective
 from train.parts import set_rates
 
@@ -22,9 +23,18 @@ from train.parts import set_rates
 class RatingTrainer(Trainer):
     """The model is an `Objective`; checkpoints are directories of the backbone with their card."""
 
-    def __init__(self, *args: Any, card: Card, stage: Stage, held_out: HeldOut | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        card: Card,
+        stage: Stage,
+        held_out: HeldOut | None = None,
+        lengths: list[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """lengths: of the training rows, where batches are to hold rows of similar length (`lengths.ByLength`)."""
         super().__init__(*args, **kwargs)
-        self.card, self.stage, self.held_out = card, stage, held_out
+        self.card, self.stage, self.held_out, self.lengths = card, stage, held_out, lengths
         # The objective already averages; without this the loss would be multiplied by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of the loss's parts; batches that had them
@@ -59,6 +69,11 @@ class RatingTrainer(Trainer):
         if new:
             set_rates(optimizer, self.trained.backbone, self.stage)
         return optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        return ByLength(self.lengths, self.args.per_device_train_batch_size * ranks.world(), self.args.seed)
 
     # ---- steps ------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,6 @@ def test_cards_of_published_bases_are_pinned_and_fit_their_family(path):
     assert re.fullmatch(r"[0-9a-f]{40}", base.revision or "")
     assert locate(path, base) == (base.base_model, base.revision)
     assert base.name == path.name
-    settings = family(base.family).video_settings
+    settings = getattr(family(base.family), "video_settings", {})  # VideoLLaMA2 cuts its frames itself
     assert base.views.patch == 2 * settings.get("patch_size", 14)  # default of Qwen2VLVideoProcessor, merged in pairs
     assert base.limits

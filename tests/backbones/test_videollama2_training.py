@@ -1,5 +1,6 @@
 """Training a VideoLLaMA2-AV: one step of the objective, and LoRA on exactly the named modules."""
 
+import pytest
 import torch
 from videollama2_samples import directory as directory  # a fixture
 from videollama2_samples import make_views, opened
@@ -78,3 +79,40 @@ def test_lora_wraps_the_language_model_and_the_projectors_and_comes_back(directo
     with torch.no_grad():
         assert (opened(tmp_path).hidden(given).last_hidden_state - changed).abs().max() < 1e-5
         assert (opened(directory).hidden(given).last_hidden_state - changed).abs().max() > 1e-2
+
+
+def test_an_adapter_is_exported_merged_under_the_published_names(directory, facts, tmp_path, monkeypatch):
+    """The scores of the window before and after, in fp32, 1e-4."""
+    from peft import get_peft_model
+    from safetensors.torch import load_file
+
+    from mllm_avqa.media.clip import MediaInfo
+    from mllm_avqa.prepare import Prepared
+    from train import export as exporting
+
+    backbone = opened(directory)
+    model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(torch.randn_like(p) * 0.05)
+    model.save_pretrained(tmp_path / "adapter")
+    card = Card.load(directory).model_copy(update={"base_model": str(directory), "training": {"s": {}}})
+    card.save(tmp_path / "adapter")
+    missing = {"text": "no captions", "sync": "none"}
+    window = Prepared(0.0, 1.0, MediaInfo.model_construct(), make_views(), facts, TextContext(), missing)
+    monkeypatch.setattr(exporting, "_window", lambda clip, card: window)
+    report = exporting.export(tmp_path / "adapter", tmp_path / "out", "clip.mp4", "float32")
+    before, after = report["example"]["before"], report["example"]["after"]
+    assert set(before) == set(ASPECTS)
+    assert after == pytest.approx(before, abs=1e-4)
+    assert report["aspects_for_stock_code"] == []
+    base, merged = (load_file(d / "model.safetensors") for d in (directory, tmp_path / "out"))
+    assert merged.keys() == base.keys()
+    changed = {k for k in base if not torch.equal(base[k], merged[k])}
+    assert {"model.layers.0.mlp.up_proj.weight", "model.mm_projector.readout.2.bias"} <= changed
+    assert not any("vision_tower" in k for k in changed)
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "--checkpoint" in readme and "$" not in readme
+    assert opened(tmp_path / "out").model is not None

@@ -29,7 +29,7 @@ def test_a_shipped_config_is_read_and_opens_with_how_to_run_it(path):
         assert word in head, word
 
 
-@pytest.mark.parametrize("size", ["3b", "7b", "30b"])
+@pytest.mark.parametrize("size", ["nano", "3b", "7b", "30b"])
 def test_stages_of_a_size_start_where_the_one_before_ends(size):
     stages = [load_config(CONFIGS / size / f"stage{n}.yaml") for n in (1, 2, 3)]
     for before, after in itertools.pairwise(stages):

@@ -17,7 +17,7 @@ from mllm_avqa.records import Label, Record, write_records
 from mllm_avqa.rows import pack
 from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
-from train.config import PARTS, Config
+from train.config import PARTS, Config, load_config
 from train.dry_run import dry_run
 from train.memory import Setup, Stack, footprint
 from train.merging import check_adapter, fingerprint
@@ -116,6 +116,7 @@ def test_tokens_of_a_full_row(tiny_dir, tiny, tmp_path):
         ),
         ("qwen2.5-omni-7b", 8.9318, 40_370_176),
         ("qwen3-omni-30b-a3b", 31.7192, 13_369_344),  # attention only
+        ("videollama2.1-7b-av", 8.5266, 40_370_176),  # the language model has the widths of Qwen2.5 7B
     ],
 )
 def test_sizes_of_the_large_bases_without_their_weights(tmp_path, base, billions, low_rank):
@@ -169,6 +170,25 @@ def test_a_local_copy_of_the_base_takes_its_place(tiny_dir, tmp_path):
     assert not (tmp_path / "o").exists()  # a dry run leaves nothing behind
     backbone, _ = open_checkpoint(start_of(given, []))
     assert stage["parameters"]["all"] == sum(p.numel() for p in backbone.model.parameters())
+
+
+def test_a_stage_whose_start_is_not_there_yet_is_counted_from_the_start_of_the_one_before(tiny_dir, tmp_path):
+    import yaml
+
+    given = config(tmp_path, tiny_dir)
+    outputs = []
+    for n, start in ((1, tiny_dir), (2, tmp_path / "o" / "s1"), (3, tmp_path / "o" / "s2")):
+        data = given.model_dump(mode="json", exclude_defaults=True)
+        data["init"], data["stages"][0]["name"] = str(start), f"s{n}"
+        (tmp_path / f"stage{n}.yaml").write_text(yaml.safe_dump(data))
+        outputs.append(load_config(tmp_path / f"stage{n}.yaml"))
+    (tmp_path / "common.yaml").write_text("name: shared by all, no config\n")
+    first, _, third = (dry_run(c, folder=tmp_path) for c in outputs)
+    assert third["starts_from"] == str(tmp_path / "o" / "s2")
+    assert third["counted_with"] == first["counted_with"] == str(tiny_dir)
+    assert third["stages"][0]["parameters"] == first["stages"][0]["parameters"]
+    with pytest.raises(CheckpointError, match=r"s2 has no avqa\.yaml"):
+        dry_run(outputs[2])
 
 
 def test_an_adapter_of_another_base_is_refused(tiny_dir, tmp_path):

@@ -35,6 +35,22 @@ def losses(output, step=6):
     return {h["step"]: h["loss"] for h in state["log_history"] if "loss" in h}
 
 
+NAMES = {
+    "loss/total", "loss/answer_text", "loss/level_kl", "loss/level_mass", "loss/rank_pairs", "held_out_srcc/mean",
+    "held_out_srcc/video", "held_out_srcc/audio", "optimizer/learning_rate", "optimizer/gradient_norm",
+    "speed/clips_per_second", "speed/questions_per_second", "speed/tokens_per_second", "speed/share_of_peak_arithmetic",
+}  # fmt: skip
+
+
+def curves(output):
+    """{name: {step: value}} of what TensorBoard shows of the stage."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    shown = EventAccumulator(str(output / "tensorboard" / "only"))
+    shown.Reload()
+    return {name: {e.step: e.value for e in shown.Scalars(name)} for name in shown.Tags()["scalars"]}
+
+
 @pytest.fixture(scope="module")
 def unbroken(mixed_data, tmp_path_factory):
     output = tmp_path_factory.mktemp("unbroken")
@@ -62,6 +78,8 @@ def test_a_preempted_run_saves_where_it_is_and_goes_on(mixed_data, unbroken, tmp
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     stages.run(config(mixed_data, tmp_path))
     assert losses(tmp_path) == pytest.approx(losses(unbroken), abs=1e-6)
+    assert set(curves(tmp_path)) == set(curves(unbroken)) == NAMES
+    assert curves(tmp_path)["loss/total"] == pytest.approx(losses(unbroken), abs=1e-6)  # no step twice
     runs = json.loads((tmp_path / FILE).read_text())["runs"]
     assert len(runs) == 2
     assert runs[0]["data"][str(mixed_data)]["records"] == 17 and len(runs[0]["data"][str(mixed_data)]["sha256"]) == 64

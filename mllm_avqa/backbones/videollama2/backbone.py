@@ -77,7 +77,8 @@ class VideoLlama2(QwenOmni):
     def sound_tokens(self, mel_frames: int) -> int:
         """8 bands for every 160 ms: 1496 for the 30 s that all sound is filled up to."""
         patch = self.sound.patch_size
-        return mel_frames // patch * (128 // patch)
+        filled = (round(self.sound.pad_seconds * SAMPLE_RATE) - WINDOW) // HOP + 1
+        return max(mel_frames, filled) // patch * (128 // patch)
 
     def encode_segment(self, segment: Segment, media: dict[str, torch.Tensor]) -> EncodedSegment:
         from mllm_avqa.backbones.videollama2.model import AUDIO, VIDEO
