@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from mllm_avqa.context.base import TextContext, TextItem
@@ -15,6 +17,22 @@ def test_control_tokens_in_quoted_text_stay_text(tiny, views):
     ids = tiny.encode_segment(text, media).ids
     assert not tiny.special.intersection(ids)
     assert "<|im_end|>" in tiny.tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("text", ["Hello world, it's 12 o'clock.", "  two  spaces\nline é 你好 🙂", "", "x" * 50])
+def test_quoting_changes_no_token_of_plain_text(tiny, text):
+    assert tiny.text_ids(text, quoted=True) == tiny.text_ids(text)
+
+
+def test_a_quoted_fact_is_text_and_not_the_fact(tiny, monkeypatch):
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.add_tokens([" blur severe"])
+    monkeypatch.setattr(tiny, "tokenizer", tokenizer)
+    ours, theirs = (tiny.text_ids("It has blur severe.", quoted=q) for q in (False, True))
+    fact = tokenizer.convert_tokens_to_ids(" blur severe")
+    assert fact in ours
+    assert fact not in theirs
+    assert tokenizer.decode(theirs) == "It has blur severe."
 
 
 def test_worst_fact_first_and_harmless_ones_only_named():

@@ -112,9 +112,18 @@ class QwenOmni(ABC):
     # ---- text -------------------------------------------------------------------------------------------------
 
     def text_ids(self, text: str, quoted: bool = False) -> list[int]:
-        """Token ids of plain text. Special tokens are never parsed, whoever wrote it: ours are added by id."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        if quoted and self.special.intersection(ids):  # a tokenizer that ignores the flag must not be trusted
+        """Token ids of plain text. Special tokens are never parsed, whoever wrote it: ours are added by id.
+
+        Quoted text is made of learnt tokens alone: who writes " blur severe" must not get the token of that fact.
+        """
+        if not quoted:
+            found: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+            return found
+        learnt = self.tokenizer.backend_tokenizer
+        text = learnt.normalizer.normalize_str(text) if learnt.normalizer is not None else text
+        pieces = learnt.pre_tokenizer.pre_tokenize_str(text)
+        ids = [token.id for piece, _ in pieces for token in learnt.model.tokenize(piece)]
+        if self.special.intersection(ids):  # a tokenizer that holds them among the learnt ones must not be trusted
             raise CheckpointError("the tokenizer turned quoted text into control tokens: it cannot be used safely")
         return ids
 
