@@ -38,35 +38,41 @@ def from_ratings(records: Sequence[Record], path: Path) -> tuple[Facts, Failures
     """Facts out of ratings: lines of `mllm-avqa score --full` or of `mllm-avqa rate --json` written in one line.
 
     Clips are matched as in `eval.joining`. A record of a part of its file has no rating here: ratings are of whole
-    files. Raises ConfigError with file and line for a line that holds no rating.
+    files, as long as the rating says. Raises ConfigError with file and line for a line that holds no rating.
     """
     if not path.is_file():
         raise ConfigError(f"{path} does not exist (--ratings)")
     entries: list[Entry] = []
-    facts: list[list[Measurement]] = []
+    rated: dict[int, tuple[list[Measurement], float | None]] = {}  # by id of the entry: facts, seconds of the file
     with path.open(encoding="utf-8-sig") as f:
         for number, line in enumerate(f, 1):
             if not line.strip():
                 continue
-            names, error, found = _rating(line, f"{path}:{number}")
+            names, error, found, seconds = _rating(line, f"{path}:{number}")
             entries.append(Entry(None, names, {}, error=error))
-            facts.append(found)
-    place = {id(e): k for k, e in enumerate(entries)}
-    whole = [r for r in records if r.start is None and r.end is None]
-    failures = {r.id: "a part of a file, ratings are of whole files" for r in records if r not in whole}
+            rated[id(entries[-1])] = found, seconds
+    failures: Failures = {}
     out: Facts = {}
-    for record, (_, entry) in zip(whole, join(entries, [record_entry(r) for r in whole]).pairs, strict=True):
+    for record, (_, entry) in zip(records, join(entries, [record_entry(r) for r in records]).pairs, strict=True):
         if entry is None:
             failures[record.id] = f"no rating in {path.name}"
         elif entry.error is not None:
             failures[record.id] = entry.error
+        elif not _whole(record, rated[id(entry)][1]):
+            failures[record.id] = "a part of a file, ratings are of whole files"
         else:
-            out[record.id] = facts[place[id(entry)]]
+            out[record.id] = rated[id(entry)][0]
     return out, failures
 
 
-def _rating(line: str, where: str) -> tuple[list[str], str | None, list[Measurement]]:
-    """Names of the clip, what went wrong with it, its facts."""
+def _whole(record: Record, seconds: float | None) -> bool:
+    """Whether the record is of all of a file that is `seconds` long (None: unknown)."""
+    ends = record.end is None or (seconds is not None and record.end >= seconds - _TAIL)
+    return (record.start or 0.0) == 0.0 and ends
+
+
+def _rating(line: str, where: str) -> tuple[list[str], str | None, list[Measurement], float | None]:
+    """Names of the clip, what went wrong with it, its facts, the length of the file in seconds."""
     try:
         row = json.loads(line)
     except json.JSONDecodeError as e:
@@ -75,10 +81,15 @@ def _rating(line: str, where: str) -> tuple[list[str], str | None, list[Measurem
         raise ConfigError(f"{where}: no rating with its evidence: write it with `mllm-avqa score --full` (--ratings)")
     names = [str(row[c]) for c in ("path", "file") if row.get(c)]
     if row.get("status") == "error":
-        return names, f"{row.get('error_kind')}: {row.get('error')}", []
+        return names, f"{row.get('error_kind')}: {row.get('error')}", [], None
     rating: Any = row.get("rating", row)
     try:
-        return names, None, _MEASUREMENTS.validate_python(rating["evidence"])
+        return (
+            names,
+            None,
+            _MEASUREMENTS.validate_python(rating["evidence"]),
+            (rating.get("media") or {}).get("duration"),
+        )
     except (TypeError, KeyError, ValidationError) as e:
         raise ConfigError(f"{where}: the rating has no readable evidence: {e} (--ratings)") from e
 

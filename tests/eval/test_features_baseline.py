@@ -174,13 +174,15 @@ def test_facts_of_ratings(tmp_path):
     rows = [
         {"path": "a.mp4", "file": "/x/a.mp4", "status": "ok", "rating": {"evidence": evidence}},
         {"path": "b.mp4", "status": "error", "error_kind": "not_media", "error": "no container", "rating": None},
-        {"path": "c.mp4", "evidence": evidence},
+        {"path": "c.mp4", "evidence": evidence, "media": {"duration": 3.02}},
     ]
     path = tmp_path / "ratings.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     records = [clip(n, f"{n}.mp4") for n in "abcd"] + [clip("span", "a.mp4", start=1.0)]
+    records += [clip("all", "c.mp4", start=0.0, end=3.0), clip("half", "c.mp4", start=0.0, end=1.5)]
     facts, failed = from_ratings(records, path)
-    assert {n: [m.value for m in f] for n, f in facts.items()} == {"a": [0.5, None], "c": [0.5, None]}
+    assert {n: [m.value for m in f] for n, f in facts.items()} == {n: [0.5, None] for n in ("a", "c", "all")}
+    assert "part of a file" in failed["half"]
     assert (
         failed["b"] == "not_media: no container" and "no rating" in failed["d"] and "part of a file" in failed["span"]
     )
