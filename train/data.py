@@ -112,6 +112,25 @@ def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, s
     return pack(segments, [backbone.encode_branch(b) for b in sample.questions], media, isolate)
 
 
+def whole_rows(
+    items: list[dict[str, Any]],
+    languages: list[str],
+    rng: random.Random,
+    rates: Dropout,
+    taught: bool,
+    asked: Callable[[Record, str, dict[str, str], random.Random], list[Branch]],
+) -> list[tuple[Sample, str]]:
+    """A row of each item, with its language: parts dropped at `rates`, questions as `asked` draws them."""
+    blind = rng.random() < rates.blind
+    out = []
+    for item in items:
+        language = rng.choice(languages)
+        window = drop(item["window"], rates, rng, blind)
+        questions = asked(item["record"], language, window.missing, rng)
+        out.append((Sample(item["record"], window, questions, taught=taught), language))
+    return out
+
+
 Draw = Callable[[list[dict[str, Any]], list[str], random.Random], list[tuple[Sample, str]]]
 
 
@@ -140,14 +159,11 @@ class Collator:
     def _samples(self, items: list[dict[str, Any]], rng: random.Random) -> list[tuple[Sample, str]]:
         if self.draw is not None:
             return self.draw(items, list(self.card.languages), rng)
-        blind = rng.random() < self.dropout.blind
-        out = []
-        for item in items:
-            language = rng.choice(self.card.languages)
-            window = drop(item["window"], self.dropout, rng, blind)
-            questions = branches(item["record"], self.mixture, language, window.missing, rng)
-            out.append((Sample(item["record"], window, questions, taught=self.teacher is not None), language))
-        return out
+        taught = self.teacher is not None
+        return whole_rows(items, list(self.card.languages), rng, self.dropout, taught, self._asked)
+
+    def _asked(self, record: Record, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
+        return branches(record, self.mixture, language, missing, rng)
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         # Drawn from the batch itself, not from a running state: a resumed run asks what the unbroken one would have.

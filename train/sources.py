@@ -12,10 +12,11 @@ from typing import Any
 from torch.utils.data import Dataset as TorchDataset
 
 from mllm_avqa.errors import ConfigError
+from mllm_avqa.prompting import Branch
 from mllm_avqa.records import Question, Record, read_records
 from train import ranks
 from train.config import Config, Dataset, Dropout, Mixture, Stage
-from train.data import Sample, branches, drop
+from train.data import Sample, branches, whole_rows
 from train.distil import distilled, read_ratings
 
 log = logging.getLogger(__name__)
@@ -161,17 +162,12 @@ class Draw:
     def __call__(
         self, items: list[dict[str, Any]], languages: list[str], rng: random.Random
     ) -> list[tuple[Sample, str]]:
-        blind = rng.random() < self.dropout.blind
-        out = []
-        for item in items:
-            language = rng.choice(languages)
-            window = drop(item["window"], self.dropout, rng, blind)
-            record: Record = item["record"]
-            mixture = self.mixture[record.id]
-            picked = record.model_copy(update={"questions": weighted(record.questions, mixture, language, rng)})
-            questions = branches(picked, mixture, language, window.missing, rng)
-            out.append((Sample(record, window, questions, taught=self.taught), language))
-        return out
+        return whole_rows(items, languages, rng, self.dropout, self.taught, self._asked)
+
+    def _asked(self, record: Record, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
+        mixture = self.mixture[record.id]
+        picked = record.model_copy(update={"questions": weighted(record.questions, mixture, language, rng)})
+        return branches(picked, mixture, language, missing, rng)
 
 
 def drawing(stage: Stage, sources: list[Source], taught: bool) -> Draw | None:

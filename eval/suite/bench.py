@@ -119,6 +119,11 @@ class Bench:
         given = [n for n in (clips, self.settings.limit) if n is not None]
         return min(given) if given else None
 
+    def limit(self, clips: int | None) -> list[object]:
+        """The same as an option of a command; nothing where all clips are taken."""
+        most = self.at_most(clips)
+        return ["--limit", most] if most is not None else []
+
     def key(self, task: Task, records: Path, split: str) -> list[object]:
         """What a result on a split of a record file depends on, apart from the checkpoint."""
         found = (r for r in read_records(records) if split in ("all", r.split))

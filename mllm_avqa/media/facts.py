@@ -89,8 +89,6 @@ def read_facts(container: InputContainer, path: str, limits: Limits) -> Facts:
     if audio is not None:
         span = _relative(starts[audio.index], ends[audio.index], origin)
         info.audio = _audio_info(audio, first.get(audio.index), span)
-    if not still:
-        _count_bits(container, [(video, info.video), (audio, info.audio)])
     indices = [None if s is None else s.index for s in (video, audio)]
     return Facts(info, origin, indices[0], indices[1], orientation, absent, cut)
 
@@ -188,10 +186,11 @@ def _last_time(container: InputContainer, streams: list[Any]) -> Fraction | None
     return ends[0] if ends else None
 
 
-def _count_bits(container: InputContainer, told: list[tuple[Any, VideoInfo | AudioInfo | None]]) -> None:
+def count_bits(container: InputContainer, facts: Facts) -> None:
     """Fill in bit rates that are not declared (Matroska, MPEG-TS) from the size of the packets, without decoding."""
-    silent = {s.index: info for s, info in told if s is not None and info is not None and info.bitrate is None}
-    if not silent:
+    told = ((facts.video, facts.info.video), (facts.audio, facts.info.audio))
+    silent = {k: info for k, info in told if k is not None and info is not None and info.bitrate is None}
+    if not silent or (facts.info.video is not None and facts.info.video.still):
         return
     attempt(lambda: container.seek(0), lambda: None)  # raw streams refuse, and have no times either
     size = dict.fromkeys(silent, 0)

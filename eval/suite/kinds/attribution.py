@@ -33,10 +33,9 @@ def run(task: AttributionTask, bench: Bench) -> Iterator[Line]:
     bench.lost |= found["failed"]
     if found["sampled"]:
         bench.notes.append(f"{bench.who}: shares of single inputs are estimates for {found['sampled']} clips")
-    clips = bench.at_most(task.clips)
-    limit = ["--limit", clips] if clips is not None else []
     command = shell(
-        "attribution", task.records, "--checkpoint", bench.given, "--split", task.split, "--by", task.by, *limit,
+        "attribution", task.records, "--checkpoint", bench.given, "--split", task.split, "--by", task.by,
+        *bench.limit(task.clips),
         "--lang", task.language, "--context", task.context, "--budget", task.budget, "--draws", task.draws,
     )  # fmt: skip
     for line in (*_weights(found["importance"], bench.who), *_losses(found["removed"], bench.who)):

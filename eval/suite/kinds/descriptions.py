@@ -40,10 +40,9 @@ def run(task: DescriptionsTask, bench: Bench) -> Iterator[Line]:
         f"{bench.who}: {texts['different']} different texts for {texts['n']} clips, {texts['unanswered']} empty, "
         f"median {texts['median_words']} words"
     )
-    clips = bench.at_most(task.clips)
-    limit = ["--limit", clips] if clips is not None else []
     command = shell(
-        "describe", task.records, "--checkpoint", bench.given, "--split", task.split, *limit, "--lang", task.language,
+        "describe", task.records, "--checkpoint", bench.given, "--split", task.split,
+        *bench.limit(task.clips), "--lang", task.language,
         "--context", task.context, "--draws", task.draws, "-o", bench.path("descriptions", task, "json"),
     )  # fmt: skip
     for line in _lines(found["rows"], found["checked"], bench.who):

@@ -40,10 +40,9 @@ def run(task: SyncTask, bench: Bench) -> Iterator[Line]:
     bench.lost |= found["failed"]
     if found["untimed"]:
         bench.notes.append(f"{found['untimed']} clips have no right time, or several faults of it, and are left out")
-    clips = bench.at_most(task.clips)
-    limit = ["--limit", clips] if clips is not None else []
     command = shell(
-        "sync", task.records, "--checkpoint", bench.given, "--split", task.split, *limit, "--lang", task.language,
+        "sync", task.records, "--checkpoint", bench.given, "--split", task.split,
+        *bench.limit(task.clips), "--lang", task.language,
         "--context", task.context, "--criterion", f"{task.criterion:g}", "--grid", task.grid,
     )  # fmt: skip
     for name in SETS:

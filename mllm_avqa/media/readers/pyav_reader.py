@@ -5,7 +5,7 @@ from __future__ import annotations
 from mllm_avqa.errors import ConfigError, NoUsableStream, TruncatedMedia
 from mllm_avqa.media.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.media.cues import Cue
-from mllm_avqa.media.facts import Facts, read_facts
+from mllm_avqa.media.facts import Facts, count_bits, read_facts
 from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -63,7 +63,9 @@ class PyAVReader:
         identity = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, limits)
         if self._last is None or self._last[0] != identity:
             with open_media(path, limits) as container:
-                self._last = (identity, read_facts(container, path, limits))
+                facts = read_facts(container, path, limits)
+                count_bits(container, facts)
+                self._last = (identity, facts)
         return self._last[1]
 
 
