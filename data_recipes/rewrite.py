@@ -118,13 +118,13 @@ def _texts(record: Record) -> Iterator[Text]:
     if record.description:
         yield "en", record.description
     for q in record.questions:
-        if q.stage == 3:
+        if q.task == "describe":
             yield q.language, q.answer
 
 
 def _reworded(record: Record, journal: Journal, place: Callable[[str], str]) -> Record:
     asked = [
-        q.model_copy(update={"answer": journal.words((q.language, q.answer))}) if q.stage == 3 else q
+        q.model_copy(update={"answer": journal.words((q.language, q.answer))}) if q.task == "describe" else q
         for q in record.questions
     ]
     description = record.description and journal.words(("en", record.description))

@@ -8,13 +8,11 @@ from typing import Any
 
 from eval.held_out import HeldOut, Judge
 from eval.options import answer_pool, best, choice, option_scores
-from mllm_avqa.explain import check_claims
+from mllm_avqa.explain import MOST_TOKENS, check_claims, write
 from mllm_avqa.levels import word
-from mllm_avqa.prompting import explain_branch
 from mllm_avqa.rating import Rating
 from mllm_avqa.records import Record
 
-MAX_TOKENS = 160
 ENDINGS = ".!?。！？"
 
 
@@ -78,7 +76,8 @@ class Explanations:
         rater = judge.rater
         p = clip.windows[0]
         scores, encoded = rater.scorer.encode(*judge.encode(p, language), language)
-        text = encoded.generate(explain_branch({a: word(s.score) for a, s in scores.items()}, language), MAX_TOKENS)
+        levels = {a: word(s.score) for a, s in scores.items()}
+        text = write(encoded, levels, language, rater.card.lists_faults)
         whole = {a: scores.get(a) for a in rater.card.aspects}
         rating = Rating(
             path=clip.record.media,
@@ -92,7 +91,7 @@ class Explanations:
         self.clips += 1
         self.empty += not text
         length = len(rater.backbone.tokenizer(text, add_special_tokens=False).input_ids)
-        self.ended += bool(text) and text[-1] in ENDINGS and length < MAX_TOKENS
+        self.ended += bool(text) and text[-1] in ENDINGS and length < MOST_TOKENS
         self.claims.update(c.support for c in claims)
         if len(self.examples) < 3:
             self.examples.append(

@@ -83,6 +83,7 @@ class Card(BaseModel):
     pooling: Pooling = Pooling()
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
     facts: Literal["values", "grades"] = "values"  # how evidence is written: `prompting.facts`
+    lists_faults: bool = False  # taught to list the faults of each side, and to explain with its lists: `explain.write`
     languages: list[str] = ["en", "zh"]
     isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
     limits: str = ""  # printed where the checkpoint is used

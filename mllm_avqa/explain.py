@@ -1,4 +1,7 @@
-"""Claims of an explanation, checked against the evidence and the scores. A contradicted claim is marked, not hidden."""
+"""The explanation of a rating, and its claims checked against evidence and scores.
+
+A contradicted claim is marked, not hidden.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from typing import Any
 
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
 from mllm_avqa.levels import VALUES, WORDS
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.prompting import explain_branch, list_branch, load_prompts
 from mllm_avqa.rating import Claim, Rating
+from mllm_avqa.scoring import EncodedClip
 
+MOST_TOKENS = 160  # of an explanation
+MOST_LISTED = 48  # tokens of the list of a side's faults
 LEVEL_TOLERANCE = 1.0  # a level word may be off by one grade from the score before it counts as contradicted
 SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
 SEVERITY_TOLERANCE = 2  # steps a claimed severity may be off the measured one
+UNSAID = SEVERITIES.index("moderate")  # of a fault that is claimed without a severity
 
 # Which measures can see a fault. A kind that no measure can see is left out: claims about it stay "unverified".
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -55,6 +62,33 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "illegible_text": ("text_height", "text_contrast"),
     "missing_caption": ("caption_gap",),
 }
+# What measures can refute was settled on the faults of nano's training clips: a statement that is true must not be
+# marked (docs/EVALUATION.md).
+# Measures that bear a fault out where they find it, and miss it too often to rule it out.
+SUPPORT_ONLY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("offset_early", "offset_late", "drift"), ("av_start_offset",)),
+    **dict.fromkeys(("h264", "hevc", "vp9", "av1"), ("blur", "detail", "blockiness", "bitrate")),
+    **dict.fromkeys(("mpeg4", "mpeg2"), ("blockiness", "mosaic", "blur")),
+    **dict.fromkeys(("aac", "mp3", "opus", "amr"), ("bandwidth",)),
+}
+# Measures that find a fault in any part of the clip; the others average over it, and say little of a part.
+LOCAL = ("dropouts", "silence", "black", "freeze", "clicks", "decode_errors")
+# Measures that speak of what was filmed and played as often as of a fault: they do not refute "no fault".
+CONTENT = ("colourfulness", "colour_cast", "contrast", "overexposure", "balance", "low_cut")
+
+
+def write(
+    clip: EncodedClip, levels: Mapping[str, str], language: str, lists_faults: bool, max_tokens: int = MOST_TOKENS
+) -> str:
+    """The explanation of a scored clip. levels: word by aspect; lists_faults: `Card.lists_faults`.
+
+    A model that was taught to is first asked for the faults of each side, which it answers from that side alone, and
+    writes with its own answers before it.
+    """
+    faults: dict[str, str] = {}
+    if lists_faults:
+        faults = {a: clip.generate(list_branch(a, language), MOST_LISTED) for a in levels if a != "overall"}
+    return clip.generate(explain_branch(levels, language, faults={a: f for a, f in faults.items() if f}), max_tokens)
 
 
 def sentences(text: str) -> list[str]:
@@ -113,12 +147,10 @@ def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mappi
         if side in rating.missing and any(s in low for s in words["aspects"][side]):
             out.append(("contradicted", f"{side} was not scored: {rating.missing[side]}"))
     denied = any(n in low for n in words["negations"])
-    claimed = re.search(words["span"], low)
     sides = [a for a, spellings in words["aspects"].items() if a != "overall" and any(s in low for s in spellings)]
-    degrees = [k for k, w in enumerate(SEVERITIES) if k and re.search(rf"(?<![a-z]){questions['severities'][w]}", low)]
     kinds = _named(low, questions["names"])
     if denied and not kinds:
-        out += [_clean(side, rating) for side in sides if any(m.modality == side for m in rating.evidence)]
+        out += [found for side in sides if (found := _clean(side, rating)) is not None]
     for kind in kinds:
         seen = [m for m in rating.evidence if m.name in MEASURES.get(kind, ()) and m.value is not None]
         if not seen:
@@ -126,21 +158,44 @@ def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mappi
         worst = max(seen, key=lambda m: SEVERITIES.index(m.severity))
         because = f"{worst.name} {worst.value:.3g} {worst.unit}: {worst.severity}"
         measured = SEVERITIES.index(worst.severity)
+        clause = next((c for c in re.split(words["joints"], low) if questions["names"][kind].lower() in c), low)
+        claimed, said = re.search(words["span"], clause), 0 if denied else _degree(clause, questions["severities"])
         if sides and worst.modality in ("video", "audio") and worst.modality not in sides:
             out.append(("contradicted", f"{worst.name} is a fact of the {worst.modality}"))
-        elif (measured > 1) != denied:
+        elif measured > 1 and not denied:
             late = claimed is not None and worst.spans and not _overlaps(claimed, worst)
-            wrong = len(degrees) == 1 and not denied and abs(degrees[0] - measured) > SEVERITY_TOLERANCE
+            wrong = said is not None and abs(said - measured) > SEVERITY_TOLERANCE
             verdict = "contradicted" if late or wrong else "supported"
             out.append((verdict, because + (f" at {worst.spans}" if late else "")))
-        elif measured != 1:  # "faint" is neither clearly there nor clearly absent
+        elif denied and measured == 0:
+            out.append(("supported", because))
+        elif denied:
+            if measured > SEVERITY_TOLERANCE:
+                out.append(("contradicted", because))
+        elif (UNSAID if said is None else said) - measured > SEVERITY_TOLERANCE and _sees(
+            kind, claimed is not None, seen
+        ):
             out.append(("contradicted", because))
     return out
 
 
-def _clean(side: str, rating: Rating) -> tuple[Any, str]:
-    """ "The sound has no fault" must agree with the worst fact of that side."""
-    worst = max((m for m in rating.evidence if m.modality == side), key=lambda m: SEVERITIES.index(m.severity))
+def _degree(clause: str, severities: Mapping[str, str]) -> int | None:
+    """The one severity that is claimed, as its place in `SEVERITIES`; None without any, or with several."""
+    found = [k for k, w in enumerate(SEVERITIES) if k and re.search(rf"(?<![a-z]){severities[w]}", clause)]
+    return found[0] if len(found) == 1 else None
+
+
+def _sees(kind: str, partly: bool, seen: list[Measurement]) -> bool:
+    """Whether the measures would have found the fault, had it been there."""
+    return any(m.name not in SUPPORT_ONLY.get(kind, ()) and (m.name in LOCAL or not partly) for m in seen)
+
+
+def _clean(side: str, rating: Rating) -> tuple[Any, str] | None:
+    """ "The sound has no fault" must agree with the worst fact of that side; None without facts."""
+    facts = [m for m in rating.evidence if m.modality == side and m.name not in CONTENT]
+    if not facts:
+        return None
+    worst = max(facts, key=lambda m: SEVERITIES.index(m.severity))
     measured = SEVERITIES.index(worst.severity)
     verdict = "contradicted" if measured >= 3 else "supported" if measured <= 1 else "unverified"
     return verdict, f"worst fact: {worst.name}, {worst.severity}"

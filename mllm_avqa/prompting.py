@@ -201,8 +201,17 @@ def aspect_branch(aspect: str, language: str = "en", level: str = "") -> Branch:
     return Branch(aspect, words["question"], words["stem"], f" {level}." if level else "")
 
 
-def explain_branch(levels: Mapping[str, str], language: str = "en", answer: str = "") -> Branch:
-    """The request for an explanation, conditioned on the scores already given."""
+def list_branch(side: str, language: str = "en", answer: str = "") -> Branch:
+    """The request to list the faults of a side; the answer sees nothing of the other side."""
+    return Branch(side, load_prompts("rating", language)["aspects"][side]["list"], "", answer)
+
+
+def explain_branch(
+    levels: Mapping[str, str], language: str = "en", answer: str = "", faults: Mapping[str, str] | None = None
+) -> Branch:
+    """The request for an explanation, conditioned on the scores already given, and on the faults listed by side."""
     prompts = load_prompts("rating", language)
     scores = ", ".join(prompts["score"].format(aspect=a, level=w) for a, w in levels.items())
-    return Branch("overall", prompts["explain"].format(scores=scores), "", answer)
+    listed = "; ".join(prompts["fault"].format(aspect=a, list=text) for a, text in (faults or {}).items())
+    listed = prompts["faults"].format(faults=listed) if listed else ""
+    return Branch("overall", prompts["explain"].format(scores=scores, faults=listed), "", answer)

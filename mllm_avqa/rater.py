@@ -21,7 +21,7 @@ from mllm_avqa.card import Card
 from mllm_avqa.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
 from mllm_avqa.context.asr import AsrEngine, load_asr
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.explain import check_claims
+from mllm_avqa.explain import check_claims, write
 from mllm_avqa.judge import WindowJudge
 from mllm_avqa.many import Batch, Encoded, RatingFailure
 from mllm_avqa.media import MediaReader, content_hash
@@ -30,7 +30,7 @@ from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
 from mllm_avqa.pooling import add_seconds, pool_windows, worst_evidence
 from mllm_avqa.prepare import Prepared, prepare, window_starts
-from mllm_avqa.prompting import LANGUAGES, Branch, explain_branch, load_prompts
+from mllm_avqa.prompting import LANGUAGES, Branch, load_prompts
 from mllm_avqa.rating import ASPECTS, Attribution, Rating, ScoreDistribution, Window
 from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix
 
@@ -230,7 +230,7 @@ class Rater:
     def write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
         """Write the explanation, conditioned on the scores, and check its claims."""
         levels = {a: s.level for a, s in rating.scores.items() if s is not None}
-        rating.explanation = clip.generate(explain_branch(levels, self.language))
+        rating.explanation = write(clip, levels, self.language, self.card.lists_faults)
         rating.claims = check_claims(rating.explanation, rating, self.language)
 
     def _attribute(self, windows: list[Prepared]) -> Attribution:

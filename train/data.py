@@ -17,14 +17,16 @@ from mllm_avqa.context.base import TextContext
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS, word
 from mllm_avqa.prompting import Branch, FactStyle, aspect_branch, explain_branch
-from mllm_avqa.records import Record
+from mllm_avqa.records import Question, Record
 from mllm_avqa.rows import Row, collate, pack
 from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
 from train.cache import CachedWindow, load
-from train.config import Dropout, Mixture
+from train.config import Dropout, Mixture, Stage
 from train.targets import Target, target
 from train.teacher import Teacher
+
+LIST = "list"  # task of the questions for all faults of a side (`prompting.list_branch`)
 
 
 @dataclass
@@ -81,7 +83,7 @@ def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool =
 def branches(
     record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random
 ) -> list[Branch]:
-    """The questions of one row: stage-1 questions, every labelled aspect, and a description."""
+    """The questions of one row: stage-1 questions, every labelled aspect, descriptions and a list of faults."""
     out: list[Branch] = []
     pool = [q for q in record.questions if q.language == language and q.stage == 1]
     count = int(mixture.stage1) + (rng.random() < mixture.stage1 % 1)
@@ -91,16 +93,36 @@ def branches(
         for aspect in record.labels:
             if aspect not in missing:
                 out.append(aspect_branch(aspect, language, level=WORDS[0]))
-    described = [q for q in record.questions if q.language == language and q.stage == 3]
-    whole = [q for q in described if q.aspect == "overall"]
-    if whole and rng.random() < mixture.stage3:
-        levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
-        out.append(explain_branch(levels, language, rng.choice(whole).answer))
-    sides = [q for q in described if q.aspect != "overall" and q.aspect not in missing]
-    if sides and rng.random() < mixture.stage3 / 2:
-        q = rng.choice(sides)
-        out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
+    explained = explanation(record, language, missing, rng)
+    if explained is not None and rng.random() < mixture.stage3:
+        out.append(explained)
+    for task in ("describe", LIST):
+        sides = [q for q in _stage3(record, language, task) if q.aspect != "overall" and q.aspect not in missing]
+        if sides and rng.random() < mixture.stage3 / 2:
+            q = rng.choice(sides)
+            out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
     return out
+
+
+def explanation(record: Record, language: str, missing: dict[str, str], rng: random.Random) -> Branch | None:
+    """A description of the whole clip behind its scores and its lists of faults, as a rating asks for it."""
+    whole = [q.answer for q in _stage3(record, language, "describe") if q.aspect == "overall"]
+    if not whole:
+        return None
+    levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
+    faults = {q.aspect: q.answer for q in _stage3(record, language, LIST) if q.aspect in levels}
+    return explain_branch(levels, language, rng.choice(whole), {a: faults[a] for a in levels if a in faults})
+
+
+def teaches_lists(stage: Stage, records: list[Record]) -> bool:
+    """Whether a model is taught to list the faults of a side before it explains (`Card.lists_faults`)."""
+    shares = stage.practice
+    drawn = stage.mixture.stage3 > 0 if shares is None else shares.listed > 0 or shares.whole * stage.mixture.stage3 > 0
+    return drawn and any(q.task == LIST for r in records for q in r.questions)
+
+
+def _stage3(record: Record, language: str, task: str) -> list[Question]:
+    return [q for q in record.questions if q.stage == 3 and q.task == task and q.language == language]
 
 
 def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, style: FactStyle = "values") -> Row:

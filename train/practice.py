@@ -15,16 +15,16 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from mllm_avqa.context.base import TextContext
+from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS
 from mllm_avqa.prompting import SEES, Branch, aspect_branch
-from mllm_avqa.records import Record
+from mllm_avqa.records import Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
 from train.config import Mixture, Shares
-from train.data import Clips, Draw, Sample, branches
-from train.teacher import SIDES
+from train.data import LIST, Clips, Draw, Sample, branches, explanation
+from train.teacher import REST, SIDES
 
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
 
@@ -58,10 +58,13 @@ class Practice:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in SIDES}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
-        self.kin: dict[tuple[str, frozenset[str]], list[dict[str, Any]]] = {}
+        self.words = _words(clips.items, self.texts)
+        self.kin: dict[Any, list[dict[str, Any]]] = {}
+        self.twins: dict[Any, list[dict[str, Any]]] = {}
         for side in SIDES:
             for item in self.having[side]:
-                self.kin.setdefault(_key(item["record"], side), []).append(item)
+                self.kin.setdefault(_kinds(item["record"], side), []).append(item)
+                self.twins.setdefault(_levels(item["record"], side), []).append(item)
 
     def draw(self, items: list[dict[str, Any]], languages: list[str], rng: random.Random) -> list[tuple[Sample, str]]:
         """The rows of one batch, each with its language: all of one side each, or a third as many of both sides.
@@ -71,6 +74,8 @@ class Practice:
         if rng.random() < self.shares.whole:
             full = [self.clips.clips[i["index"]] for i in items[: -(-len(items) // 3)]]
             return self.whole([i for i in full if i["window"] is not None], languages, rng)
+        if self.shares.written and rng.random() < self.shares.written:
+            return [(self._written(i, lang := rng.choice(languages), rng), lang) for i in items]
         if rng.random() < self.shares.overall:
             whole = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
             return [(self._overall(i, lang := rng.choice(languages), rng), lang) for i in whole[: -(-len(items) // 3)]]
@@ -86,9 +91,10 @@ class Practice:
             return Sample(record, window, [], only=("system",))
         own = [m for m in window.evidence if m.modality == side]
         pool = [q for q in record.questions if q.aspect == side]
+        lists: list[Question] = []
         dice = rng.random()
         if dice < self.shares.kin:
-            kin = self.kin[_key(record, side)]
+            kin = self.kin[_kinds(record, side)]
             own = mix(own, rng.choice(kin)["window"].evidence, rng.random() * self.shares.facts, rng)
             lender = rng.choice(kin)["record"]
             tasks = KIN_TASKS[:1] if rng.random() < self.shares.kinds else KIN_TASKS
@@ -96,9 +102,13 @@ class Practice:
         elif dice < self.shares.kin + self.shares.strangers:
             other = rng.choice(self.having[side])["window"].evidence
             own, pool = mix(own, other, rng.random() * self.shares.facts, rng), []
+        elif dice < self.shares.kin + self.shares.strangers + self.shares.listed:
+            other = rng.choice(self.twins[_levels(record, side)])["window"].evidence
+            own = mix(own, other, rng.random() * self.shares.facts, rng)
+            lists = [q for q in pool if q.task == LIST and q.language == language]
         pool = [q for q in pool if q.stage == 1 and q.language == language]
         count = int(self.questions) + (rng.random() < self.questions % 1)
-        asked = rng.sample(pool, min(count, len(pool)))
+        asked = lists or rng.sample(pool, min(count, len(pool)))
         return Sample(
             record,
             replace(window, evidence=own),
@@ -120,9 +130,24 @@ class Practice:
             other = rng.choice(self.having[side] or [item])["window"].evidence
             evidence = [m for m in evidence if m.modality != side] + [m for m in other if m.modality == side]
             context = TextContext(items=rng.sample(self.texts, min(rng.randint(1, 4), len(self.texts))))
+            if self.shares.scrambled and rng.random() < self.shares.scrambled:
+                context = TextContext(items=[self._scrambled(t, rng) for t in context.items])
+            for rest in [a for a in REST if a in record.labels and a not in window.missing]:
+                questions.append(aspect_branch(rest, language, level=WORDS[0]))
+                lists = [q for q in record.questions if q.task == LIST and q.aspect == rest and q.language == language]
+                questions += [Branch(rest, q.question, "", q.answer) for q in lists if self.shares.listed]
         if rng.random() >= self.shares.context:
             context = TextContext()
         return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
+
+    def _written(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
+        """No clip: the scores and lists of the request say all there is to write."""
+        asked = explanation(item["record"], language, item["window"].missing if item["window"] else {}, rng)
+        return Sample(item["record"], item["window"], [asked] if asked else [], only=("system",))
+
+    def _scrambled(self, item: TextItem, rng: random.Random) -> TextItem:
+        """Any words in any order: no text is worth a score, whatever it says."""
+        return item.model_copy(update={"text": " ".join(rng.choices(self.words, k=rng.randint(3, 20)))})
 
 
 def mix(own: list[Measurement], other: list[Measurement], share: float, rng: random.Random) -> list[Measurement]:
@@ -135,5 +160,16 @@ def _has(item: dict[str, Any], side: str) -> bool:
     return side in item["record"].labels and side not in item["window"].missing
 
 
-def _key(record: Record, side: str) -> tuple[str, frozenset[str]]:
+def _kinds(record: Record, side: str) -> tuple[str, frozenset[str]]:
     return side, frozenset(d.kind for d in record.distortions if d.modality == side)
+
+
+def _levels(record: Record, side: str) -> tuple[str, frozenset[tuple[str, int]]]:
+    return side, frozenset((d.kind, d.level) for d in record.distortions if d.modality == side)
+
+
+def _words(items: list[dict[str, Any]], texts: list[TextItem]) -> list[str]:
+    """Every word of the texts, and every short answer: level words, names of faults, times."""
+    said = {w for t in texts for w in t.text.split()}
+    said |= {q.answer for i in items for q in i["record"].questions if q.stage < 3}
+    return sorted(said)

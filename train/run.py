@@ -22,7 +22,7 @@ from train import cache, ranks, saving, tiny
 from train.arguments import in_one_dtype, training_arguments
 from train.batches import Batches, ReadableClips
 from train.config import PARTS, Config, Stage
-from train.data import Clips, Collator
+from train.data import Clips, Collator, teaches_lists
 from train.errors import Interrupted
 from train.held_out import HeldOut
 from train.lengths import row_lengths
@@ -148,6 +148,7 @@ def _train_stage(
         known["base"] = fingerprint(start, own)
     else:
         card.base_model = card.revision = None
+    card.lists_faults |= teaches_lists(stage, clips.records)
     card.training = card.training | {
         stage.name: {
             "steps": stage.steps,

@@ -1,7 +1,8 @@
 """Questions and answers about a `Record`, in three stages and two languages. Pure and fast: made anew every epoch.
 
 Stage 1 asks for facts (is there a fault, which, how severe, when, which side is worse), stage 2 for the level of an
-aspect, stage 3 for a description that agrees with the labels. Every sentence lives in prompts/.
+aspect, stage 3 for a description that agrees with the labels, and for the lists of faults it is written from. Every
+sentence lives in prompts/.
 `Question.aspect` is what the answer may look at: a question about the picture is answerable from the picture alone.
 
 Two styles: "short" is what a model of a few million parameters learns to say, "steps" adds further questions and
@@ -14,15 +15,15 @@ from random import Random
 from typing import Literal
 
 from data_recipes.questions import short, steps
-from data_recipes.questions.facts import Language, Words, alike, aspects, kind_name, make
+from data_recipes.questions.facts import Language, Words, alike, aspects, kind_name, known, make
 from data_recipes.questions.stage1 import TASKS
 from data_recipes.questions.stage2 import level_question, wide_levels
 from data_recipes.questions.wide import WIDE_TASKS
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.prompting import list_branch, load_prompts
 from mllm_avqa.records import Question, Record
 
-__all__ = ["STYLES", "Language", "Style", "alike", "describe_clip", "kind_name", "questions"]
+__all__ = ["STYLES", "Language", "Style", "alike", "describe_clip", "kind_name", "lists", "questions"]
 
 Style = Literal["short", "steps"]
 STYLES: tuple[Style, ...] = ("short", "steps")
@@ -31,7 +32,7 @@ STYLES: tuple[Style, ...] = ("short", "steps")
 def questions(
     record: Record, rng: Random, language: Language, stage: Literal[1, 2, 3], count: int, style: Style = "short"
 ) -> list[Question]:
-    """Up to `count` different questions of one stage.
+    """Up to `count` different questions of one stage; stage 3 has the lists of all sides besides.
 
     The record needs labels (stages 2 and 3); its distortions are taken as complete unless people voted on the clip
     and none is listed. Equal `rng` states give equal questions. Fewer than `count` come back when the record does not
@@ -83,4 +84,13 @@ def _descriptions(record: Record, rng: Random, words: Words, count: int, style: 
     for aspect in rng.sample(sides, min(len(sides), max(0, count - len(made)))):
         text = rng.choice(asks["describe_aspect"]).format(aspect=words["aspects"][aspect])
         made.append(make(3, "describe", aspect, words, text, speak.describe_aspect(record, aspect, rng, words)))
-    return made
+    return made + (lists(record, words["language"]) if count > 0 else [])
+
+
+def lists(record: Record, language: Language) -> list[Question]:
+    """For each side whose faults are all known, the question for them that a rating asks before it is explained."""
+    words = load_prompts("questions", language)
+    return [
+        make(3, "list", a, words, list_branch(a, language).question, short.listed(record, a, words))
+        for a in known(record)
+    ]

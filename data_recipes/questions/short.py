@@ -10,6 +10,8 @@ from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import SEVERITIES
 from mllm_avqa.records import Distortion, Record
 
+MOST_LISTED = 3  # faults of one side
+
 
 def describe(record: Record, rng: Random, words: Words) -> str:
     """The whole clip: faults by side, the main problem, a level per aspect and the overall level.
@@ -34,7 +36,12 @@ def describe_aspect(record: Record, aspect: str, rng: Random, words: Words) -> s
     d = words["describe"]
     end = rng.choice(d["conclude_aspect"]).format(aspect=words["aspects"][aspect], level=level_of(record, aspect))
     joint: str = words["joints"]["sentences"]
-    return joint.join([_side(record, aspect, faults_of(record, aspect)[:3], rng, words), end])
+    return joint.join([_side(record, aspect, faults_of(record, aspect)[:MOST_LISTED], rng, words), end])
+
+
+def listed(record: Record, aspect: str, words: Words) -> str:
+    """The faults of one side, worst first: "severe hum throughout, slight clipping from 0 to 1 s", or "no fault"."""
+    return _listed(record, faults_of(record, aspect)[:MOST_LISTED], words) or str(words["answers"]["none"])
 
 
 def length(text: str, language: str) -> float:
@@ -72,15 +79,19 @@ def _side(record: Record, aspect: str, faults: list[Distortion], rng: Random, wo
         wording = d["plain"] if is_plain(record, aspect) else d["clean"]
         text: str = rng.choice(wording[aspect]).format(level=level_of(record, aspect))
         return text
+    sentence: str = rng.choice(d["faults"][aspect]).format(faults=_listed(record, faults, words))
+    return sentence
+
+
+def _listed(record: Record, faults: list[Distortion], words: Words) -> str:
     said = [
-        d["fault"].format(
+        words["describe"]["fault"].format(
             severity=words["severities"][SEVERITIES[f.level]],
             kind=words["names"][f.kind],
             span=span_words(record, f, words),
         )
         for f in faults
     ]
+    *others, last = said or [""]
     joints = words["joints"]
-    listed = said[0] if len(said) == 1 else joints["list"].join(said[:-1]) + joints["last"] + said[-1]
-    sentence: str = rng.choice(d["faults"][aspect]).format(faults=listed)
-    return sentence
+    return joints["list"].join(others) + joints["last"] + last if others else last

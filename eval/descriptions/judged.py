@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eval.descriptions.numbers import DRAWS, Item
-from eval.descriptions.truth import has_faults_listed, listed
+from eval.descriptions.truth import has_faults_listed, listed, reference
 from eval.held_out import labels_of
 from eval.judging import FREE, Prompt, Settings, ask, counts, identity, points, prompt
 from eval.stats import Number, average
@@ -20,13 +20,6 @@ from mllm_avqa.rating import ASPECTS
 from mllm_avqa.records import Record
 
 RUBRICS = ("completeness", "precision", "relevance")
-TASK = "describe"  # of the stage-3 question whose answer is a reference
-
-
-def reference(record: Record, language: str) -> str | None:
-    """A description of the clip in this language, if the record has one."""
-    answers = [q.answer for q in record.questions if q.stage == 3 and q.task == TASK and q.language == language]
-    return answers[0] if answers else record.description if language == "en" else None
 
 
 def facts(record: Record, language: str) -> str:

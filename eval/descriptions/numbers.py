@@ -16,7 +16,7 @@ from eval.descriptions.truth import MEASURES, Checked, check, has_faults_listed
 from eval.held_out import labels_of
 from eval.stats import Number, bootstrap, content_parts, number, share, spearman
 from mllm_avqa.levels import VALUES, WORDS, word
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.rating import ASPECTS, Claim
 from mllm_avqa.records import Record
 
 DRAWS = 1000
@@ -54,7 +54,11 @@ def numbers(items: Sequence[Item], draws: int = DRAWS) -> dict[str, Any]:
         "claims": {m: _measure(checked, m, draws) for m in MEASURES},
         "kinds": _kinds(checked),
         "open_claims": sum(len(i.checked.open) for i in checked if i.checked),
-        "contradicted": {"record": _by_record(checked, draws), "evidence": _by_evidence(told, draws)},
+        "contradicted": {
+            "record": _by_record(checked, draws),
+            "evidence": _by_evidence([(i.record, i.said.claims) for i in told], draws),
+            "reference": _by_evidence([(i.record, i.said.true_claims) for i in told], draws),
+        },
         "agreement": _agreement(told, draws),
     }
 
@@ -134,12 +138,12 @@ def _by_record(items: Sequence[Item], draws: int) -> dict[str, Any]:
     return share_.model_dump() | {"statements": int(sum(statements))}
 
 
-def _by_evidence(items: Sequence[Item], draws: int) -> dict[str, Any]:
+def _by_evidence(told: Sequence[tuple[Record, list[Claim] | None]], draws: int) -> dict[str, Any]:
     """Share of the sentences that measured facts or the scores contradict (mllm_avqa/explain.py)."""
-    known = [i for i in items if i.said.claims is not None]
-    support = [Counter(c.support for c in i.said.claims or ()) for i in known]
+    known = [(record, claims) for record, claims in told if claims is not None]
+    support = [Counter(c.support for c in claims) for _, claims in known]
     total = [sum(c.values()) for c in support]
-    groups = [i.record.group for i in known]
+    groups = [record.group for record, _ in known]
     out = micro([c["contradicted"] for c in support], total, groups, draws).model_dump()
     for kind in ("supported", "unverified"):
         n = sum(c[kind] for c in support)

@@ -66,11 +66,14 @@ def _kinds(found: Mapping[str, Any]) -> str:
 
 
 def _contradicted(found: Mapping[str, Any]) -> str:
-    record, evidence = found["contradicted"]["record"], found["contradicted"]["evidence"]
+    record, evidence, reference = (found["contradicted"][k] for k in ("record", "evidence", "reference"))
     rows = [
         ["by the record", _number(record), f"{record['statements']} statements"],
         ["by measured facts or scores", _number(evidence), f"{evidence['sentences']} sentences"],
     ]
+    if reference["sentences"]:  # what the check itself gets wrong
+        said = f"{reference['sentences']} sentences, all true"
+        rows.append(["the same of the records' own descriptions", _number(reference), said])
     return table(["contradicted", "share [95 % CI]", "of"], rows)
 
 

@@ -151,7 +151,8 @@ def _rows_of(found: Row) -> Iterator[Row]:
         yield row("kind", kind, "recall", {"value": v["recall"]}, v["true"])
     bad = found["contradicted"]
     yield row("contradicted", "record", "share", bad["record"], bad["record"]["statements"])
-    yield row("contradicted", "evidence", "share", bad["evidence"], bad["evidence"]["sentences"])
+    for item in ("evidence", "reference"):
+        yield row("contradicted", item, "share", bad[item], bad[item]["sentences"])
     for aspect, v in found["agreement"].items():
         if aspect != "number":
             for metric in ("same_level", "within_one", "srcc_score", "srcc_label"):

@@ -11,18 +11,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, Judge, chunks
 from eval.joining import Entry, join, record_entry
 from eval.questions.clips import encode
 from eval.questions.log import Log, Row, digest
 from mllm_avqa.errors import ConfigError
-from mllm_avqa.explain import check_claims
+from mllm_avqa.explain import check_claims, write
 from mllm_avqa.levels import word
 from mllm_avqa.pooling import worst_evidence
-from mllm_avqa.prompting import LANGUAGES, explain_branch, load_prompts
+from mllm_avqa.prompting import LANGUAGES, load_prompts
 from mllm_avqa.rater import Rater
 from mllm_avqa.rating import ASPECTS, Claim, Rating
 from mllm_avqa.records import Record
+from mllm_avqa.scoring import summarise
 
 log = logging.getLogger(__name__)
 CHUNK = 8  # clips decoded ahead
@@ -41,6 +43,7 @@ class Description:
     text: str = ""
     scores: dict[str, float] = field(default_factory=dict)  # by aspect, 1-5
     claims: list[Claim] | None = None  # checked against the evidence; None: nobody did
+    true_claims: list[Claim] | None = None  # those of the record's own description, checked in the same way
     why: str = ""
 
 
@@ -94,9 +97,8 @@ def written(
 def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
     """Scores and explanation of all windows; the text is about the one that hurts most, as in every rating."""
     encoded = encode(clip, judge, language)
-    text = encoded.worst.generate(
-        explain_branch({a: word(s.score) for a, s in encoded.scores.items()}, language), MOST_TOKENS
-    )
+    levels = {a: word(s.score) for a, s in encoded.scores.items()}
+    text = write(encoded.worst, levels, language, judge.rater.card.lists_faults, MOST_TOKENS)
     first = clip.windows[0]
     rating = Rating(
         path=clip.record.media,
@@ -106,21 +108,27 @@ def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
         media=first.info,
         language=language,
     )
-    claims = [c.model_dump() for c in check_claims(text, rating, language)]
+    labelled = {a: summarise(lb.levels(), 1.0) for a, lb in clip.record.labels.items() if a in encoded.scores}
+    true = rating.model_copy(update={"scores": {a: labelled.get(a) for a in ASPECTS}})
     return {
         "id": clip.record.id,
         "language": language,
         "status": "answered" if text else "unanswered",
         "text": text,
         "scores": {a: round(s.score, 4) for a, s in encoded.scores.items()},
-        "claims": claims,
+        "claims": _claims(text, rating),
+        "true_claims": _claims(reference(clip.record, language) or "", true),
     }
+
+
+def _claims(text: str, rating: Rating) -> list[Row]:
+    return [c.model_dump() for c in check_claims(text, rating, rating.language)]
 
 
 def _description(row: Row) -> Description:
     known = {k: row[k] for k in ("id", "language", "status", "text", "scores", "why") if k in row}
-    claims = _CLAIMS.validate_python(row["claims"]) if "claims" in row else None
-    return Description(**known, claims=claims)
+    claims, true = (_CLAIMS.validate_python(row[k]) if k in row else None for k in ("claims", "true_claims"))
+    return Description(**known, claims=claims, true_claims=true)
 
 
 # ---- by anybody -----------------------------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ def listed(record: Record, side: str) -> bool:
     return has_faults_listed(record) and (score is None or score >= CLEAN_FROM)
 
 
+def reference(record: Record, language: str) -> str | None:
+    """A description of the clip in this language, if the record has one."""
+    answers = [q.answer for q in record.questions if q.stage == 3 and q.task == "describe" and q.language == language]
+    return answers[0] if answers else record.description if language == "en" else None
+
+
 def length(record: Record) -> float:
     """Seconds of the clip as far as the record knows; 0 when it does not."""
     if record.end is not None:

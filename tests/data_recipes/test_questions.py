@@ -9,11 +9,12 @@ import pytest
 
 from data_recipes.distortions import REGISTRY, kinds
 from data_recipes.pseudo_mos import labels
-from data_recipes.questions import Style, alike, describe_clip, questions
+from data_recipes.questions import Style, alike, describe_clip, lists, questions, short
+from data_recipes.questions.facts import known
 from data_recipes.questions.short import length
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.levels import WORDS, word
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.prompting import list_branch, load_prompts
 from mllm_avqa.records import Distortion, Record
 
 SECONDS = 4.0
@@ -185,6 +186,22 @@ def test_side_questions_do_not_leak_the_other_side(records: list[Record]) -> Non
                 others = {words["names"][d.kind] for d in r.distortions if d.modality != q.aspect}
                 mine = {words["names"][d.kind] for d in r.distortions if d.modality == q.aspect}
                 assert not any(o in q.answer for o in others if not any(o in m for m in mine)), q
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_lists_name_the_faults_of_every_known_side_as_descriptions_do(records: list[Record], language: str) -> None:
+    words = load_prompts("questions", language)
+    for r in records[:200]:
+        made = lists(r, language)  # type: ignore[arg-type]
+        assert [q.aspect for q in made] == known(r)
+        assert made == [q for q in questions(r, Random(0), language, 3, 1) if q.task == "list"]  # type: ignore[arg-type]
+        for q in made:
+            mine = [d for d in r.distortions if d.modality == q.aspect]
+            assert (q.answer == words["answers"]["none"]) == (not mine)
+            assert all(words["names"][d.kind] in q.answer for d in mine[:3])
+            text = short.describe_aspect(r, q.aspect or "", Random(0), words)
+            assert not mine or q.answer in text
+            assert q.question == list_branch(q.aspect or "", language).question
 
 
 def test_same_seed_same_questions_other_seed_others(records: list[Record]) -> None:

@@ -218,6 +218,7 @@ def test_a_checkpoint_describes_once(records, tmp_path, rater, monkeypatch):
     found = measure(records, out, settings)["languages"]["en"]
     assert (found["texts"]["answered"], found["texts"]["failed"], len(said)) == (1, 2, 1)
     assert found["contradicted"]["evidence"]["sentences"] == 4
+    assert found["contradicted"]["reference"]["sentences"] == 1  # "The sound hums.", of the record
     assert found["claims"]["all"]["right"] == 1
     cv2.imwrite(str(tmp_path / "c2.png"), np.full((60, 80, 3), 90, np.uint8))
     found = measure(records, out, settings)["languages"]["en"]
@@ -266,7 +267,7 @@ def test_refusals_name_the_flag(records, tmp_path, arguments, flag):
 
 
 def test_a_reference_in_another_language_is_not_shown(records):
-    from eval.descriptions.judged import reference
+    from eval.descriptions.truth import reference
 
     r = next(iter(read_records(records)))
     assert (reference(r, "en"), reference(r, "zh")) == ("The sound hums.", None)

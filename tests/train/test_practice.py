@@ -184,3 +184,46 @@ def test_quick_prediction_is_the_forests(teacher, items):
     rows = [codes(i["window"].evidence, "video") for i in items]
     forest = teacher._forest["video"]
     assert np.allclose(_predict(forest, rows), forest.predict(rows), atol=1e-9)
+
+
+def with_lists(item):
+    """A description, and a list of faults for each side."""
+    record = described(item)["record"]
+    lists = [
+        Question(stage=3, task="list", aspect=a, question=f"Faults of {a}?", answer=f"{a} {levels(record, a)}")
+        for a in ("video", "audio")
+    ]
+    return item | {"record": record.model_copy(update={"questions": [*record.questions, *lists]})}
+
+
+def levels(record, side):
+    return [d.level for d in record.distortions if d.modality == side]
+
+
+def test_listed_rows_are_mixed_with_equal_faults_and_list_them(items):
+    rows = drawn([with_lists(i) for i in items], overall=0, kin=0, strangers=0, listed=1)
+    for sample in rows:
+        side = sample.window.evidence[0].modality
+        level = ([0, *levels(sample.record, side)])[-1]
+        assert all(m.severity == SEVERITIES[level] for m in sample.window.evidence)
+        assert [q.answer for q in sample.questions[1:]] == [f"{side} {levels(sample.record, side)}"]
+
+
+def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items):
+    rows = drawn([with_lists(i) for i in items], written=1)
+    for sample in rows:
+        assert sample.only == ("system",)
+        (asked,) = sample.questions
+        assert asked.answer == "All is well."
+        assert f"video: video {levels(sample.record, 'video')}" in asked.question
+        assert "overall " in asked.question
+
+
+def test_scrambled_texts_are_known_words_in_any_order(items):
+    texts = [TextContext(items=[TextItem(origin="user", text=f"text {k}")]) for k in range(len(items))]
+    items = [i | {"window": replace(i["window"], context=t)} for i, t in zip(items, texts, strict=True)]
+    said = [t.text for sample in drawn(items, overall=1, context=1, scrambled=1) for t in sample.window.context.items]
+    known = {"text", *map(str, range(len(items))), "A. x"}
+    assert all(len(t.replace("A. x", "Ax").split()) >= 3 for t in said)
+    assert {w for t in said for w in t.replace("A. x", "").split()} <= known
+    assert len(set(said)) > len(said) / 2
