@@ -10,6 +10,7 @@ pixels and sound teach are learnt at the same time, not one at the cost of the o
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import SEES, Branch, aspect_branch
+from mllm_avqa.prompting import SEES, Branch, aspect_branch, load_prompts
 from mllm_avqa.records import Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
@@ -26,6 +27,7 @@ from train.config import Mixture, Shares
 from train.data import LIST, Clips, Draw, Sample, branches, explanation
 from train.teacher import REST, SIDES
 
+RENAMED = 0.5  # of the rows that are written without a clip
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
 
 
@@ -143,6 +145,8 @@ class Practice:
     def _written(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
         """No clip: the scores and lists of the request say all there is to write."""
         asked = explanation(item["record"], language, item["window"].missing if item["window"] else {}, rng)
+        if asked is not None and rng.random() < RENAMED:
+            asked = renamed(asked, language, rng)
         return Sample(item["record"], item["window"], [asked] if asked else [], only=("system",))
 
     def _scrambled(self, item: TextItem, rng: random.Random) -> TextItem:
@@ -154,6 +158,19 @@ def mix(own: list[Measurement], other: list[Measurement], share: float, rng: ran
     """The facts of `own`, each taken from `other` with probability `share`."""
     theirs = {m.name: m for m in other}
     return [theirs.get(m.name, m) if rng.random() < share else m for m in own]
+
+
+def renamed(branch: Branch, language: str, rng: random.Random) -> Branch:
+    """The same with other faults, severities and levels, in question and answer alike: it can only be copied."""
+    prompts = load_prompts("questions", language)
+    severities = [s for name, s in prompts["severities"].items() if name != "none"]
+    other: dict[str, str] = {}
+    for words in (list(prompts["names"].values()), severities, list(WORDS)):
+        other |= dict(zip(words, rng.sample(words, len(words)), strict=True))
+    found = "|".join(re.escape(w) for w in sorted(other, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![A-Za-z])(?:{found})(?![A-Za-z])")
+    question, answer = (pattern.sub(lambda m: other[m[0]], t) for t in (branch.question, branch.answer))
+    return replace(branch, question=question, answer=answer)
 
 
 def _has(item: dict[str, Any], side: str) -> bool:

@@ -12,12 +12,14 @@ from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
+from mllm_avqa.levels import WORDS
+from mllm_avqa.prompting import explain_branch
 from mllm_avqa.records import Distortion, Label, Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
 from train.config import Shares
 from train.data import Sample
-from train.practice import FactClips, Practice, mix
+from train.practice import FactClips, Practice, mix, renamed
 from train.targets import target
 from train.teacher import Teacher, _predict, code, codes
 
@@ -209,7 +211,8 @@ def test_listed_rows_are_mixed_with_equal_faults_and_list_them(items):
         assert [q.answer for q in sample.questions[1:]] == [f"{side} {levels(sample.record, side)}"]
 
 
-def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items):
+def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items, monkeypatch):
+    monkeypatch.setattr("train.practice.RENAMED", 0.0)
     rows = drawn([with_lists(i) for i in items], written=1)
     for sample in rows:
         assert sample.only == ("system",)
@@ -217,6 +220,26 @@ def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items):
         assert asked.answer == "All is well."
         assert f"video: video {levels(sample.record, 'video')}" in asked.question
         assert "overall " in asked.question
+
+
+@pytest.mark.parametrize(
+    ("language", "listed", "text"),
+    [
+        ("en", "strong white noise from 0 to 1 s", "The sound has {}. Scores: sound bad."),
+        ("zh", "0到1秒严重白噪声", "声音有{}。评分：声音 bad。"),
+    ],
+)
+def test_renamed_rows_say_in_the_answer_what_the_question_says(language, listed, text):
+    asked = explain_branch({"audio": "bad"}, language, text.format(listed), {"audio": listed})
+    seen = set()
+    for seed in range(20):
+        other = renamed(asked, language, random.Random(seed))
+        said = other.question.split("audio: ")[1].split("." if language == "en" else "。")[0]
+        assert said in other.answer
+        level = next(w for w in WORDS if f"audio {w}" in other.question)
+        assert level in other.answer
+        seen.add(said)
+    assert len(seen) > 15
 
 
 def test_scrambled_texts_are_known_words_in_any_order(items):
