@@ -1,10 +1,11 @@
 """Practice rows: facts without pixels and sound, new ones every time.
 
-A row costs a sixth of a whole one: under isolation the score of a side sees nothing but its own segment, so a row may
-hold that segment alone and still teach the same function. The facts of a row are those of a clip, with some taken from
-another clip; the teacher says what they are worth. Clips with the same faults on a side ("kin") lend each other facts
-and questions, whose answers stay true. A share of the batches may be whole rows, so that what practice teaches and what
-pixels and sound teach are learnt at the same time, not one at the cost of the other.
+A row costs a sixth of a whole one: under isolation the score of a side sees nothing but its own segment (that of sync
+or text a few), so a row may hold that alone and still teach the same function. The facts of a row are those of a
+clip, with some taken from another clip; the teacher says what they are worth. Clips with the same faults on a side
+("kin") lend each other facts and questions, whose answers stay true. A share of the batches may be whole rows, so
+that what practice teaches and what pixels and sound teach are learnt at the same time, not one at the cost of the
+other.
 """
 
 from __future__ import annotations
@@ -58,13 +59,13 @@ class Practice:
 
     def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
-        self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in SIDES}
+        self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, *REST)}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
         self.words = _words(clips.items, self.texts)
         self.kin: dict[Any, list[dict[str, Any]]] = {}
         self.twins: dict[Any, list[dict[str, Any]]] = {}
-        for side in SIDES:
-            for item in self.having[side]:
+        for side, having in self.having.items():
+            for item in having:
                 self.kin.setdefault(_kinds(item["record"], side), []).append(item)
                 self.twins.setdefault(_levels(item["record"], side), []).append(item)
 
@@ -84,7 +85,10 @@ class Practice:
         out = []
         for item in items:
             lang = rng.choice(languages)
-            out.append((self._side(item, rng.choice([s for s in SIDES if _has(item, s)] or SIDES), lang, rng), lang))
+            sides = [s for s in SIDES if _has(item, s)] or list(SIDES)
+            if self.shares.rest and rng.random() < self.shares.rest:
+                sides = [s for s in REST if _has(item, s)] or sides
+            out.append((self._side(item, rng.choice(sides), lang, rng), lang))
         return out
 
     def _side(self, item: dict[str, Any], side: str, language: str, rng: random.Random) -> Sample:
@@ -111,9 +115,15 @@ class Practice:
         pool = [q for q in pool if q.stage == 1 and q.language == language]
         count = int(self.questions) + (rng.random() < self.questions % 1)
         asked = lists or rng.sample(pool, min(count, len(pool)))
+        seen, context = [], window.context
+        if side in REST:
+            mixed = dice < self.shares.kin + self.shares.strangers + self.shares.listed
+            around = rng.choice(self.having[side])["window"] if mixed else window
+            seen = [m for m in around.evidence if m.modality in SEES[side] and m.modality != side]
+            context = self._texts(context, mixed, rng)
         return Sample(
             record,
-            replace(window, evidence=own),
+            replace(window, evidence=[*seen, *own], context=context),
             [aspect_branch(side, language, level=WORDS[0]), *(Branch(side, q.question, "", q.answer) for q in asked)],
             only=SEES[side],
             taught=True,
@@ -123,7 +133,7 @@ class Practice:
         """Both sides, one of them and the text from other clips; or the clip as it is, to be described."""
         record, window = item["record"], item["window"]
         questions = [aspect_branch("overall", language, level=WORDS[0])]
-        side, evidence, context = rng.choice(SIDES), window.evidence, window.context
+        side, evidence, mixed = rng.choice(SIDES), window.evidence, False
         if rng.random() < self.shares.described:
             # Unmixed facts of training clips: the sides' scores would be learnt by heart here.
             questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
@@ -131,16 +141,24 @@ class Practice:
         else:
             other = rng.choice(self.having[side] or [item])["window"].evidence
             evidence = [m for m in evidence if m.modality != side] + [m for m in other if m.modality == side]
-            context = TextContext(items=rng.sample(self.texts, min(rng.randint(1, 4), len(self.texts))))
-            if self.shares.scrambled and rng.random() < self.shares.scrambled:
-                context = TextContext(items=[self._scrambled(t, rng) for t in context.items])
+            mixed = True
             for rest in [a for a in REST if a in record.labels and a not in window.missing]:
                 questions.append(aspect_branch(rest, language, level=WORDS[0]))
                 lists = [q for q in record.questions if q.task == LIST and q.aspect == rest and q.language == language]
                 questions += [Branch(rest, q.question, "", q.answer) for q in lists if self.shares.listed]
-        if rng.random() >= self.shares.context:
-            context = TextContext()
+        context = self._texts(window.context, mixed, rng)
         return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
+
+    def _texts(self, own: TextContext, mixed: bool, rng: random.Random) -> TextContext:
+        """The clip's texts; beside mixed facts those of any clips, or any words in any order: no text is worth a score,
+        whatever it says. Or none."""
+        items = own.items
+        if mixed:
+            items = rng.sample(self.texts, min(rng.randint(1, 4), len(self.texts)))
+            if self.shares.scrambled and rng.random() < self.shares.scrambled:
+                said = [" ".join(rng.choices(self.words, k=rng.randint(3, 20))) for _ in items]
+                items = [t.model_copy(update={"text": s}) for t, s in zip(items, said, strict=True)]
+        return TextContext(items=items) if rng.random() < self.shares.context else TextContext()
 
     def _written(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
         """No clip: the scores and lists of the request say all there is to write."""
@@ -148,10 +166,6 @@ class Practice:
         if asked is not None and rng.random() < RENAMED:
             asked = renamed(asked, language, rng)
         return Sample(item["record"], item["window"], [asked] if asked else [], only=("system",))
-
-    def _scrambled(self, item: TextItem, rng: random.Random) -> TextItem:
-        """Any words in any order: no text is worth a score, whatever it says."""
-        return item.model_copy(update={"text": " ".join(rng.choices(self.words, k=rng.randint(3, 20)))})
 
 
 def mix(own: list[Measurement], other: list[Measurement], share: float, rng: random.Random) -> list[Measurement]:

@@ -8,7 +8,7 @@ al. 2006).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +24,7 @@ from train.targets import Target, target
 
 SIDES = ("video", "audio")
 REST = ("sync", "text")
-NAMES = {side: tuple(n for n, f in FACTS.items() if f.modality == side) for side in SIDES}
-FEWEST = 20  # labelled clips of a side
+FEWEST = 20  # labelled clips of a side; with fewer, sync and text keep their labels
 
 
 def code(m: Measurement | None) -> float:
@@ -33,13 +32,22 @@ def code(m: Measurement | None) -> float:
     said = grade(m) if m is not None and m.value is not None else ""
     if said in SEVERITIES[1:]:
         return 9.0 + SEVERITIES.index(said)  # type: ignore[arg-type]
+    if said == SEVERITIES[0]:  # of a fact that has no digits
+        return 0.0
     return float(said) if said.isdigit() else -1.0
 
 
-def codes(evidence: Sequence[Measurement], side: str) -> list[float]:
-    """The facts of a side in the catalogue's order."""
+def codes(evidence: Sequence[Measurement], names: Sequence[str]) -> list[float]:
+    """The named facts, in this order."""
     found = {m.name: m for m in evidence}
-    return [code(found.get(name)) for name in NAMES[side]]
+    return [code(found.get(name)) for name in names]
+
+
+def names_of(side: str, evidence: Iterable[Sequence[Measurement]]) -> tuple[str, ...]:
+    """The facts of a side: all of the catalogue, then others that were measured (those of captions)."""
+    listed = [n for n, f in FACTS.items() if f.modality == side]
+    others = {m.name for facts in evidence for m in facts if m.modality == side} - set(listed)
+    return (*listed, *sorted(others))
 
 
 @lru_cache(maxsize=4096)
@@ -58,18 +66,22 @@ class Teacher:
     """fit on records and their evidence; `label` values any facts."""
 
     def __init__(self, records: Sequence[Record], evidence: Mapping[str, Sequence[Measurement]], seed: int = 0) -> None:
-        """Raises ConfigError when a side has fewer than 20 labelled clips."""
+        """Raises ConfigError when picture or sound has fewer than 20 labelled clips."""
         from sklearn.ensemble import ExtraTreesRegressor
 
         self._forest = {}
+        self._names: dict[str, tuple[str, ...]] = {}
         rows: list[list[float]] = []
         whole: list[float] = []
-        for side in SIDES:
+        for side in (*SIDES, *REST):
             known = [r for r in records if side in r.labels and r.id in evidence]
+            if len(known) < FEWEST and side in REST:
+                continue
             if len(known) < FEWEST:
                 raise ConfigError(f"teacher: {len(known)} training clips have a {side} score, at least {FEWEST} needed")
             forest = ExtraTreesRegressor(200, min_samples_leaf=3, max_features=0.4, random_state=seed)
-            x = [codes(evidence[r.id], side) for r in known]
+            self._names[side] = names_of(side, (evidence[r.id] for r in known))
+            x = [codes(evidence[r.id], self._names[side]) for r in known]
             self._forest[side] = forest.fit(x, [target(r.labels[side]).mean for r in known])
         for r in records:
             if "overall" in r.labels:
@@ -80,15 +92,15 @@ class Teacher:
     def label(self, rows: Sequence[tuple[Sequence[Measurement], Mapping[str, Target]]]) -> list[dict[str, Target]]:
         """(facts, labels) of each row -> its labels with the sides' and the overall score made anew from the facts.
 
-        A side none of whose facts is shown keeps its label; so do sync and text, which the forests do not learn.
+        A side none of whose facts is shown keeps its label.
         """
         out = [dict(labels) for _, labels in rows]
-        for side in SIDES:
+        for side, forest in self._forest.items():
             shown = [
                 k for k, (facts, labels) in enumerate(rows) if side in labels and any(m.modality == side for m in facts)
             ]
             if shown:
-                means = _predict(self._forest[side], [codes(rows[k][0], side) for k in shown])
+                means = _predict(forest, [codes(rows[k][0], self._names[side]) for k in shown])
                 for k, mean in zip(shown, means, strict=True):
                     out[k][side] = _target(round(float(mean), 2))
         whole = [k for k, labels in enumerate(out) if "overall" in labels]

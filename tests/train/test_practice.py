@@ -21,7 +21,7 @@ from train.config import Shares
 from train.data import Sample
 from train.practice import FactClips, Practice, mix, renamed
 from train.targets import target
-from train.teacher import Teacher, _predict, code, codes
+from train.teacher import Teacher, _predict, code, codes, names_of
 
 SEEN = Views(np.zeros((2, 8, 8, 3), np.uint8), None, None)
 KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
@@ -71,7 +71,10 @@ def test_codes_rise_with_severity_and_with_nearness_to_it():
     assert ladder[1:] == [10, 11, 12, 13, 14]
     assert 0 <= ladder[0] <= 9
     assert code(None) == -1
-    assert codes(facts(3, 0), "video").count(-1) == sum(f.modality == "video" for f in FACTS.values()) - 1
+    assert codes(facts(3, 0), names_of("video", [])).count(-1) == sum(f.modality == "video" for f in FACTS.values()) - 1
+    gap = Measurement(name="caption_gap", modality="text", value=0.0, unit="s")  # of no catalogue
+    assert names_of("text", [[gap]]) == ("caption_gap",)
+    assert (code(gap), code(gap.model_copy(update={"severity": "faint"}))) == (0, 10)
 
 
 def test_teacher_values_facts_by_side(teacher, items):
@@ -81,6 +84,22 @@ def test_teacher_values_facts_by_side(teacher, items):
     assert good["audio"].mean == dull["audio"].mean > both["audio"].mean + 2
     assert good["overall"].mean > dull["overall"].mean > both["overall"].mean
     assert sum(good["video"].probs) == pytest.approx(1)
+
+
+def test_sync_is_taught_where_enough_clips_have_it(items):
+    def late(severity):
+        value = (0.0, *FACTS["av_duration_difference"].above)[severity]
+        grade = SEVERITIES[severity]
+        return Measurement(name="av_duration_difference", modality="sync", value=value, unit="ms", severity=grade)
+
+    records = [i["record"].model_copy(update={"labels": i["record"].labels | {"sync": Label(mean=5 - k % 5)}})
+               for k, i in enumerate(items)]  # fmt: skip
+    shown = {r.id: [*i["window"].evidence, late(k % 5)] for k, (r, i) in enumerate(zip(records, items, strict=True))}
+    labels = {a: target(lb) for a, lb in records[0].labels.items()}
+    good, bad = Teacher(records, shown).label([([late(0)], labels), ([late(4)], labels)])
+    assert good["sync"].mean > 4.5 > 1.5 > bad["sync"].mean
+    (kept,) = Teacher([i["record"] for i in items], shown).label([([late(4)], labels)])
+    assert kept["sync"] is labels["sync"]
 
 
 def test_a_side_without_facts_keeps_its_label(teacher, items):
@@ -179,11 +198,11 @@ def test_a_clip_that_cannot_be_read_is_passed_on_and_lends_nothing(items):
     clips = FactClips([*items, {"record": items[0]["record"], "window": None, "error": "BadZipFile: cut"}])
     assert clips[len(items)]["error"] == "BadZipFile: cut"
     practice = Practice(clips, 2, Shares(), unasked)
-    assert all(len(having) == len(items) for having in practice.having.values())
+    assert all(len(having) == len(items) for having in map(practice.having.get, ("video", "audio")))
 
 
 def test_quick_prediction_is_the_forests(teacher, items):
-    rows = [codes(i["window"].evidence, "video") for i in items]
+    rows = [codes(i["window"].evidence, names_of("video", [])) for i in items]
     forest = teacher._forest["video"]
     assert np.allclose(_predict(forest, rows), forest.predict(rows), atol=1e-9)
 
@@ -209,6 +228,20 @@ def test_listed_rows_are_mixed_with_equal_faults_and_list_them(items):
         level = ([0, *levels(sample.record, side)])[-1]
         assert all(m.severity == SEVERITIES[level] for m in sample.window.evidence)
         assert [q.answer for q in sample.questions[1:]] == [f"{side} {levels(sample.record, side)}"]
+
+
+def test_rows_of_sync_see_both_sides_of_another_clip_and_mix_their_own_facts(items):
+    offset = Measurement(name="av_start_offset", modality="sync", value=90.0, unit="ms", severity="moderate")
+    many = []
+    for i in items:
+        record = i["record"].model_copy(update={"labels": i["record"].labels | {"sync": Label(mean=2.0)}})
+        window = replace(i["window"], evidence=[*i["window"].evidence, offset])
+        many.append(i | {"record": record, "window": window})
+    rows = drawn(many, overall=0, kin=1, strangers=0, rest=1)
+    assert {q.aspect for sample in rows for q in sample.questions} == {"sync"}
+    assert {m.modality for sample in rows for m in sample.window.evidence} == {"video", "audio", "sync"}
+    own = [i["window"].evidence[:2] for i in many]
+    assert sum(s.window.evidence[:2] != o for s, o in zip(rows, own, strict=True)) > len(rows) / 2
 
 
 def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items, monkeypatch):
