@@ -137,7 +137,7 @@ class Shares(Strict):
     written: float = Field(0, ge=0, le=1)  # batches that see no clip: an explanation from scores and lists of faults
     described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
     context: float = Field(0.3, ge=0, le=1)  # rows of both sides with text: the clip's, or any where facts are mixed
-    rest: float = Field(0, ge=0, le=1)  # of the one-sided rows: sync or text, where the clip has them
+    text: float = Field(0, ge=0, le=1)  # of the one-sided rows: captions, of any clip that has them
     scrambled: float = Field(0, ge=0, le=1)  # of the texts beside mixed facts: any words in any order
     whole: float = Field(0, ge=0, le=1)  # batches of whole rows, a third as many, as `mixture` and `dropout` say
     facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip

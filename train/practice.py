@@ -1,7 +1,7 @@
 """Practice rows: facts without pixels and sound, new ones every time.
 
-A row costs a sixth of a whole one: under isolation the score of a side sees nothing but its own segment (that of sync
-or text a few), so a row may hold that alone and still teach the same function. The facts of a row are those of a
+A row costs a sixth of a whole one: under isolation the score of a side sees nothing but its own segment (that of text
+a few), so a row may hold that alone and still teach the same function. The facts of a row are those of a
 clip, with some taken from another clip; the teacher says what they are worth. Clips with the same faults on a side
 ("kin") lend each other facts and questions, whose answers stay true. A share of the batches may be whole rows, so
 that what practice teaches and what pixels and sound teach are learnt at the same time, not one at the cost of the
@@ -59,7 +59,7 @@ class Practice:
 
     def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
-        self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, *REST)}
+        self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, "text")}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
         self.words = _words(clips.items, self.texts)
         self.kin: dict[Any, list[dict[str, Any]]] = {}
@@ -86,8 +86,8 @@ class Practice:
         for item in items:
             lang = rng.choice(languages)
             sides = [s for s in SIDES if _has(item, s)] or list(SIDES)
-            if self.shares.rest and rng.random() < self.shares.rest:
-                sides = [s for s in REST if _has(item, s)] or sides
+            if self.having["text"] and self.shares.text and rng.random() < self.shares.text:
+                item, sides = rng.choice(self.having["text"]), ["text"]
             out.append((self._side(item, rng.choice(sides), lang, rng), lang))
         return out
 
@@ -116,7 +116,7 @@ class Practice:
         count = int(self.questions) + (rng.random() < self.questions % 1)
         asked = lists or rng.sample(pool, min(count, len(pool)))
         seen, context = [], window.context
-        if side in REST:
+        if side == "text":
             mixed = dice < self.shares.kin + self.shares.strangers + self.shares.listed
             around = rng.choice(self.having[side])["window"] if mixed else window
             seen = [m for m in around.evidence if m.modality in SEES[side] and m.modality != side]

@@ -230,18 +230,22 @@ def test_listed_rows_are_mixed_with_equal_faults_and_list_them(items):
         assert [q.answer for q in sample.questions[1:]] == [f"{side} {levels(sample.record, side)}"]
 
 
-def test_rows_of_sync_see_both_sides_of_another_clip_and_mix_their_own_facts(items):
-    offset = Measurement(name="av_start_offset", modality="sync", value=90.0, unit="ms", severity="moderate")
-    many = []
-    for i in items:
-        record = i["record"].model_copy(update={"labels": i["record"].labels | {"sync": Label(mean=2.0)}})
-        window = replace(i["window"], evidence=[*i["window"].evidence, offset])
-        many.append(i | {"record": record, "window": window})
-    rows = drawn(many, overall=0, kin=1, strangers=0, rest=1)
-    assert {q.aspect for sample in rows for q in sample.questions} == {"sync"}
-    assert {m.modality for sample in rows for m in sample.window.evidence} == {"video", "audio", "sync"}
-    own = [i["window"].evidence[:2] for i in many]
-    assert sum(s.window.evidence[:2] != o for s, o in zip(rows, own, strict=True)) > len(rows) / 2
+def test_rows_of_captions_see_the_picture_of_another_clip_and_mix_their_own_facts(items):
+    many = list(items)
+    for k in range(0, len(items), 4):  # few clips have captions, as in life
+        gap = Measurement(name="caption_gap", modality="text", value=float(k), unit="s", severity=SEVERITIES[k % 6])
+        i = items[k]
+        record = i["record"].model_copy(update={"labels": i["record"].labels | {"text": Label(mean=2.0)}})
+        many[k] = i | {"record": record, "window": replace(i["window"], evidence=[*i["window"].evidence, gap])}
+    rows = drawn(many, overall=0, kin=1, strangers=0, text=1, facts=1)
+    assert len(rows) == len(items)
+    assert {q.aspect for sample in rows for q in sample.questions} == {"text"}
+    assert {m.modality for sample in rows for m in sample.window.evidence} == {"video", "text"}
+    own = {i["record"].id: i["window"].evidence for i in many}
+    for place, name in ((0, "blur"), (-1, "caption_gap")):
+        facts_ = [(s.window.evidence[place], own[s.record.id][place]) for s in rows]
+        assert all(shown.name == name for shown, _ in facts_)
+        assert sum(shown != mine for shown, mine in facts_) > len(rows) / 5
 
 
 def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items, monkeypatch):
