@@ -88,7 +88,7 @@ def write(
     faults: dict[str, str] = {}
     if lists_faults:
         faults = {a: clip.generate(list_branch(a, language), MOST_LISTED) for a in levels if a != "overall"}
-    return clip.generate(explain_branch(levels, language, faults={a: f for a, f in faults.items() if f}), max_tokens)
+    return clip.generate(explain_branch(levels, language, faults=faults), max_tokens)
 
 
 def sentences(text: str) -> list[str]:

@@ -209,9 +209,12 @@ def list_branch(side: str, language: str = "en", answer: str = "") -> Branch:
 def explain_branch(
     levels: Mapping[str, str], language: str = "en", answer: str = "", faults: Mapping[str, str] | None = None
 ) -> Branch:
-    """The request for an explanation, conditioned on the scores already given, and on the faults listed by side."""
-    prompts = load_prompts("rating", language)
-    scores = ", ".join(prompts["score"].format(aspect=a, level=w) for a, w in levels.items())
-    listed = "; ".join(prompts["fault"].format(aspect=a, list=text) for a, text in (faults or {}).items())
+    """The request for an explanation, conditioned on the scores already given, and on the faults listed by side.
+
+    Sides come in one order, whatever that of the mappings: a model is taught with the same.
+    """
+    prompts, order, faults = load_prompts("rating", language), (*SEGMENTS, "overall"), faults or {}
+    scores = ", ".join(prompts["score"].format(aspect=a, level=levels[a]) for a in order if a in levels)
+    listed = "; ".join(prompts["fault"].format(aspect=a, list=faults[a]) for a in order if faults.get(a))
     listed = prompts["faults"].format(faults=listed) if listed else ""
     return Branch("overall", prompts["explain"].format(scores=scores, faults=listed), "", answer)

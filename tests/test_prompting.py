@@ -5,7 +5,15 @@ import pytest
 from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.prompting import CONTEXT_CHARACTERS, Quoted, facts, load_prompts, number, prefix_segments
+from mllm_avqa.prompting import (
+    CONTEXT_CHARACTERS,
+    Quoted,
+    explain_branch,
+    facts,
+    load_prompts,
+    number,
+    prefix_segments,
+)
 
 
 def test_control_tokens_in_quoted_text_stay_text(tiny, views):
@@ -72,6 +80,15 @@ def test_both_languages_have_the_same_prompts():
             assert en["version"] == zh["version"]
         else:
             assert set(en) == set(zh)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_explanations_are_asked_for_in_one_order(language):
+    levels, faults = {"overall": "fair", "audio": "good", "video": "poor"}, {"audio": "no fault", "video": "banding"}
+    asked = explain_branch(levels, language, faults=faults)
+    assert asked == explain_branch(dict(reversed(levels.items())), language, faults=dict(reversed(faults.items())))
+    places = [asked.question.index(t) for t in ("video poor", "audio good", "overall fair", "banding", "no fault")]
+    assert places == sorted(places)
 
 
 def test_unknown_language_names_the_flag():

@@ -111,7 +111,7 @@ def explanation(record: Record, language: str, missing: dict[str, str], rng: ran
         return None
     levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
     faults = {q.aspect: q.answer for q in _stage3(record, language, LIST) if q.aspect in levels}
-    return explain_branch(levels, language, rng.choice(whole), {a: faults[a] for a in levels if a in faults})
+    return explain_branch(levels, language, rng.choice(whole), faults)
 
 
 def teaches_lists(stage: Stage, records: list[Record]) -> bool:
