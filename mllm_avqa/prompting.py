@@ -201,9 +201,9 @@ def aspect_branch(aspect: str, language: str = "en", level: str = "") -> Branch:
     return Branch(aspect, words["question"], words["stem"], f" {level}." if level else "")
 
 
-def list_branch(side: str, language: str = "en", answer: str = "") -> Branch:
+def list_branch(side: str, language: str = "en") -> Branch:
     """The request to list the faults of a side; the answer sees nothing of the other side."""
-    return Branch(side, load_prompts("rating", language)["aspects"][side]["list"], "", answer)
+    return Branch(side, load_prompts("rating", language)["aspects"][side]["list"])
 
 
 def explain_branch(
