@@ -9,7 +9,6 @@ from typing import Any
 from eval.held_out import HeldOut, Judge
 from eval.options import answer_pool, best, choice, option_scores
 from mllm_avqa.explain import MOST_TOKENS, check_claims, write
-from mllm_avqa.levels import word
 from mllm_avqa.rating import Rating
 from mllm_avqa.records import Record
 
@@ -32,7 +31,7 @@ class StageOne:
         self.unread = 0  # questions with nothing to choose from
 
     def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
-        asked = [q for q in clip.record.questions if q.stage == 1 and q.language == language]
+        asked = clip.record.asked(1, language)
         made = [choice(q, self.pool, f"{clip.record.id}/{k}") for k, q in enumerate(asked)]
         choices = [c for c in made if c is not None]
         self.unread += len(made) - len(choices)
@@ -76,8 +75,7 @@ class Explanations:
         rater = judge.rater
         p = clip.windows[0]
         scores, encoded = rater.scorer.encode(*judge.encode(p, language), language)
-        levels = {a: word(s.score) for a, s in scores.items()}
-        text = write(encoded, levels, language, rater.card.lists_faults)
+        text = write(encoded, scores, language, rater.card.lists_faults)
         whole = {a: scores.get(a) for a in rater.card.aspects}
         rating = Rating(
             path=clip.record.media,

@@ -12,7 +12,7 @@ from typing import Any
 from mllm_avqa.evidence.base import SEVERITIES, Measurement
 from mllm_avqa.levels import VALUES, WORDS
 from mllm_avqa.prompting import explain_branch, list_branch, load_prompts
-from mllm_avqa.rating import Claim, Rating
+from mllm_avqa.rating import Claim, Rating, ScoreDistribution
 from mllm_avqa.scoring import EncodedClip
 
 MOST_TOKENS = 160  # of an explanation
@@ -78,13 +78,18 @@ CONTENT = ("colourfulness", "colour_cast", "contrast", "overexposure", "balance"
 
 
 def write(
-    clip: EncodedClip, levels: Mapping[str, str], language: str, lists_faults: bool, max_tokens: int = MOST_TOKENS
+    clip: EncodedClip,
+    scores: Mapping[str, ScoreDistribution | None],
+    language: str,
+    lists_faults: bool,
+    max_tokens: int = MOST_TOKENS,
 ) -> str:
-    """The explanation of a scored clip. levels: word by aspect; lists_faults: `Card.lists_faults`.
+    """The explanation of a scored clip. lists_faults: `Card.lists_faults`.
 
     A model that was taught to is first asked for the faults of each side, which it answers from that side alone, and
     writes with its own answers before it.
     """
+    levels = {a: s.level for a, s in scores.items() if s is not None}
     faults: dict[str, str] = {}
     if lists_faults:
         faults = {a: clip.generate(list_branch(a, language), MOST_LISTED) for a in levels if a != "overall"}
@@ -167,11 +172,9 @@ def _faults(low: str, rating: Rating, words: Mapping[str, Any], questions: Mappi
             wrong = said is not None and abs(said - measured) > SEVERITY_TOLERANCE
             verdict = "contradicted" if late or wrong else "supported"
             out.append((verdict, because + (f" at {worst.spans}" if late else "")))
-        elif denied and measured == 0:
-            out.append(("supported", because))
         elif denied:
-            if measured > SEVERITY_TOLERANCE:
-                out.append(("contradicted", because))
+            if measured == 0 or measured > SEVERITY_TOLERANCE:
+                out.append(("contradicted" if measured else "supported", because))
         elif (UNSAID if said is None else said) - measured > SEVERITY_TOLERANCE and _sees(
             kind, claimed is not None, seen
         ):

@@ -229,8 +229,7 @@ class Rater:
 
     def write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
         """Write the explanation, conditioned on the scores, and check its claims."""
-        levels = {a: s.level for a, s in rating.scores.items() if s is not None}
-        rating.explanation = write(clip, levels, self.language, self.card.lists_faults)
+        rating.explanation = write(clip, rating.scores, self.language, self.card.lists_faults)
         rating.claims = check_claims(rating.explanation, rating, self.language)
 
     def _attribute(self, windows: list[Prepared]) -> Attribution:

@@ -112,6 +112,11 @@ class Record(BaseModel):
     description: str | None = None
     licence: str | None = None
 
+    def asked(self, stage: int, language: str, task: str | None = None) -> list[Question]:
+        """Its questions of a stage in a language, in their order; of one task, or of all."""
+        own = (q for q in self.questions if q.stage == stage and q.language == language)
+        return [q for q in own if task in (None, q.task)]
+
     @property
     def contents(self) -> list[str]:
         """The contents in the clip: a picture with borrowed sound has two, and its group joins their names with `+`."""

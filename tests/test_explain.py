@@ -108,8 +108,8 @@ class Scripted:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_model_that_lists_faults_writes_with_its_own_lists_before_it(language):
     clip = Scripted({"video": "severe blur", "overall": "It is blurred."})
-    levels = {"overall": "poor", "video": "bad", "audio": "good"}
-    assert write(clip, levels, language, lists_faults=True) == "It is blurred."
+    scores = {"overall": score(2.1), "video": score(1.2), "audio": score(4.4), "text": None}
+    assert write(clip, scores, language, lists_faults=True) == "It is blurred."
     assert [aspect for aspect, _ in clip.asked] == ["video", "audio", "overall"]
     assert "video: severe blur" in clip.asked[-1][1]
     assert "audio:" not in clip.asked[-1][1]  # it had nothing to say
@@ -117,5 +117,5 @@ def test_a_model_that_lists_faults_writes_with_its_own_lists_before_it(language)
 
 def test_other_models_are_asked_for_nothing_but_the_explanation():
     clip = Scripted({"overall": "Fine."})
-    assert write(clip, {"overall": "good"}, "en", lists_faults=False) == "Fine."
+    assert write(clip, {"overall": score(4.0)}, "en", lists_faults=False) == "Fine."
     assert clip.asked == [("overall", "Scores: overall good. Explain the rating.")]

@@ -17,7 +17,7 @@ from mllm_avqa.context.base import TextContext
 from mllm_avqa.evidence.base import Measurement
 from mllm_avqa.levels import WORDS, word
 from mllm_avqa.prompting import Branch, FactStyle, aspect_branch, explain_branch
-from mllm_avqa.records import Question, Record
+from mllm_avqa.records import Record
 from mllm_avqa.rows import Row, collate, pack
 from mllm_avqa.scoring import encode_prefix
 from mllm_avqa.views import Views
@@ -85,7 +85,7 @@ def branches(
 ) -> list[Branch]:
     """The questions of one row: stage-1 questions, every labelled aspect, descriptions and a list of faults."""
     out: list[Branch] = []
-    pool = [q for q in record.questions if q.language == language and q.stage == 1]
+    pool = record.asked(1, language)
     count = int(mixture.stage1) + (rng.random() < mixture.stage1 % 1)
     for q in rng.sample(pool, min(count, len(pool))):
         out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
@@ -97,7 +97,7 @@ def branches(
     if explained is not None and rng.random() < mixture.stage3:
         out.append(explained)
     for task in ("describe", LIST):
-        sides = [q for q in _stage3(record, language, task) if q.aspect != "overall" and q.aspect not in missing]
+        sides = [q for q in record.asked(3, language, task) if q.aspect != "overall" and q.aspect not in missing]
         if sides and rng.random() < mixture.stage3 / 2:
             q = rng.choice(sides)
             out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
@@ -106,11 +106,11 @@ def branches(
 
 def explanation(record: Record, language: str, missing: dict[str, str], rng: random.Random) -> Branch | None:
     """A description of the whole clip behind its scores and its lists of faults, as a rating asks for it."""
-    whole = [q.answer for q in _stage3(record, language, "describe") if q.aspect == "overall"]
+    whole = [q.answer for q in record.asked(3, language, "describe") if q.aspect == "overall"]
     if not whole:
         return None
     levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
-    faults = {q.aspect: q.answer for q in _stage3(record, language, LIST) if q.aspect in levels}
+    faults = {q.aspect: q.answer for q in record.asked(3, language, LIST) if q.aspect in levels}
     return explain_branch(levels, language, rng.choice(whole), faults)
 
 
@@ -119,10 +119,6 @@ def teaches_lists(stage: Stage, records: list[Record]) -> bool:
     shares = stage.practice
     drawn = stage.mixture.stage3 > 0 if shares is None else shares.listed > 0 or shares.whole * stage.mixture.stage3 > 0
     return drawn and any(q.task == LIST for r in records for q in r.questions)
-
-
-def _stage3(record: Record, language: str, task: str) -> list[Question]:
-    return [q for q in record.questions if q.stage == 3 and q.task == task and q.language == language]
 
 
 def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, style: FactStyle = "values") -> Row:

@@ -96,31 +96,29 @@ class Practice:
         if not _has(item, side):
             return Sample(record, window, [], only=("system",))
         own = [m for m in window.evidence if m.modality == side]
-        pool = [q for q in record.questions if q.aspect == side]
-        lists: list[Question] = []
-        dice = rng.random()
-        if dice < self.shares.kin:
-            kin = self.kin[_kinds(record, side)]
-            own = mix(own, rng.choice(kin)["window"].evidence, rng.random() * self.shares.facts, rng)
-            lender = rng.choice(kin)["record"]
-            tasks = KIN_TASKS[:1] if rng.random() < self.shares.kinds else KIN_TASKS
-            pool = [q for q in lender.questions if q.aspect == side and q.task in tasks]
-        elif dice < self.shares.kin + self.shares.strangers:
-            other = rng.choice(self.having[side])["window"].evidence
-            own, pool = mix(own, other, rng.random() * self.shares.facts, rng), []
-        elif dice < self.shares.kin + self.shares.strangers + self.shares.listed:
-            other = rng.choice(self.twins[_levels(record, side)])["window"].evidence
-            own = mix(own, other, rng.random() * self.shares.facts, rng)
-            lists = [q for q in pool if q.task == LIST and q.language == language]
-        pool = [q for q in pool if q.stage == 1 and q.language == language]
+        asked = [q for q in record.asked(1, language) if q.aspect == side]
+        how = self._how(rng.random())
+        if how is not None:
+            lenders = {
+                "kin": self.kin[_kinds(record, side)],
+                "strangers": self.having[side],
+                "listed": self.twins[_levels(record, side)],
+            }[how]
+            own = mix(own, rng.choice(lenders)["window"].evidence, rng.random() * self.shares.facts, rng)
+            if how == "kin":
+                lender = rng.choice(lenders)["record"]
+                tasks = KIN_TASKS[:1] if rng.random() < self.shares.kinds else KIN_TASKS
+                asked = [q for q in lender.asked(1, language) if q.aspect == side and q.task in tasks]
+            elif how == "strangers":
+                asked = []
         count = int(self.questions) + (rng.random() < self.questions % 1)
-        asked = lists or rng.sample(pool, min(count, len(pool)))
+        lists = self._lists(record, side, language) if how == "listed" else []
+        asked = lists or rng.sample(asked, min(count, len(asked)))
         seen, context = [], window.context
         if side == "text":
-            mixed = dice < self.shares.kin + self.shares.strangers + self.shares.listed
-            around = rng.choice(self.having[side])["window"] if mixed else window
+            around = rng.choice(self.having[side])["window"] if how is not None else window
             seen = [m for m in around.evidence if m.modality in SEES[side] and m.modality != side]
-            context = self._texts(context, mixed, rng)
+            context = self._texts(context, how is not None, rng)
         return Sample(
             record,
             replace(window, evidence=[*seen, *own], context=context),
@@ -128,6 +126,18 @@ class Practice:
             only=SEES[side],
             taught=True,
         )
+
+    def _how(self, dice: float) -> str | None:
+        """Whose facts a one-sided row is mixed with, by the shares; None: it stays as it is."""
+        for how in ("kin", "strangers", "listed"):
+            dice -= getattr(self.shares, how)
+            if dice < 0:
+                return how
+        return None
+
+    @staticmethod
+    def _lists(record: Record, side: str, language: str) -> list[Question]:
+        return [q for q in record.asked(3, language, LIST) if q.aspect == side]
 
     def _overall(self, item: dict[str, Any], language: str, rng: random.Random) -> Sample:
         """Both sides, one of them and the text from other clips; or the clip as it is, to be described."""
@@ -144,8 +154,8 @@ class Practice:
             mixed = True
             for rest in [a for a in REST if a in record.labels and a not in window.missing]:
                 questions.append(aspect_branch(rest, language, level=WORDS[0]))
-                lists = [q for q in record.questions if q.task == LIST and q.aspect == rest and q.language == language]
-                questions += [Branch(rest, q.question, "", q.answer) for q in lists if self.shares.listed]
+                lists = self._lists(record, rest, language) if self.shares.listed else []
+                questions += [Branch(rest, q.question, "", q.answer) for q in lists]
         context = self._texts(window.context, mixed, rng)
         return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
 

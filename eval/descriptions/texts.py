@@ -18,7 +18,6 @@ from eval.questions.clips import encode
 from eval.questions.log import Log, Row, digest
 from mllm_avqa.errors import ConfigError
 from mllm_avqa.explain import check_claims, write
-from mllm_avqa.levels import word
 from mllm_avqa.pooling import worst_evidence
 from mllm_avqa.prompting import LANGUAGES, load_prompts
 from mllm_avqa.rater import Rater
@@ -97,8 +96,7 @@ def written(
 def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
     """Scores and explanation of all windows; the text is about the one that hurts most, as in every rating."""
     encoded = encode(clip, judge, language)
-    levels = {a: word(s.score) for a, s in encoded.scores.items()}
-    text = write(encoded.worst, levels, language, judge.rater.card.lists_faults, MOST_TOKENS)
+    text = write(encoded.worst, encoded.scores, language, judge.rater.card.lists_faults, MOST_TOKENS)
     first = clip.windows[0]
     rating = Rating(
         path=clip.record.media,

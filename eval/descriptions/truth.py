@@ -74,7 +74,7 @@ def listed(record: Record, side: str) -> bool:
 
 def reference(record: Record, language: str) -> str | None:
     """A description of the clip in this language, if the record has one."""
-    answers = [q.answer for q in record.questions if q.stage == 3 and q.task == "describe" and q.language == language]
+    answers = [q.answer for q in record.asked(3, language, "describe")]
     return answers[0] if answers else record.description if language == "en" else None
 
 

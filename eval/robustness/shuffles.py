@@ -57,7 +57,7 @@ class Shuffles:
         self.places: dict[str, Counter[int]] = {}  # language -> place chosen, over all orders
 
     def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
-        mine = [q for q in clip.record.questions if q.stage == 1 and q.language == language]
+        mine = clip.record.asked(1, language)
         asked = [(q, o) for q in mine if (o := orders(q)) is not None]
         if not asked:
             return
