@@ -116,8 +116,9 @@ def explanation(record: Record, language: str, missing: dict[str, str], rng: ran
 
 def teaches_lists(stage: Stage, records: list[Record]) -> bool:
     """Whether a model is taught to list the faults of a side before it explains (`Card.lists_faults`)."""
-    shares = stage.practice
-    drawn = stage.mixture.stage3 > 0 if shares is None else shares.listed > 0 or shares.whole * stage.mixture.stage3 > 0
+    drawn = stage.mixture.stage3 > 0
+    if (shares := stage.practice) is not None:
+        drawn = (drawn and shares.whole > 0) or shares.listed > 0 or shares.overall * shares.described > 0
     return drawn and any(q.task == LIST for r in records for q in r.questions)
 
 

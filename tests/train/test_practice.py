@@ -17,8 +17,8 @@ from mllm_avqa.prompting import explain_branch
 from mllm_avqa.records import Distortion, Label, Question, Record
 from mllm_avqa.views import Views
 from train.cache import CachedWindow
-from train.config import Shares
-from train.data import Sample
+from train.config import Shares, Stage
+from train.data import Sample, teaches_lists
 from train.practice import FactClips, Practice, mix, renamed
 from train.targets import target
 from train.teacher import Teacher, _predict, code, codes, names_of
@@ -287,3 +287,23 @@ def test_scrambled_texts_are_known_words_in_any_order(items):
     assert all(len(t.replace("A. x", "Ax").split()) >= 3 for t in said)
     assert {w for t in said for w in t.replace("A. x", "").split()} <= known
     assert len(set(said)) > len(said) / 2
+
+
+@pytest.mark.parametrize(
+    ("mixture", "practice", "taught"),
+    [
+        ({"stage3": 1}, None, True),
+        ({"stage1": 3}, None, False),
+        ({"stage3": 1}, {}, False),  # practice draws its own rows
+        ({"stage3": 1}, {"whole": 0.1}, True),
+        ({}, {"listed": 0.1}, True),
+        ({}, {"described": 0.1}, True),
+        ({}, {"described": 0.1, "overall": 0}, False),
+        ({}, {"written": 0.1}, False),  # lists are read there, not made
+    ],
+)
+def test_a_card_says_whether_lists_were_taught(items, mixture, practice, taught):
+    stage = Stage.model_validate({"name": "s", "steps": 1, "mixture": mixture, "practice": practice})
+    records = [with_lists(i)["record"] for i in items[:3]]
+    assert teaches_lists(stage, records) is taught
+    assert not teaches_lists(stage, [i["record"] for i in items[:3]])
