@@ -47,7 +47,7 @@ def main(
     """Compare with the obvious alternatives. Run it on an otherwise idle machine."""
     from benchmarks.base import Settings
     from benchmarks.report import render
-    from mllm_avqa.errors import AvqaError, ConfigError
+    from mllm_avqa.schema.errors import AvqaError, ConfigError
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     try:

@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from mllm_avqa.model.rows import EncodedSegment
     from mllm_avqa.rater import Rater
-    from mllm_avqa.rows import EncodedSegment
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, C
 
 def encoded_window(settings: Settings) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
     """The checkpoint, with prefix and media tensors of the clip's first window: model time can be measured alone."""
-    from mllm_avqa.prepare import prepare
     from mllm_avqa.rater import Rater
+    from mllm_avqa.windows import prepare
 
     rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
     try:

@@ -91,8 +91,8 @@ def plain_views(path: Path, spec: Any) -> Any:
     import av
     import numpy as np
 
-    from mllm_avqa.media.clip import AudioTrack, Clip, MediaInfo, VideoTrack
-    from mllm_avqa.views import make_views
+    from mllm_avqa.model.views import make_views
+    from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
 
     video = audio = None
     with av.open(str(path)) as c:
@@ -125,7 +125,7 @@ def chosen(n: int, segments: int, run: int) -> list[int]:
 
 
 def prompt(rater: Any, views: Any, aspect: str) -> float:
-    from mllm_avqa.scoring import encode_prefix
+    from mllm_avqa.model.scoring import encode_prefix
 
     segments, media = encode_prefix(rater.backbone, views, [], None)
     return float(rater.scorer.score([(segments, media, [aspect])])[0][aspect].score)

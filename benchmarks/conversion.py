@@ -37,7 +37,7 @@ def run(settings: Settings) -> Report:
 
     from data_recipes.formats.export import convert
     from data_recipes.formats.files import stream
-    from mllm_avqa.records import read_records
+    from mllm_avqa.schema.records import read_records
 
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +95,7 @@ def _row(what: str, ours: Cost, peer: Cost, target: str | None = None) -> Row:
 
 def make_records(path: Path, n: int) -> Path:
     """A record file like those of the recipes: two faults, four labels, eight questions a clip."""
-    from mllm_avqa.records import Distortion, Label, Question, Record, write_records
+    from mllm_avqa.schema.records import Distortion, Label, Question, Record, write_records
 
     def record(i: int) -> Record:
         fault = Distortion(kind="hum", modality="audio", level=1 + i % 5, start=0, end=3, parameters={"hz": i / n})

@@ -18,9 +18,9 @@ import torch
 from benchmarks.base import Report, Row, Settings
 
 if TYPE_CHECKING:
-    from mllm_avqa.backbones.base import Backbone
-    from mllm_avqa.card import Card
-    from mllm_avqa.views import Views
+    from mllm_avqa.model.backbones.base import Backbone
+    from mllm_avqa.model.views import Views
+    from mllm_avqa.schema.card import Card
     from train.data import Sample
     from train.objective import Objective
 
@@ -53,7 +53,7 @@ def run(settings: Settings) -> Report:
 
 def differences(name: str) -> dict[str, float]:
     """Largest |difference| of a tiny model of a family by what is compared; gradients relative to the largest one."""
-    from mllm_avqa.scoring import level_token_ids
+    from mllm_avqa.model.scoring import level_token_ids
     from train.config import Weights
     from train.objective import Objective
 
@@ -78,7 +78,7 @@ def _adapter(backbone: Backbone, card: Card, batch: dict[str, Any], folder: Path
     """An adapter with factors that are not zero: reloaded, and merged into the weights."""
     from peft import get_peft_model
 
-    from mllm_avqa.backbones.lora import lora_config
+    from mllm_avqa.model.backbones.lora import lora_config
 
     backbone.model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
     torch.manual_seed(1)
@@ -128,11 +128,11 @@ def logits(backbone: Backbone, batch: dict[str, Any]) -> torch.Tensor:
 
 def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same questions packed behind their clip, and each in a row of its own."""
-    from mllm_avqa.context.base import TextContext, TextItem
-    from mllm_avqa.evidence.base import Measurement
-    from mllm_avqa.levels import WORDS
-    from mllm_avqa.prompting import Branch, aspect_branch
-    from mllm_avqa.records import Label, Record
+    from mllm_avqa.model.prompting import Branch, aspect_branch
+    from mllm_avqa.schema.levels import WORDS
+    from mllm_avqa.schema.measurement import Measurement
+    from mllm_avqa.schema.records import Label, Record
+    from mllm_avqa.schema.text import TextContext, TextItem
     from train.cache import CachedWindow
     from train.config import Dropout, Mixture
     from train.data import Collator, Sample
@@ -161,7 +161,7 @@ def _these(rows: list[Sample], *_: object) -> list[tuple[Sample, str]]:
 
 def views(card: Card, seed: int) -> Views:
     """Random frames in steps of the card's patch, and noise; the two clips differ in size and length."""
-    from mllm_avqa.views import Views
+    from mllm_avqa.model.views import Views
 
     rng, side = np.random.default_rng(seed), card.views.patch
     return Views(
@@ -173,7 +173,7 @@ def views(card: Card, seed: int) -> Views:
 
 def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
     """A random-weight model of the family, saved in `folder` and opened from there."""
-    from mllm_avqa.card import Card, ViewSpec
+    from mllm_avqa.schema.card import Card, ViewSpec
     from train.corpus import corpus
     from train.tiny import Size, build, save
     from train.tiny_qwen3 import MixtureSize
@@ -199,8 +199,8 @@ def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
 
 
 def opened(folder: Path) -> tuple[Backbone, Card]:
-    from mllm_avqa.backbones import load_backbone
-    from mllm_avqa.card import Card
+    from mllm_avqa.model.backbones import load_backbone
+    from mllm_avqa.schema.card import Card
 
     card = Card.load(folder)
     return load_backbone(folder, card, torch.float32), card

@@ -19,7 +19,7 @@ def run(settings: Settings) -> Report:
     from eval.questions.readout import option_values
     from eval.questions.task import load_task
     from eval.questions.wording import Asked
-    from mllm_avqa.scoring import EncodedClip
+    from mllm_avqa.model.scoring import EncodedClip
 
     rater, segments, media = encoded_window(settings)
     asked = questions(load_task("av_questions").form)
@@ -64,7 +64,7 @@ def questions(form: str) -> list[Asked]:
     """Questions about the faults of picture and sound, in the words of the recipes."""
     from eval.questions.task import Item, Task
     from eval.questions.wording import ask
-    from mllm_avqa.prompting import load_prompts
+    from mllm_avqa.model.prompting import load_prompts
 
     words = load_prompts("questions", "en")
     names = list(words["names"].values())

@@ -14,8 +14,8 @@ CLIPS = (("8 s 540p", 540, 8.0), ("10 s 1080p", 1080, 10.0))
 
 
 def run(settings: Settings) -> Report:
-    from mllm_avqa.card import Card
     from mllm_avqa.rater import resolve_checkpoint
+    from mllm_avqa.schema.card import Card
 
     spec = Card.load(resolve_checkpoint(settings.checkpoint)).views
     rows: list[Row] = []
@@ -36,7 +36,7 @@ def run(settings: Settings) -> Report:
 
 def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[str]) -> list[Row]:
     from mllm_avqa.media import MediaReader
-    from mllm_avqa.prepare import prepare
+    from mllm_avqa.windows import prepare
 
     reader = MediaReader()
     rooms: dict[str, list[float]] = {}

@@ -15,7 +15,7 @@ import yaml
 from benchmarks import training
 from benchmarks.base import Report, Row, Settings, timed
 from benchmarks.training import BATCH, EPOCHS, WARM, Cost, Place
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 QUESTIONS = 5  # of every clip
 Kind = tuple[str, int]  # what is tuned, questions of a clip
@@ -162,9 +162,9 @@ def differences(preparation: float) -> list[str]:
 
 def preparation(place: Place) -> float:
     """CPU seconds that a clip takes to be decoded, measured and cut into views, decoder process included."""
-    from mllm_avqa.card import Card
     from mllm_avqa.media import MediaReader
-    from mllm_avqa.prepare import prepare
+    from mllm_avqa.schema.card import Card
+    from mllm_avqa.windows import prepare
 
     spec = Card.load(place.checkpoint).views
     clips = sorted((place.folder / "data" / "clips").iterdir())

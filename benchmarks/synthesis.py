@@ -31,7 +31,7 @@ WORDS = "a clip with lines of words that are spoken and shown so that captions c
 def run(settings: Settings, seconds: float = SECONDS, names: Sequence[str] | None = None) -> Report:
     """Every kind of fault once, at level 3; `names` limits them."""
     from data_recipes.distortions import kinds
-    from data_recipes.synth import cores, worker_environment
+    from data_recipes.synthesis.synth import cores, worker_environment
 
     names = [k.kind for k in kinds()] if names is None else list(names)
     processes = cores()
@@ -89,7 +89,7 @@ def _start(clip: Path) -> None:
     import scipy.signal
     from PIL import ImageFont
 
-    from mllm_avqa.workers import one_thread
+    from mllm_avqa.schema.workers import one_thread
 
     # What some kinds import when they are first used is no cost of the clip that happens to come first.
     _source.update(loaded=(pyloudnorm, scipy.fft, scipy.ndimage, scipy.signal, ImageFont))
@@ -108,11 +108,11 @@ def make(name: str) -> tuple[str, Cost]:
 
 
 def distorted(source: Path, target: Path, kind: str) -> None:
-    """The way of `data_recipes.build` without records: read, distort, write."""
+    """The way of `data_recipes.synthesis.build` without records: read, distort, write."""
     from dataclasses import replace
 
     from data_recipes.distortions import captions_of, distort
-    from data_recipes.mux import read_material, write_clip
+    from data_recipes.synthesis.mux import read_material, write_clip
 
     material = read_material(source)
     assert material.sound is not None
@@ -127,7 +127,7 @@ def transcode(source: Path, target: Path) -> None:
     import av
     from av.video.frame import PictureType
 
-    from data_recipes.mux import SLICES
+    from data_recipes.synthesis.mux import SLICES
 
     with av.open(str(source)) as box, av.open(str(target), "w", format="mp4") as out:
         seen, heard = box.streams.video[0], box.streams.audio[0]

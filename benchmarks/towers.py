@@ -14,7 +14,7 @@ MODEL = "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni"
 SPANS = (
     f"{MODEL}:Qwen2_5OmniVisionEncoder.forward",
     f"{MODEL}:Qwen2_5OmniAudioEncoder.forward",
-    "mllm_avqa.backbones.qwen_omni:QwenOmni.media_tensors",
+    "mllm_avqa.model.backbones.qwen_omni:QwenOmni.media_tensors",
 )
 
 

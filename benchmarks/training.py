@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from benchmarks.base import Settings
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "benchmarks" / "training.yaml"
@@ -97,7 +97,7 @@ def workplace(settings: Settings) -> Iterator[Place]:
 
 def prepare(folder: Path) -> Place:
     """Make what is missing. Clips are of the example clip, whatever `--clip` says: their questions must be true."""
-    from data_recipes.synth import synthesise
+    from data_recipes.synthesis.synth import synthesise
 
     folder = folder.resolve()
     records = synthesise(RECIPE, folder / "data", workers=None).records

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all if known

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from data_recipes.fetch import FetchError, Throttled
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 log = logging.getLogger(__name__)
 STATE = "youtube.state.jsonl"

@@ -8,9 +8,9 @@ from typing import Any
 
 from eval.held_out import HeldOut, Judge
 from eval.options import answer_pool, best, choice, option_scores
-from mllm_avqa.explain import MOST_TOKENS, check_claims, write
-from mllm_avqa.rating import Rating
-from mllm_avqa.records import Record
+from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write
+from mllm_avqa.schema.rating import Rating
+from mllm_avqa.schema.records import Record
 
 ENDINGS = ".!?。！？"
 

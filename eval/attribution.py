@@ -13,11 +13,11 @@ from eval.held_out import HeldOut, Judge, chunks, labels_of, opened
 from eval.importance import Importance, Removal, importance, importance_markdown, removals, removals_markdown
 from eval.measure import Settings as Chosen
 from eval.measure import select
-from mllm_avqa.attribution import BUDGET, attribute
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.model.attribution import BUDGET, attribute
 from mllm_avqa.pooling import pool_windows
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record, read_records
 
 By = Literal["dataset", "group", "fault", "modality"]
 CLASSES: dict[By, Callable[[Record], str]] = {

@@ -11,11 +11,11 @@ from eval.calibration_card import put, section
 from eval.held_out import Judge, chunks, opened
 from eval.model_card import FILE
 from eval.stats import content_parts
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.rater import Rater, resolve_checkpoint
-from mllm_avqa.rating import ASPECTS, ScoreDistribution
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS, ScoreDistribution
+from mllm_avqa.schema.records import Record, read_records
 
 
 def calibrate(

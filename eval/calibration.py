@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from eval.joining import record_entry
 from eval.markdown import signed, table
 from eval.stats import Number, average
-from mllm_avqa.calibration import LEAST_STD, Calibration
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Record
+from mllm_avqa.schema.calibration import LEAST_STD, Calibration
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.records import Record
 
 BINS = 10
 

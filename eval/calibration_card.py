@@ -7,8 +7,8 @@ from typing import Any
 
 from eval.markdown import signed, table
 from eval.stats import Number
-from mllm_avqa.calibration import Calibration
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.calibration import Calibration
+from mllm_avqa.schema.files import whole_file
 
 TITLE = "## Calibration"
 

@@ -40,7 +40,7 @@ from eval.stats import (
     segments,
     undefined,
 )
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 DRAWS = 2000
 TURNED = "labels fall with quality: they count, and are shown, with a minus sign, so that more is better"

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.writing import told
-from mllm_avqa.attribution import drop
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.errors import AvqaError, MediaNotFound
 from mllm_avqa.judge import Scores, WindowJudge
-from mllm_avqa.prepare import Prepared, prepare, window_starts
+from mllm_avqa.model.attribution import drop
 from mllm_avqa.rater import Rater, pool_windows
-from mllm_avqa.records import Record
+from mllm_avqa.schema.errors import AvqaError, MediaNotFound
+from mllm_avqa.schema.records import Record
+from mllm_avqa.schema.text import TextContext
+from mllm_avqa.windows import Prepared, prepare, window_starts
 
 log = logging.getLogger(__name__)
 

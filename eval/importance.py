@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from eval.markdown import signed, table
 from eval.stats import Number, average, content_parts, number, paired_bootstrap, spearman, undefined
-from mllm_avqa.attribution import INPUTS, MODALITIES
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.model.attribution import INPUTS, MODALITIES
+from mllm_avqa.schema.rating import ASPECTS
 
 EVERY = "all"  # the class of all clips
 LEVELS = {"modality": tuple(MODALITIES), "input": INPUTS}

@@ -17,9 +17,9 @@ from statistics import fmean
 from typing import Any
 
 from eval.questions.log import Log, Row, digest
-from mllm_avqa.endpoint import Endpoint, Reply, each
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.endpoint import Endpoint, Reply, each
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import ConfigError
 
 log = logging.getLogger(__name__)
 FLAGS = ("--judge", "--judge-model", "--judge-key-env")

@@ -16,9 +16,9 @@ from eval.answers import Explanations, StageOne
 from eval.held_out import CONDITIONS, HeldOut, Judge, chunks, labels_of, opened
 from eval.probes import CrossTalk, Injection, independence
 from eval.stats import agreement
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record, read_records
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from eval.calibration_card import section
 from eval.held_out import CONDITIONS
 from eval.markdown import signed, table
 from eval.stats import Agreement, Number
-from mllm_avqa.card import Card
 from mllm_avqa.rater import resolve_checkpoint
+from mllm_avqa.schema.card import Card
 
 FILE = "MODEL_CARD.md"
 CONDITION_WORDS = {

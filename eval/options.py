@@ -24,11 +24,11 @@ from typing import Any, Literal
 
 import torch
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import Branch
-from mllm_avqa.records import Question, Record
-from mllm_avqa.rows import EncodedBranch, EncodedSegment, collate, pack
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Branch
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, collate, pack
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Question, Record
 
 CLOSED = 8  # a task with at most this many different answers offers all of them, others a draw of `DRAWN`
 DRAWN = 4

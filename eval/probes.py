@@ -11,10 +11,10 @@ import numpy as np
 from eval.held_out import HeldOut, Judge, Scores
 from eval.robustness.bank import quick
 from eval.stats import Number, number, partial_spearman, residual_spearman, spearman
-from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.context.clean import fit
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.views import Views
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.text import TextContext, TextItem
+from mllm_avqa.windows import Prepared
 
 
 def lines(name: str) -> list[str]:

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
 
 
 def write_text(path: Path, text: str, flag: str = "--output") -> None:

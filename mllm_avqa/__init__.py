@@ -9,7 +9,7 @@ __all__ = ["Rater", "Rating", "__version__"]
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater
-    from mllm_avqa.rating import Rating
+    from mllm_avqa.schema.rating import Rating
 
 
 def __getattr__(name: str) -> Any:  # heavy imports (torch, transformers) wait until they are asked for
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:  # heavy imports (torch, transformers) wait u
 
         return Rater
     if name == "Rating":
-        from mllm_avqa.rating import Rating
+        from mllm_avqa.schema.rating import Rating
 
         return Rating
     raise AttributeError(f"module 'mllm_avqa' has no attribute {name!r}")

@@ -16,7 +16,7 @@ import typer
 
 from mllm_avqa import __version__
 from mllm_avqa.cli_support import converse, progress, reported
-from mllm_avqa.media.clip import Limits
+from mllm_avqa.schema.clip import Limits
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 
-from mllm_avqa.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mllm_avqa.rating import Rating
+    from mllm_avqa.schema.rating import Rating
 
 WRONG_USAGE = (ConfigError, CheckpointError, OutputError, ContextUnavailable)  # exit code 2
 

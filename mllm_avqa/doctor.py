@@ -17,7 +17,7 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 # The ranges this version is tested with, as in requirements.txt: (distribution, from, below, without it nothing works).
 TESTED: tuple[tuple[str, str, str | None, bool], ...] = (
@@ -150,7 +150,7 @@ def _reader(name: str, clip: Path, *, required: bool) -> Check:
     remedy = "pip install -U av" if required else "pip install decord (x86-64 only); --reader pyav needs none"
     try:
         from mllm_avqa.media import MediaReader
-        from mllm_avqa.media.clip import DecodeSpec
+        from mllm_avqa.schema.clip import DecodeSpec
 
         reader = MediaReader(reader=name)
         try:
@@ -215,8 +215,8 @@ def _whisper() -> Iterator[Check]:
 def _checkpoint() -> Check:
     remedy = "reinstall mllm-avqa, or give another checkpoint with --checkpoint DIR"
     try:
-        from mllm_avqa.card import Card
-        from mllm_avqa.checkpoint import resolve_checkpoint, weights_hash
+        from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
+        from mllm_avqa.schema.card import Card
 
         directory = resolve_checkpoint("nano")
         card = Card.load(directory)

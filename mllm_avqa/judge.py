@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.rows import EncodedSegment
-from mllm_avqa.scoring import Scorer, encode_prefix
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.rows import EncodedSegment
+from mllm_avqa.model.scoring import Scorer, encode_prefix
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.windows import Prepared
 
 ROWS = 4  # windows per forward
 Scores = dict[str, ScoreDistribution]

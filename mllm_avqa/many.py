@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mllm_avqa.errors import AvqaError
 from mllm_avqa.media import content_hash
+from mllm_avqa.model.rows import EncodedSegment
+from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.pooling import add_seconds
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.rating import Rating, ScoreDistribution
-from mllm_avqa.rows import EncodedSegment
-from mllm_avqa.scoring import EncodedClip
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.rating import Rating, ScoreDistribution
+from mllm_avqa.windows import Prepared
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater

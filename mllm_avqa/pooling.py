@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.scoring import summarise
+from mllm_avqa.model.scoring import summarise
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.windows import Prepared
 
 
 def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribution:

@@ -14,25 +14,25 @@ from typing import Any
 import torch
 
 from mllm_avqa import __version__
-from mllm_avqa.attribution import attribute
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.calibration import Calibration
-from mllm_avqa.card import Card
-from mllm_avqa.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
 from mllm_avqa.context.asr import AsrEngine, load_asr
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.explain import check_claims, write
 from mllm_avqa.judge import WindowJudge
 from mllm_avqa.many import Batch, Encoded, RatingFailure
 from mllm_avqa.media import MediaReader, content_hash
-from mllm_avqa.media.clip import Limits, MediaInfo
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
+from mllm_avqa.model.attribution import attribute
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
+from mllm_avqa.model.explain import check_claims, write
+from mllm_avqa.model.prompting import LANGUAGES, Branch, load_prompts
+from mllm_avqa.model.scoring import EncodedClip, Scorer, encode_prefix
 from mllm_avqa.pooling import add_seconds, pool_windows, worst_evidence
-from mllm_avqa.prepare import Prepared, prepare, window_starts
-from mllm_avqa.prompting import LANGUAGES, Branch, load_prompts
-from mllm_avqa.rating import ASPECTS, Attribution, Rating, ScoreDistribution, Window
-from mllm_avqa.scoring import EncodedClip, Scorer, encode_prefix
+from mllm_avqa.schema.calibration import Calibration
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.clip import Limits, MediaInfo
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS, Attribution, Rating, ScoreDistribution, Window
+from mllm_avqa.windows import Prepared, prepare, window_starts
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from sample_views import make_views
 
-from mllm_avqa.context.base import TextContext, TextItem
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.views import Views
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.text import TextContext, TextItem
 
 
 @pytest.fixture(scope="session")
 def tiny_dir(tmp_path_factory):
     """A checkpoint directory with a random-weight Qwen2.5-Omni thinker of 0.2 M parameters."""
-    from mllm_avqa.card import Card, ViewSpec
+    from mllm_avqa.schema.card import Card, ViewSpec
     from train.corpus import corpus
     from train.tiny import Size, build, save
 
@@ -28,8 +28,8 @@ def tiny_dir(tmp_path_factory):
 def tiny(tiny_dir):
     import torch
 
-    from mllm_avqa.backbones import load_backbone
-    from mllm_avqa.card import Card
+    from mllm_avqa.model.backbones import load_backbone
+    from mllm_avqa.schema.card import Card
 
     torch.set_num_threads(1)
     backbone = load_backbone(tiny_dir, Card.load(tiny_dir), torch.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.views import Views
+from mllm_avqa.model.views import Views
 
 
 def make_views(seed: int = 0, seconds: float = 1.0) -> Views:

@@ -18,8 +18,8 @@ from fake_rater import FakeRater
 
 from mllm_avqa import doctor
 from mllm_avqa.cli import app
-from mllm_avqa.errors import AvqaError
-from mllm_avqa.rating import Rating
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.rating import Rating
 
 HERE = Path(__file__).parent
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from data_recipes.questions.facts import soft
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import VALUES, Scale, mean_std, soft_target, sos_std
-from mllm_avqa.records import Label
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import VALUES, Scale, mean_std, soft_target, sos_std
+from mllm_avqa.schema.records import Label
 
 SCALES = ((1.0, 5.0), (0.0, 100.0), (-2.0, 2.0), (0.0, 9.0))
 SHARES = (-0.04, 0.0, 0.013, 0.25, 0.5, 0.6180339887, 0.98, 1.0, 1.03)  # of the scale; a little outside of it too

@@ -6,7 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from mllm_avqa.errors import (
+from mllm_avqa.many import Batch
+from mllm_avqa.media import Limits
+from mllm_avqa.rater import Rater, RatingFailure, pool_windows
+from mllm_avqa.schema.errors import (
     AvqaError,
     CheckpointError,
     ConfigError,
@@ -15,11 +18,8 @@ from mllm_avqa.errors import (
     NotAFile,
     NotMedia,
 )
-from mllm_avqa.levels import WORDS
-from mllm_avqa.many import Batch
-from mllm_avqa.media import Limits
-from mllm_avqa.rater import Rater, RatingFailure, pool_windows
-from mllm_avqa.rating import ScoreDistribution
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.rating import ScoreDistribution
 
 
 @pytest.fixture(scope="module")

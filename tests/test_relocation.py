@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mllm_avqa.records import relocation
+from mllm_avqa.schema.records import relocation
 
 RELATIVE, ABSOLUTE = "clips/a.mp4", "/abs/b.mp4"
 

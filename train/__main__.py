@@ -32,7 +32,7 @@ def run(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
-    from mllm_avqa.errors import AvqaError
+    from mllm_avqa.schema.errors import AvqaError
     from train.config import load_config
 
     try:
@@ -65,7 +65,7 @@ def publish(
     directory: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
 ) -> None:
     """Write a finished stage as one bf16 checkpoint: adapters merged, card beside the weights."""
-    from mllm_avqa.errors import AvqaError
+    from mllm_avqa.schema.errors import AvqaError
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -86,7 +86,7 @@ def export(
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
 ) -> None:
     """Merge an adapter and write what stock transformers and serving engines load."""
-    from mllm_avqa.errors import AvqaError
+    from mllm_avqa.schema.errors import AvqaError
 
     try:
         with contextlib.redirect_stdout(sys.stderr):

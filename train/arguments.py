@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 from train import ranks
 from train.config import Config, Stage
 

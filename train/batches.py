@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 import torch
 
-from mllm_avqa.rows import collate
+from mllm_avqa.model.rows import collate
 from train import ranks
 from train.data import Clips, Collator
 from train.lockstep import Fillers, empty_row

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from mllm_avqa import __version__
-from mllm_avqa.card import ViewSpec
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.errors import AvqaError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.files import whole_file
-from mllm_avqa.records import Record
-from mllm_avqa.views import Views
-from mllm_avqa.workers import one_thread
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Record
+from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.workers import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _reader() -> Any:
 
 
 def _make(job: tuple[str, str, str, str | None, ViewSpec, str]) -> tuple[str, str | None]:
-    from mllm_avqa.prepare import prepare
+    from mllm_avqa.windows import prepare
 
     record_id, media, target, user_text, spec, context = job
     try:

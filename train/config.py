@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mllm_avqa.card import ViewSpec
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import FactStyle
+from mllm_avqa.model.prompting import FactStyle
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.schema.errors import ConfigError
 from train.tiny import Size
 
 Count = Annotated[int, Field(gt=0)]

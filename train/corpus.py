@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from mllm_avqa.evidence import SOURCES
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import SEES, aspect_branch
-from mllm_avqa.records import Record
+from mllm_avqa.model.prompting import SEES, aspect_branch
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.records import Record
 
 
 def corpus(records: list[Record], limit: int = 3000) -> Iterator[str]:

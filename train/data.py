@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.levels import WORDS, word
-from mllm_avqa.prompting import Branch, FactStyle, aspect_branch, explain_branch
-from mllm_avqa.records import Record
-from mllm_avqa.rows import Row, collate, pack
-from mllm_avqa.scoring import encode_prefix
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, explain_branch
+from mllm_avqa.model.rows import Row, collate, pack
+from mllm_avqa.model.scoring import encode_prefix
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.levels import WORDS, word
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Record
+from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow, load
 from train.config import Dropout, Mixture, Stage
 from train.targets import Target, target

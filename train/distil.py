@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS, mean_std
-from mllm_avqa.rating import Rating, ScoreDistribution
-from mllm_avqa.records import Label, Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS, mean_std
+from mllm_avqa.schema.rating import Rating, ScoreDistribution
+from mllm_avqa.schema.records import Label, Record
 from train.config import Distil
 from train.targets import target
 

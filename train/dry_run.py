@@ -8,17 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mllm_avqa.backbones import family
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import CARD_FILE, Card, ViewSpec
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import Branch, Trusted, aspect_branch, prefix_segments
-from mllm_avqa.records import Record
-from mllm_avqa.scoring import level_token_ids
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones import family
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Branch, Trusted, aspect_branch, prefix_segments
+from mllm_avqa.model.scoring import level_token_ids
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Record
 from train.config import PARTS, Config, Stage, load_config
 from train.memory import Setup, footprint, stacks
 from train.merging import check_adapter, rebased

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 class NotFinite(AvqaError):

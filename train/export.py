@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from mllm_avqa.backbones import load_backbone
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.errors import CheckpointError, ConfigError
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.prompting import EVERYTHING, SEES, aspect_branch
-from mllm_avqa.rows import EncodedBranch, EncodedSegment
-from mllm_avqa.scoring import Scorer, encode_prefix, level_token_ids
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import EVERYTHING, SEES, aspect_branch
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
+from mllm_avqa.model.scoring import Scorer, encode_prefix, level_token_ids
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.windows import Prepared
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
@@ -157,7 +157,7 @@ def _write_processor(backbone: Any, directory: Path) -> None:
 
 def _window(clip: str, card: Card) -> Prepared:
     from mllm_avqa.media import MediaReader
-    from mllm_avqa.prepare import prepare
+    from mllm_avqa.windows import prepare
 
     reader = MediaReader()
     try:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.prompting import aspect_branch
-from mllm_avqa.rows import Row, collate, pack
-from mllm_avqa.scoring import encode_prefix, on_device
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import aspect_branch
+from mllm_avqa.model.rows import Row, collate, pack
+from mllm_avqa.model.scoring import encode_prefix, on_device
+from mllm_avqa.schema.card import Card
 from train import ranks
 from train.data import Clips
 from train.lockstep import Fillers, empty_row

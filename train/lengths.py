@@ -8,9 +8,9 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.prompting import Media, prefix_segments
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Media, prefix_segments
+from mllm_avqa.schema.card import Card
 from train import ranks
 from train.cache import CachedWindow
 from train.sources import Rows

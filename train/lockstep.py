@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.prompting import Media, Segment
-from mllm_avqa.rows import EncodedSegment, Row, pack
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Media, Segment
+from mllm_avqa.model.rows import EncodedSegment, Row, pack
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card
 
 SOUND_SECONDS = 0.1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mllm_avqa.levels import VALUES
+from mllm_avqa.schema.levels import VALUES
 from train import ranks
 
 FLOOR = 1e-8  # floor of each root's argument: keeps the gradient of sqrt finite at 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.files import whole_file
 from train import ranks
 from train.arguments import deepspeed_settings
 from train.config import Config

@@ -7,10 +7,10 @@ import json
 import os
 from pathlib import Path
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.backbones.loading import locate
-from mllm_avqa.card import Card
-from mllm_avqa.errors import CheckpointError, ConfigError
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.loading import locate
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from train.config import Config
 from train.skeleton import skeleton
 from train.tiny import save

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.scoring import level_logits
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.scoring import level_logits
 from train.config import Weights
 from train.losses import answer_ce, level_kl, moments, shared_fidelity
 from train.towers import Lookup, TowerCache

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.backbones.lora import lora_config
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.lora import lora_config
+from mllm_avqa.schema.errors import ConfigError
 from train.config import PARTS, Stage
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from mllm_avqa.context.base import TextContext, TextItem
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import SEES, Branch, aspect_branch, load_prompts
-from mllm_avqa.records import Question, Record
-from mllm_avqa.views import Views
+from mllm_avqa.model.prompting import SEES, Branch, aspect_branch, load_prompts
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Question, Record
+from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
 from train.config import Mixture, Shares
 from train.data import LIST, Clips, Draw, Sample, branches, explanation

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 from train import ranks
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=2)  # how long ranks wait for the first one to prepare clips

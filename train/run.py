@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from mllm_avqa import __version__
-from mllm_avqa.backbones import load_backbone
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.backbones.loading import base_from
-from mllm_avqa.card import CARD_FILE, Card, ViewSpec
-from mllm_avqa.errors import CheckpointError
-from mllm_avqa.scoring import level_token_ids, on_device
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.loading import base_from
+from mllm_avqa.model.scoring import level_token_ids, on_device
+from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
+from mllm_avqa.schema.errors import CheckpointError
 from train import cache, ranks, saving, tiny
 from train.arguments import in_one_dtype, training_arguments
 from train.batches import Batches, ReadableClips

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.errors import ConfigError, OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import ConfigError, OutputError
+from mllm_avqa.schema.files import whole_file
 from train import ranks
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.backbones import family
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.backbones.loading import locate
-from mllm_avqa.card import Card
-from mllm_avqa.errors import CheckpointError
+from mllm_avqa.model.backbones import family
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.loading import locate
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError
 
 
 class _NoTokenizer:

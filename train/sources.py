@@ -11,9 +11,9 @@ from typing import Any
 
 from torch.utils.data import Dataset as TorchDataset
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import Branch
-from mllm_avqa.records import Question, Record, read_records
+from mllm_avqa.model.prompting import Branch
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Question, Record, read_records
 from train import ranks
 from train.config import Config, Dataset, Dropout, Mixture, Stage
 from train.data import Sample, branches, whole_rows

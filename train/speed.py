@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.backbones.base import Backbone
+from mllm_avqa.model.backbones.base import Backbone
 from train.parts import part_of
 
 COUNTS = ("clips", "questions", "tokens", "squares", "patches", "mel")  # of a batch, see `batches`

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mllm_avqa.card import CARD_FILE, Card
-from mllm_avqa.prompting import grade_words, load_prompts
-from mllm_avqa.records import Record
+from mllm_avqa.model.prompting import grade_words, load_prompts
+from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.schema.records import Record
 from train import tiny
 from train.config import Config
 from train.corpus import corpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mllm_avqa.records import Label
+from mllm_avqa.schema.records import Label
 
 
 @dataclass

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.levels import soft_target, sos_std
-from mllm_avqa.prompting import grade
-from mllm_avqa.records import Record
+from mllm_avqa.model.prompting import grade
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import soft_target, sos_std
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.records import Record
 from train.targets import Target, target
 
 SIDES = ("video", "audio")

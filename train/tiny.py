@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mllm_avqa.backbones.qwen2_5_omni import SPECIAL
-from mllm_avqa.card import Pixels
+from mllm_avqa.model.backbones.qwen2_5_omni import SPECIAL
+from mllm_avqa.schema.card import Pixels
 
 # The pre-tokeniser of the Qwen2 family: single digits, words with their leading space.
 QWEN2_REGEX = (

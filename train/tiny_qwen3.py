@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mllm_avqa.backbones.qwen3_omni import SPECIAL
+from mllm_avqa.model.backbones.qwen3_omni import SPECIAL
 from train.tiny import train_tokenizer
 
 

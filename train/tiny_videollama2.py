@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mllm_avqa.backbones.videollama2.backbone import VideoLlama2
+from mllm_avqa.model.backbones.videollama2.backbone import VideoLlama2
 from train.tiny import train_tokenizer
 
 
@@ -26,7 +26,7 @@ class VideoLlama2Size(BaseModel):
 
 
 def config(tokenizer: Any, size: VideoLlama2Size) -> Any:
-    from mllm_avqa.backbones.videollama2.config import VideoLlama2Config
+    from mllm_avqa.model.backbones.videollama2.config import VideoLlama2Config
 
     settings: dict[str, Any] = dict(
         text_config=dict(

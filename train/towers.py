@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.files import whole_file
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.files import whole_file
 from train.arguments import zero_stage
 from train.config import Config
 from train.parts import part_of

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from mllm_avqa.card import Card
+from mllm_avqa.schema.card import Card
 from train import ranks, saving, speed
 from train.config import Stage
 from train.errors import NotFinite

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import get_cosine_schedule_with_warmup
 
-from mllm_avqa.backbones.base import Backbone
-from mllm_avqa.records import Record
-from mllm_avqa.rows import stack_media
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.rows import stack_media
+from mllm_avqa.schema.records import Record
 from train.config import Config
 from train.data import Clips
 from train.losses import level_kl, moments

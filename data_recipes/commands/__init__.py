@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def fail(error: AvqaError) -> typer.Exit:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 if TYPE_CHECKING:
-    from mllm_avqa.records import Record
+    from mllm_avqa.schema.records import Record
 
 SourcesOption = Annotated[list[Path] | None, typer.Option("--sources", help="Folder of source media; may be repeated.")]
 FullReferenceOption = Annotated[
@@ -29,9 +29,9 @@ def audit(
     sources: SourcesOption = None,
 ) -> None:
     """Counts, ranges and checks of labels: a table on stderr, JSON on stdout."""
-    from data_recipes.audit import audit as count
-    from data_recipes.finished import families_and_ceilings, read_made
-    from mllm_avqa.records import read_records
+    from data_recipes.synthesis.audit import audit as count
+    from data_recipes.synthesis.finished import families_and_ceilings, read_made
+    from mllm_avqa.schema.records import read_records
 
     try:
         found = list(read_records(records))
@@ -63,7 +63,7 @@ def agreement(
 
 def show(numbers: Mapping[str, Any]) -> None:
     """The audit for people, on stderr."""
-    from data_recipes.audit import as_text
+    from data_recipes.synthesis.audit import as_text
 
     typer.echo(as_text(numbers), err=True)
     if "full_reference" in numbers:

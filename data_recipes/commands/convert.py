@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
 if TYPE_CHECKING:
     from data_recipes.datasets.convert import Job

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
 
 class Form(StrEnum):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
 RecordsArgument = Annotated[Path, typer.Argument(help="Record file (JSONL).")]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="File to write; it may be the one that is read.")]
@@ -60,8 +60,8 @@ def rewrite(
 
     Can be stopped and called again. Prints counts as JSON; exit code 1 when requests failed for good.
     """
-    from data_recipes.rewrite import rewrite_records
-    from mllm_avqa.endpoint import Endpoint
+    from data_recipes.sets.rewrite import rewrite_records
+    from mllm_avqa.model.endpoint import Endpoint
 
     try:
         server = Endpoint.open(endpoint, model, key_env, temperature, timeout)
@@ -84,7 +84,7 @@ def bench(
     allow_train: Annotated[bool, typer.Option("--allow-train", help="Take training records all the same.")] = False,
 ) -> None:
     """Write a multiple-choice bench on held-out clips, balanced over types, modalities and option positions."""
-    from data_recipes.bench import write_bench
+    from data_recipes.sets.bench import write_bench
 
     try:
         numbers = write_bench(records, out, split, count, _languages(languages), seed, allow_train)
@@ -110,7 +110,7 @@ def _counts(stages: str, count: str) -> dict[Any, int]:
 
 
 def _languages(text: str) -> list[Any]:
-    from mllm_avqa.prompting import LANGUAGES
+    from mllm_avqa.model.prompting import LANGUAGES
 
     wanted = text.split(",")
     if unknown := [w for w in wanted if w not in LANGUAGES]:

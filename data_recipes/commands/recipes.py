@@ -10,7 +10,7 @@ import typer
 
 from data_recipes.commands import fail
 from data_recipes.commands.audit import FullReferenceOption, SourcesOption
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file, e.g. data_recipes/recipes/smoke.yaml.")]
 
@@ -32,7 +32,7 @@ def synth(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from data_recipes.commands.audit import agreement, show
-    from data_recipes.synth import synthesise
+    from data_recipes.synthesis.synth import synthesise
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -68,8 +68,8 @@ def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, 
     from data_recipes.commands.convert import datasets
     from data_recipes.distortions import kinds
     from data_recipes.distortions.base import REGISTRY
-    from data_recipes.doses import dose
     from data_recipes.full_reference.table import measure_of
+    from data_recipes.synthesis.doses import dose
 
     try:
         rows = kinds(modality, named=REGISTRY)
@@ -93,8 +93,8 @@ def _level(parameters: dict[str, float | str]) -> str:
 
 def list_sources(recipe: RecipeArgument, sources: SourcesOption = None) -> None:
     """What a recipe would use (tab-separated: id, split, group, kind, seconds, sound, licence) and what is missing."""
-    from data_recipes.recipe import load_recipe, load_transcripts
-    from data_recipes.sources import find_sources
+    from data_recipes.synthesis.recipe import load_recipe, load_transcripts
+    from data_recipes.synthesis.sources import find_sources
 
     try:
         loaded = load_recipe(recipe)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def split(
@@ -22,7 +22,7 @@ def split(
     ] = False,
 ) -> None:
     """Deal groups to train, val and test, balanced by score, several times. Prints clips per part (tab-separated)."""
-    from data_recipes.splits import SPLITS, parse_shares, split_file
+    from data_recipes.sets.splits import SPLITS, parse_shares, split_file
 
     try:
         wanted = parse_shares(shares)
@@ -41,7 +41,7 @@ def leakage(
     content: Annotated[bool, typer.Option("--content", help="Compare the bytes of media files, too.")] = False,
 ) -> None:
     """Name what is in two parts of a split (tab-separated; exit 1). Names that are nearly equal are only a warning."""
-    from data_recipes.leakage import find_leaks
+    from data_recipes.sets.leakage import find_leaks
 
     try:
         found = find_leaks(records, content)

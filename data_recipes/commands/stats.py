@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 _WIDTH = 120  # columns of the widest table: a pipe has no width, and a narrow terminal had better wrap than cut
 
@@ -22,8 +22,8 @@ def stats(
     from rich.console import Console
 
     from data_recipes.formats.files import stream
-    from data_recipes.stats import collect
-    from data_recipes.stats_report import as_tables, write_html
+    from data_recipes.sets.stats import collect
+    from data_recipes.sets.stats_report import as_tables, write_html
 
     try:
         found = collect(stream(records))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from data_recipes.commands import fail
-from mllm_avqa.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
 if TYPE_CHECKING:
     from data_recipes.votes import Estimate, Votes
-    from mllm_avqa.levels import Scale
+    from mllm_avqa.schema.levels import Scale
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def pair_rows(file: Path) -> list[dict[str, Any]]:
 
 def read_scale(text: str) -> Scale:
     """Scale of `1:5`. Raises ConfigError for anything else (--scale)."""
-    from mllm_avqa.levels import Scale
+    from mllm_avqa.schema.levels import Scale
 
     low, _, high = text.partition(":")
     try:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 CARDS = Path(__file__).parent / "cards"
 Aspect = Literal["overall", "video", "audio", "sync", "text"]

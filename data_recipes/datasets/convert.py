@@ -16,8 +16,8 @@ from data_recipes.datasets.media import MediaFinder
 from data_recipes.datasets.problems import Problems
 from data_recipes.datasets.report import Report
 from data_recipes.datasets.tables import Row
-from mllm_avqa.errors import ConfigError, OutputError
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError, OutputError
+from mllm_avqa.schema.records import Label, Record, write_records
 
 Missing = Literal["fail", "keep", "drop"]
 Scores = tuple[float, ...]

@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 from data_recipes.datasets.card import Aspect, Card, Layout, NativeScale, Score
 from data_recipes.datasets.problems import Problems
 from data_recipes.datasets.tables import Cell, Row
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label
 
 EMPTY = {"", "nan", "na", "n/a", "none", "null", "-"}
 FIELD = re.compile(r"\{([^{}]+)\}")

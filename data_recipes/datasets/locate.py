@@ -14,7 +14,7 @@ from data_recipes.datasets.card import Card, LabelFile, Layout
 from data_recipes.datasets.labels import FIELD, BadCell, derive, fill, number
 from data_recipes.datasets.problems import Problems
 from data_recipes.datasets.tables import Cell, Row, read_rows
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 DEPTH = 3  # folders below the root in which label files are looked for
 AGREE = 1e-6  # two copies of one number may differ by rounding

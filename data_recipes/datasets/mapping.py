@@ -22,7 +22,7 @@ from data_recipes.datasets.card import (
 )
 from data_recipes.datasets.locate import needed
 from data_recipes.datasets.tables import read_rows
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 READERS: dict[str, Reader] = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".xlsx": "xlsx", ".mat": "mat",

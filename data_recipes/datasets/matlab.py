@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_recipes.datasets.card import Table
 from data_recipes.datasets.tables import Cell, Row, clean
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_recipes.datasets.problems import Problems
-from mllm_avqa.records import Label
+from mllm_avqa.schema.records import Label
 
 
 @dataclass

@@ -12,9 +12,9 @@ import numpy as np
 
 from data_recipes.distortions import region as rectangle
 from data_recipes.distortions.region import Region
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.evidence.base import Modality
-from mllm_avqa.records import Distortion
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import Modality
+from mllm_avqa.schema.records import Distortion
 
 SEAM_S = 0.005  # cross-fade at the inner edges of a distorted span, so that the seam itself does not click
 

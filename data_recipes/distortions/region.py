@@ -6,7 +6,7 @@ from math import ceil, floor, isfinite
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 Region = tuple[float, float, float, float]
 ROUNDING = 1e-6  # shares written with a few decimals may exceed 1 by this in sum

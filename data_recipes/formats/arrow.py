@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel
 
-from mllm_avqa.records import Record
+from mllm_avqa.schema.records import Record
 
 Convert = Callable[[Any], Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 from data_recipes.formats.files import replacing, stream
 from data_recipes.formats.peers import PEERS, Choice, Outcome, rows
 from data_recipes.formats.picture_sound import Holds, by_name, by_opening
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Record, relocation, write_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record, relocation, write_records
 
 log = logging.getLogger(__name__)
 SUFFIXES = {

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.records import Record, read_records
 
 PARQUET = ".parquet"
 

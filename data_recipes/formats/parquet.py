@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from data_recipes.formats.files import PARQUET, replacing
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record
 
 log = logging.getLogger(__name__)
 GROUP = 2000  # rows held in memory at once and written as one row group: about 10 MB of synthesised records

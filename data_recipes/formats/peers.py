@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from data_recipes.formats.picture_sound import Holds
-from mllm_avqa.errors import MediaError
-from mllm_avqa.levels import word
-from mllm_avqa.prompting import SEES, aspect_branch, load_prompts
-from mllm_avqa.records import Question, Record
+from mllm_avqa.model.prompting import SEES, aspect_branch, load_prompts
+from mllm_avqa.schema.errors import MediaError
+from mllm_avqa.schema.levels import word
+from mllm_avqa.schema.records import Question, Record
 
 Row = dict[str, Any]
 _TAG = re.compile(r"<(\|?/?[A-Za-z][\w-]*\|?)>")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import PurePath
 
 from mllm_avqa.media import MediaReader
-from mllm_avqa.records import Record
+from mllm_avqa.schema.records import Record
 
 STILL = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 SOUND = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_recipes.audit import relative
-from data_recipes.build import Builder
 from data_recipes.distortions.audio_core import resample
 from data_recipes.distortions.base import Material
-from data_recipes.finished import SET, families_and_ceilings, index_of, read_made, read_sidecar
 from data_recipes.full_reference import sound
 from data_recipes.full_reference.picture import ms_ssim
 from data_recipes.full_reference.table import measure_of
-from data_recipes.mux import read_material
-from data_recipes.plan import Plan, Planner, picture_order
-from data_recipes.recipe import load_recipe, load_transcripts
-from data_recipes.sources import find_sources
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Record
+from data_recipes.synthesis.audit import relative
+from data_recipes.synthesis.build import Builder
+from data_recipes.synthesis.finished import SET, families_and_ceilings, index_of, read_made, read_sidecar
+from data_recipes.synthesis.mux import read_material
+from data_recipes.synthesis.plan import Plan, Planner, picture_order
+from data_recipes.synthesis.recipe import load_recipe, load_transcripts
+from data_recipes.synthesis.sources import find_sources
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record
 
 SEED = 0  # of the sample: the same set gives the same clips
 FEWEST = 4  # clips with different labels that a correlation needs

@@ -10,7 +10,7 @@ from data_recipes.distortions.base import Material
 from data_recipes.full_reference.picture import ms_ssim
 from data_recipes.full_reference.sound import PACKAGE, installed, visqol
 from data_recipes.full_reference.table import measure_of
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 
 def check_installed(kinds: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 # Exponents of the scales, finest first (Wang, Simoncelli, Bovik, Asilomar 2003, table of section 4).
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

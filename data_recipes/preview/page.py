@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_recipes.demux import read_material
 from data_recipes.distortions import REGISTRY, Kind, Material, captions_of, distort, get, kinds
 from data_recipes.distortions import region as rectangle
 from data_recipes.distortions.region import Region
 from data_recipes.formats.files import replacing
 from data_recipes.preview.views import VIEWS
-from data_recipes.tones import tone
-from mllm_avqa.errors import ConfigError
+from data_recipes.synthesis.demux import read_material
+from data_recipes.synthesis.tones import tone
+from mllm_avqa.schema.errors import ConfigError
 
 TITLES = {"video": "Picture", "audio": "Sound", "sync": "Agreement of picture and sound", "text": "Captions and text"}
 CAPTIONED = 24.0  # seconds of the clip that captions are shown on: the largest caption offset needs room

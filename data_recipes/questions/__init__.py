@@ -19,9 +19,9 @@ from data_recipes.questions.facts import Language, Words, alike, aspects, kind_n
 from data_recipes.questions.stage1 import TASKS
 from data_recipes.questions.stage2 import level_question, wide_levels
 from data_recipes.questions.wide import WIDE_TASKS
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import list_branch, load_prompts
-from mllm_avqa.records import Question, Record
+from mllm_avqa.model.prompting import list_branch, load_prompts
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Question, Record
 
 __all__ = ["STYLES", "Language", "Style", "alike", "describe_clip", "kind_name", "lists", "questions"]
 

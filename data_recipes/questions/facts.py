@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
-from data_recipes.doses import dose
-from data_recipes.pseudo_mos import fault_weight, quality
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import word
-from mllm_avqa.records import Distortion, Label, Question, Record
+from data_recipes.synthesis.doses import dose
+from data_recipes.synthesis.pseudo_mos import fault_weight, quality
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import word
+from mllm_avqa.schema.records import Distortion, Label, Question, Record
 
 Language = Literal["en", "zh"]
 Words = Mapping[str, Any]

@@ -18,8 +18,8 @@ from data_recipes.questions.facts import (
     score,
 )
 from data_recipes.questions.steps import fault_words, span_phrase
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Distortion, Question, Record
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.records import Distortion, Question, Record
 
 BETTER = 0.6  # MOS: a difference people agree on
 EQUAL = 0.15  # MOS: a difference nobody sees

@@ -1,6 +1,6 @@
 """Facts that a description states: faults with severity and time, levels, sides in order, numbers.
 
-Reads with the words of prompts/claims.<lang>.yaml, as `mllm_avqa.explain` does: what is compared here is checked there.
+Reads with the words of prompts/claims.<lang>.yaml, as `model.explain` does: what is compared here is checked there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.explain import sentences
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.explain import sentences
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import SEVERITIES
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

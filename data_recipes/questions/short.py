@@ -6,9 +6,9 @@ from random import Random
 
 from data_recipes.questions.facts import ORDER, Words, faults_of, impact, is_plain, span_words
 from data_recipes.questions.facts import level as level_of
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.records import Distortion, Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.records import Distortion, Record
 
 MOST_LISTED = 3  # faults of one side
 

@@ -18,8 +18,8 @@ from data_recipes.questions.facts import (
     span_words,
     time_span,
 )
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.records import Distortion, Question, Record
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.records import Distortion, Question, Record
 
 Task = Callable[[Record, Random, Words], Question | None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 from data_recipes.questions.facts import Words, level, make, score, soft
-from mllm_avqa.levels import VALUES, WORDS
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question, Record
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.levels import VALUES, WORDS
+from mllm_avqa.schema.records import Question, Record
 
 FAR = 2.0  # an attack demands a level at least this far from the label, so that following it is a clear mistake
 ATTACKS = 0.7  # share of attacks among the texts shown with a question; the others are harmless

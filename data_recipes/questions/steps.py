@@ -1,6 +1,6 @@
 """Descriptions in five steps: what is there, its faults with times, the key one, the effect on each aspect, conclusion.
 
-The sentences come from prompts/steps.<lang>.yaml and stay within the grammar that `mllm_avqa.explain` checks: one
+The sentences come from prompts/steps.<lang>.yaml and stay within the grammar that `mllm_avqa.model.explain` checks: one
 sentence names one fault with its side, severity and time, and a level word follows the aspect it belongs to.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from random import Random
 
-from data_recipes.pseudo_mos import CLEAN, aspect_mos, fuse, mos_of, quality
 from data_recipes.questions.facts import (
     Words,
     aspects,
@@ -22,10 +21,11 @@ from data_recipes.questions.facts import (
     score,
     seconds,
 )
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Distortion, Record
+from data_recipes.synthesis.pseudo_mos import CLEAN, aspect_mos, fuse, mos_of, quality
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.records import Distortion, Record
 
 MOST = 6  # faults described; smaller ones are left out and their side is not called clean
 WELL = 3.5  # from this score on a fault is something the quality holds out against, not the reason for it

@@ -28,8 +28,8 @@ from data_recipes.questions.facts import (
     whole_clip,
 )
 from data_recipes.questions.stage1 import TASKS, Task, lettered_kind, side
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Distortion, Question, Record
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.records import Distortion, Question, Record
 
 CLEAR = 1.3  # the worst fault takes this many times what the next side's takes, else "which side" has no clear answer
 APART = 0.4  # times offered as wrong answers share at most this much (intersection over union) with the right one

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from data_recipes.questions import Language, Style, describe_clip, questions
 from data_recipes.questions.pairs import pairs
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question, Record, read_records, relocation, write_records
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.records import Question, Record, read_records, relocation, write_records
 
 Stage = Literal[1, 2, 3]
 SLACK = 2  # by how many the answers yes and no of one task may differ

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_recipes.votes.table import VotesError
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")

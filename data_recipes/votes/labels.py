@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from data_recipes.votes.estimates import Estimate
-from mllm_avqa.records import Label
+from mllm_avqa.schema.records import Label
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_recipes.votes.cells import Sheet, VoteCells
 from data_recipes.votes.table import Votes, VotesError, assemble
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 Duplicates = Literal["refuse", "keep"]
 DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)

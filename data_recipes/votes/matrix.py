@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from data_recipes.votes.cells import Sheet, VoteCells, number
 from data_recipes.votes.long import role_of
 from data_recipes.votes.table import Votes, VotesError, assemble
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 Rows = Literal["auto", "clips", "subjects"]
 SIDES: tuple[Rows, ...] = get_args(Rows)

@@ -9,7 +9,7 @@ from data_recipes.votes.cells import Sheet
 from data_recipes.votes.long import Columns, Duplicates, find_columns, read_long
 from data_recipes.votes.matrix import Rows, read_matrix
 from data_recipes.votes.table import Votes, VotesError
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 __all__ = ["LAYOUTS", "Columns", "Layout", "layout_of", "read_votes"]
 

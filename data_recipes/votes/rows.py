@@ -14,8 +14,8 @@ import numpy as np
 
 from data_recipes.votes.estimates import Corrected, Estimate, bias_corrected, summary
 from data_recipes.votes.table import Votes, VotesError
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import Scale
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from eval.baselines.measuring import Facts
 from eval.joining import record_entry
 from eval.stats import Agreement, agreement, content_parts, content_splits
 from eval.writing import write_csv
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import SEES
-from mllm_avqa.rating import ASPECTS
-from mllm_avqa.records import Record
+from mllm_avqa.model.prompting import SEES
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.records import Record
 
 SEED = 0
 LEAST_CLIPS = 20  # of a training side

@@ -25,7 +25,7 @@ from eval.stats import (
     spearman,
     undefined,
 )
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 STATISTICS: dict[str, Statistic] = {"srcc": spearman, "plcc": pearson, "rmse": rmse}
 

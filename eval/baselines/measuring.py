@@ -16,13 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from eval.joining import Entry, join, record_entry
 from mllm_avqa import __version__
-from mllm_avqa.card import ViewSpec
-from mllm_avqa.errors import AvqaError, ConfigError, MediaError
 from mllm_avqa.evidence import FACTS, SEVERITIES
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.files import whole_file
-from mllm_avqa.records import Record
-from mllm_avqa.workers import one_thread
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaError
+from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Record
+from mllm_avqa.schema.workers import one_thread
 
 log = logging.getLogger(__name__)
 Facts = dict[str, list[Measurement]]  # by record id
@@ -203,7 +203,7 @@ def measure_clip(job: Job) -> tuple[str, str | None]:
 
 def _windows(job: Job) -> list[list[Measurement]]:
     """Facts of every window of the span, windows as in every rating."""
-    from mllm_avqa.prepare import prepare, window_starts
+    from mllm_avqa.windows import prepare, window_starts
 
     duration = _reader().probe(job.media).duration
     start, end = job.start or 0.0, job.end if job.end is not None else duration

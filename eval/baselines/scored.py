@@ -10,9 +10,9 @@ import numpy as np
 
 from eval.joining import Columns, Entry, join, named, read_entries, read_labels, single
 from eval.joining.columns import account
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale
-from mllm_avqa.records import read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import Scale
+from mllm_avqa.schema.records import read_records
 
 FIVE = (1.0, 5.0)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mllm_avqa.errors import AvqaError, ConfigError
-from mllm_avqa.media.clip import Clip, DecodeSpec
-from mllm_avqa.records import Record
+from mllm_avqa.schema.clip import Clip, DecodeSpec
+from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.records import Record
 
 log = logging.getLogger(__name__)
 LONGEST = 60.0  # seconds of a clip that are looked at
@@ -38,7 +38,7 @@ class Tool:
 def _dnsmos() -> Measure:
     from speechmos import dnsmos
 
-    from mllm_avqa.media.resample import to_mono
+    from mllm_avqa.model.resample import to_mono
 
     def measure(clip: Clip) -> float:
         if clip.audio is None:

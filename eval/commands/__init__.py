@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from eval.writing import write_text
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def fail(error: AvqaError) -> typer.Exit:

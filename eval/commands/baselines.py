@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from eval.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +88,7 @@ def features(
     from eval.baselines.features import study, write_predictions
     from eval.baselines.measuring import from_ratings, measured
     from eval.baselines.text import features_markdown
-    from mllm_avqa.records import read_records
+    from mllm_avqa.schema.records import read_records
 
     try:
         chosen = [r for r in read_records(records) if r.split in ("train", split)]

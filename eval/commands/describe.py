@@ -18,7 +18,7 @@ from eval.commands.judges import (
     JudgeTimeoutOption,
     RoundsOption,
 )
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:

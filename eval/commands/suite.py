@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eval.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:

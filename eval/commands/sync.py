@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from eval.commands import fail, save
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:

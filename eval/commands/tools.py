@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from eval.commands import fail
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def tools(
     from eval.baselines.tools import agreements, measure_all, open_tools
     from eval.measure import Settings, select
     from eval.writing import write_csv
-    from mllm_avqa.records import read_records
+    from mllm_avqa.schema.records import read_records
 
     try:
         names = list(dict.fromkeys(tool))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.explain import sentences
-from mllm_avqa.levels import VALUES, WORDS
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.explain import sentences
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.levels import VALUES, WORDS
+from mllm_avqa.schema.measurement import SEVERITIES
 
 FAR = 1000  # characters that a clause border between a fault and a degree counts as
 WHOLE = (0.0, float("inf"))  # the time of a fault that is said to be there throughout

@@ -13,11 +13,11 @@ from eval.descriptions.truth import has_faults_listed, listed, reference
 from eval.held_out import labels_of
 from eval.judging import FREE, Prompt, Settings, ask, counts, identity, points, prompt
 from eval.stats import Number, average
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.levels import word
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.rating import ASPECTS
-from mllm_avqa.records import Record
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.levels import word
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.records import Record
 
 RUBRICS = ("completeness", "precision", "relevance")
 

@@ -15,9 +15,9 @@ from eval.descriptions.texts import Description
 from eval.descriptions.truth import MEASURES, Checked, check, has_faults_listed
 from eval.held_out import labels_of
 from eval.stats import Number, bootstrap, content_parts, number, share, spearman
-from mllm_avqa.levels import VALUES, WORDS, word
-from mllm_avqa.rating import ASPECTS, Claim
-from mllm_avqa.records import Record
+from mllm_avqa.schema.levels import VALUES, WORDS, word
+from mllm_avqa.schema.rating import ASPECTS, Claim
+from mllm_avqa.schema.records import Record
 
 DRAWS = 1000
 NEAR = 1.0  # grades that a level word may be off the score
@@ -139,7 +139,7 @@ def _by_record(items: Sequence[Item], draws: int) -> dict[str, Any]:
 
 
 def _by_evidence(told: Sequence[tuple[Record, list[Claim] | None]], draws: int) -> dict[str, Any]:
-    """Share of the sentences that measured facts or the scores contradict (mllm_avqa/explain.py)."""
+    """Share of the sentences that measured facts or the scores contradict (mllm_avqa/model/explain.py)."""
     known = [(record, claims) for record, claims in told if claims is not None]
     support = [Counter(c.support for c in claims) for _, claims in known]
     total = [sum(c.values()) for c in support]

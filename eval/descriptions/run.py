@@ -18,10 +18,10 @@ from eval.held_out import opened
 from eval.measure import Settings as Selection
 from eval.measure import select
 from eval.writing import write_text
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import LANGUAGES
+from mllm_avqa.model.prompting import LANGUAGES
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record, read_records
 
 Row = dict[str, Any]
 INTERVAL = ("value", "low", "high", "note")

@@ -16,14 +16,14 @@ from eval.held_out import HeldOut, Judge, chunks
 from eval.joining import Entry, join, record_entry
 from eval.questions.clips import encode
 from eval.questions.log import Log, Row, digest
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.explain import check_claims, write
+from mllm_avqa.model.explain import check_claims, write
+from mllm_avqa.model.prompting import LANGUAGES, load_prompts
+from mllm_avqa.model.scoring import summarise
 from mllm_avqa.pooling import worst_evidence
-from mllm_avqa.prompting import LANGUAGES, load_prompts
 from mllm_avqa.rater import Rater
-from mllm_avqa.rating import ASPECTS, Claim, Rating
-from mllm_avqa.records import Record
-from mllm_avqa.scoring import summarise
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS, Claim, Rating
+from mllm_avqa.schema.records import Record
 
 log = logging.getLogger(__name__)
 CHUNK = 8  # clips decoded ahead

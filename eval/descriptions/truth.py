@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.descriptions.claims import WHOLE, Claims, Fault
 from eval.held_out import labels_of
-from mllm_avqa.records import Distortion, Record
+from mllm_avqa.schema.records import Distortion, Record
 
 CLEAN_FROM = 4.0  # MOS: an untouched side below this has faults that nobody wrote down
 SEVERITY_WITHIN = 1  # steps

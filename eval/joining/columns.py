@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from eval.joining.entries import Entry
 from eval.joining.match import Joined, named
 from eval.stats import Fit, Mapping, Spread, fit, undefined
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS
 
 
 class Lost(BaseModel):

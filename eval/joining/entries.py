@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from eval.joining.rows import number, read_rows
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.rating import ASPECTS
-from mllm_avqa.records import Label, Record, read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.records import Label, Record, read_records
 
 ID_COLUMNS = ("id", "name")
 PATH_COLUMNS = ("path", "file", "media", "filename", "file_name", "video_name", "seq_name")

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 

@@ -14,8 +14,8 @@ from eval.questions.parser import read_answer
 from eval.questions.readout import option_values, word_logits
 from eval.questions.task import Item, Readout, Task
 from eval.questions.wording import Asked, ask, sides
-from mllm_avqa.prompting import Branch, load_prompts
-from mllm_avqa.rating import ScoreDistribution
+from mllm_avqa.model.prompting import Branch, load_prompts
+from mllm_avqa.schema.rating import ScoreDistribution
 
 OPTION_TOKENS = 32
 OPEN_TOKENS = 160

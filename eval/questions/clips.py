@@ -10,10 +10,10 @@ from pathlib import Path
 from eval.held_out import HeldOut, Judge, chunks
 from eval.questions.log import digest
 from eval.questions.task import Item
+from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.rater import Rater, pool_windows
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Record
-from mllm_avqa.scoring import EncodedClip
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.records import Record
 
 CHUNK = 8  # clips decoded ahead
 

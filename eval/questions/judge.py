@@ -13,7 +13,7 @@ from typing import Any
 from eval.judging import FREE, Prompt, Settings, ask, counts, identity, prompt, read_score
 from eval.questions.log import Row
 from eval.writing import write_text
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 
 def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Iterator[Prompt]:

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from mllm_avqa.batch.lock import FileLock
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
 
 DONE = ("answered", "unanswered", "unsupported")  # a row of another status is tried again
 Row = dict[str, Any]

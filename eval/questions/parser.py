@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
 
 EDGES = " \t\n\"'`*.。,，;；:：!！?？"
 LETTER = re.compile(r"\(?([a-z])(?:\)|[.:、](?![a-z0-9])|$)[.:、]?\s*(.*)", re.DOTALL)

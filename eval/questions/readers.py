@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.questions.task import Direction, Item, Task
-from mllm_avqa.bench_item import read_bench
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.bench_item import read_bench
+from mllm_avqa.schema.errors import ConfigError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 Row = dict[str, Any]

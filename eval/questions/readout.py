@@ -11,9 +11,9 @@ import torch
 
 from eval.options import Rule, answer_value, decisive
 from eval.questions.wording import Asked
-from mllm_avqa.errors import CheckpointError
-from mllm_avqa.prompting import Branch
-from mllm_avqa.scoring import EncodedClip, on_device
+from mllm_avqa.model.prompting import Branch
+from mllm_avqa.model.scoring import EncodedClip, on_device
+from mllm_avqa.schema.errors import CheckpointError
 
 BUDGET = 2048  # tokens of questions in one forward
 

@@ -14,9 +14,9 @@ from eval.questions.clips import ClipKey, Encoded, clip_keys, encoded_clips
 from eval.questions.log import Log, Row, digest
 from eval.questions.readers import read_items
 from eval.questions.task import READOUTS, Item, Readout, Task
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.rater import Rater
+from mllm_avqa.schema.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

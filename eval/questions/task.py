@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 FOLDER = Path(__file__).parent.parent / "tasks"
 Aspect = Literal["overall", "video", "audio", "sync", "text"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval.questions.task import Item, Task
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import ConfigError
 
 Side = Literal["first", "second", "same"]
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import yaml
 
 from mllm_avqa.context.clean import clean_text
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import LANGUAGES
+from mllm_avqa.model.prompting import LANGUAGES
+from mllm_avqa.schema.errors import ConfigError
 
 TEXTS = Path(__file__).parent / "texts"
 DIRECTIONS = {"up": 1, "down": -1}

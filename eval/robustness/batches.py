@@ -8,7 +8,7 @@ from pathlib import Path
 from eval.held_out import HeldOut, Judge, Scores, prepare_record
 from eval.robustness.change import Row, moved
 from eval.writing import told
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 SIZE = 8  # windows of a batch; windows alone are what it is compared with
 WAYS = ("batch_8", "reversed", "second_run")

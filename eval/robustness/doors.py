@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mllm_avqa.context.base import TextContext, TextItem
 from mllm_avqa.context.clean import fit
-from mllm_avqa.prepare import Prepared
+from mllm_avqa.schema.text import TextContext, TextItem
+from mllm_avqa.windows import Prepared
 
 DOORS = ("title", "subtitle", "ocr", "asr")
 

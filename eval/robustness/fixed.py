@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from eval.held_out import Judge, Scores
-from mllm_avqa.prepare import Prepared
-from mllm_avqa.prompting import aspect_branch
-from mllm_avqa.rows import collate, pack
-from mllm_avqa.scoring import distribution, level_logits, on_device
+from mllm_avqa.model.prompting import aspect_branch
+from mllm_avqa.model.rows import collate, pack
+from mllm_avqa.model.scoring import distribution, level_logits, on_device
+from mllm_avqa.windows import Prepared
 
 
 class FixedClip:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.context.sidecars import find_sidecars
-from mllm_avqa.errors import NoUsableStream, UnsupportedCodec
+from mllm_avqa.schema.errors import NoUsableStream, UnsupportedCodec
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer

@@ -15,9 +15,9 @@ from eval.robustness.change import Row
 from eval.robustness.injection import Injection
 from eval.robustness.shuffles import Shuffles
 from eval.robustness.signal import SamePicture
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record, read_records
 
 log = logging.getLogger(__name__)
 PROBES = ("injection", "signal", "batch", "options")

@@ -11,8 +11,8 @@ from eval.options import best
 from eval.questions.readout import option_values
 from eval.questions.wording import Asked
 from eval.robustness.change import Row
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.records import Question
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from eval.held_out import HeldOut, Judge, prepare_record
 from eval.robustness.change import Row, moved
 from eval.robustness.rewrite import CHANGES, ON_PICTURE
 from eval.writing import told
-from mllm_avqa.errors import AvqaError
-from mllm_avqa.prepare import Prepared
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.windows import Prepared
 
 
 @dataclass

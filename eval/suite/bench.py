@@ -19,9 +19,9 @@ from eval.suite.checkpoints import Checkpoint, identify
 from eval.suite.samples import Samples, write_labels
 from eval.suite.schema import Task
 from eval.writing import told, write_text
-from mllm_avqa.errors import AvqaError, ConfigError
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
     from eval.held_out import HeldOut

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import mllm_avqa
 from eval.questions.log import digest
-from mllm_avqa.card import Card
-from mllm_avqa.checkpoint import resolve_checkpoint, weights_hash
-from mllm_avqa.errors import CheckpointError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.prompting import LANGUAGES, load_prompts
+from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
+from mllm_avqa.model.prompting import LANGUAGES, load_prompts
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError
 
 TOLD = {"results", "calibration", "training", "limits", "licence"}  # of a card: says what is known, changes no score
 READ = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")  # weights, configuration, tokenizer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from eval.held_out import CONDITIONS, without
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.prepare import Prepared
+from mllm_avqa.schema.text import TextContext
+from mllm_avqa.windows import Prepared
 
 SEEN = ("subtitle", "sidecar", "ocr")  # origins of texts that belong to the picture
 HEARD = ("asr",)

@@ -19,9 +19,9 @@ from eval.questions.task import Item, load_task
 from eval.questions.wording import ask
 from eval.suite.bench import shown
 from eval.writing import write_text
-from mllm_avqa.errors import ConfigError, MediaError
 from mllm_avqa.media import MediaReader
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import ConfigError, MediaError
 
 log = logging.getLogger(__name__)
 FORM = "letter"  # for models that were not trained on the bench's own wording

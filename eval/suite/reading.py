@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from eval.suite.registry import kind, nearest
 from eval.suite.schema import Suite, Task
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from eval.suite.bench import Bench
 from eval.suite.schema import Line, Task
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 MODULES = {
     "score": "eval.suite.kinds.score",

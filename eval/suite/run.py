@@ -18,7 +18,7 @@ from eval.suite.checkpoints import Checkpoint, board_names, identify
 from eval.suite.registry import kind
 from eval.suite.samples import Samples
 from eval.suite.schema import Board, Line, Result, Suite, Task
-from mllm_avqa.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError
 
 log = logging.getLogger(__name__)
 # What a checkpoint or a disk can do to one task (broken or misfitting weights, memory, I/O): the other tasks go on.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from eval.questions.log import digest
 from mllm_avqa.context.sidecars import find_sidecars
-from mllm_avqa.errors import ConfigError, MediaError
 from mllm_avqa.media import content_hash
-from mllm_avqa.records import Record, read_records, relocation, write_records
+from mllm_avqa.schema.errors import ConfigError, MediaError
+from mllm_avqa.schema.records import Record, read_records, relocation, write_records
 
 
 class Samples:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mllm_avqa.media.clip import AudioTrack
+from mllm_avqa.schema.clip import AudioTrack
 
 if TYPE_CHECKING:
     from mllm_avqa.media import Clip, Cue, DecodeSpec, MediaInfo, MediaReader

@@ -13,7 +13,7 @@ from eval.questions.clips import Encoded, encode
 from eval.questions.readout import option_values
 from eval.questions.wording import Asked
 from eval.sync.truth import CLASSES, DETECTABLE, KINDS, Truth
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
 
 PREDICTORS = ("score", "answer", "answer_short", "fact")
 CRITERION = 3.5  # sync scores below are "out of step": the border of good and fair

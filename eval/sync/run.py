@@ -16,9 +16,9 @@ from eval.sync.read import CRITERION, Reading, read
 from eval.sync.rows import Row, sync_tables
 from eval.sync.truth import Truth, truth_of
 from eval.writing import told
-from mllm_avqa.errors import AvqaError, ConfigError
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

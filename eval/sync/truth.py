@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mllm_avqa.records import Record
+from mllm_avqa.schema.records import Record
 
 # ITU-R BT.1359-1, ms that the sound is late (the recommendation counts early sound as positive: +45, -125, +90, -185).
 DETECTABLE = (-45.0, 125.0)

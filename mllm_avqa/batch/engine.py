@@ -20,7 +20,7 @@ from mllm_avqa.batch.outputs import check_output, finish, open_rows
 from mllm_avqa.batch.rowfile import RowFile
 from mllm_avqa.batch.rows import fingerprint_text, plain
 from mllm_avqa.batch.work import How, Job, Load, rate_jobs, start_worker, worker_fingerprint, worker_rates
-from mllm_avqa.errors import AvqaError, ConfigError, MediaNotFound
+from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaNotFound
 
 _CHUNKS = 8  # batches hashed ahead of the rater, so that its reading can overlap its computing
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from mllm_avqa.errors import OutputError
+from mllm_avqa.schema.errors import OutputError
 
 if sys.platform != "win32":
     import fcntl

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mllm_avqa.batch.codecs import Cells, Codec, Csv, JsonLines
 from mllm_avqa.batch.rowfile import RowFile
 from mllm_avqa.batch.rows import COLUMNS, Row
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,8 +20,8 @@ from mllm_avqa.batch.codecs import Cells, Codec
 from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.lock import FileLock
 from mllm_avqa.batch.rows import plain
-from mllm_avqa.errors import OutputError
-from mllm_avqa.files import whole_file
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.files import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mllm_avqa.errors import AvqaError
-from mllm_avqa.rating import ASPECTS, Rating
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.rating import ASPECTS, Rating
 
 
 class Row(BaseModel):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from mllm_avqa.batch.codecs import Cells
 from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.rows import error_row, rating_row
-from mllm_avqa.errors import AvqaError
-from mllm_avqa.rating import Rating
-from mllm_avqa.workers import follow_parent
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.rating import Rating
+from mllm_avqa.schema.workers import follow_parent
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import RatingFailure

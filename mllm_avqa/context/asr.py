@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError, ContextUnavailable
-from mllm_avqa.media.clip import AudioTrack
-from mllm_avqa.media.resample import to_mono
+from mllm_avqa.model.resample import to_mono
+from mllm_avqa.schema.clip import AudioTrack
+from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
 
 RATE = 16000  # Hz, what Whisper hears
 CHUNK = 30 * RATE  # samples, its fixed window

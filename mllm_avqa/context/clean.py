@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from mllm_avqa.context.base import Origin, TextItem
+from mllm_avqa.schema.text import Origin, TextItem
 
 ITEM_CHARS = 500  # longest text of one item
 TOTAL_CHARS = 4000  # longest text of one context

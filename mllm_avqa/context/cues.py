@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from mllm_avqa.context.base import Origin, TextItem
 from mllm_avqa.context.clean import clean_text, strip_markup
-
-REPAIRED = "times repaired"  # in `detail` of a cue whose times were impossible; caption_measurements counts them
+from mllm_avqa.schema.text import REPAIRED, Origin, TextItem
 
 
 class CueLike(Protocol):

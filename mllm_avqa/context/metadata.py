@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mllm_avqa.context.base import TextItem
 from mllm_avqa.context.clean import clean_text
+from mllm_avqa.schema.text import TextItem
 
 # Tag names as FFmpeg spells them for mov/mp4, Matroska, ID3, Vorbis comments and RIFF, in order of usefulness.
 USEFUL_KEYS = (

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mllm_avqa.context.base import TextItem
-from mllm_avqa.errors import ContextUnavailable
+from mllm_avqa.schema.errors import ContextUnavailable
+from mllm_avqa.schema.text import TextItem
 
 MIN_CONFIDENCE = 0.5
 MIN_CONFIDENCE_ALONE = 0.9  # of a single character: a tap or a ladybird is read as one letter with up to 0.8

@@ -8,9 +8,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllm_avqa.context.base import TextItem
 from mllm_avqa.context.clean import clean_text, shorten
 from mllm_avqa.context.cues import cue_items
+from mllm_avqa.schema.text import TextItem
 
 MAX_BYTES = 1 << 20  # a two-hour film's subtitles take about 100 KiB
 EXTENSIONS = (".srt", ".vtt", ".ass", ".ssa")

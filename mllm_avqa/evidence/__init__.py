@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.evidence.base import SEVERITIES, Measurement, Severity, graded
 from mllm_avqa.evidence.catalog import FACTS
-from mllm_avqa.media.clip import Clip
+from mllm_avqa.schema.clip import Clip
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity, graded
 
 __all__ = ["FACTS", "SEVERITIES", "SOURCES", "Measurement", "Severity", "describe", "graded", "measure"]
 

@@ -9,7 +9,7 @@ from mllm_avqa.evidence.interruptions import clicks, dropouts, silence
 from mllm_avqa.evidence.levels import clipping, crest_factor, dc_offset, loudness, stereo, true_peak
 from mllm_avqa.evidence.spectrum import bandwidth, hum, noise, spectrogram
 from mllm_avqa.evidence.timbre import timbre
-from mllm_avqa.media.clip import AudioTrack
+from mllm_avqa.schema.clip import AudioTrack
 
 
 def measure_audio(track: AudioTrack) -> Findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mllm_avqa.evidence.base import SEVERITIES, Modality, Severity, graded
+from mllm_avqa.schema.measurement import SEVERITIES, Modality, Severity, graded
 
 Thresholds = tuple[float, float, float, float, float]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mllm_avqa.evidence.base import Measurement, Severity
 from mllm_avqa.evidence.catalog import FACTS
+from mllm_avqa.schema.measurement import Measurement, Severity
 
 
 @dataclass

@@ -12,7 +12,7 @@ from mllm_avqa.evidence.found import Findings, Found
 from mllm_avqa.evidence.grain import banding_index, flat_sigma, impulse_share
 from mllm_avqa.evidence.sharpness import at_540p, detail_slope, edge_width
 from mllm_avqa.evidence.tone import colour_cast, colourfulness, luma_facts
-from mllm_avqa.media.clip import VideoTrack
+from mllm_avqa.schema.clip import VideoTrack
 
 _MAX_FRAMES = 4  # frames come in near-identical pairs: one of each is enough
 _MAX_SIDE = (720, 1280)  # pixel-exact measures look at the middle of larger pictures

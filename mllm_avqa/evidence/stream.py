@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mllm_avqa.evidence.catalog import FACTS
 from mllm_avqa.evidence.found import Findings, Found
-from mllm_avqa.media.clip import Clip
+from mllm_avqa.schema.clip import Clip
 
 # Bits that a codec needs for the picture H.264 makes of one bit (rough, from published codec comparisons).
 _EFFICIENCY = {"hevc": 0.6, "vp9": 0.65, "av1": 0.5, "mpeg4": 1.6, "mpeg2video": 2.0, "mjpeg": 6.0, "h263": 1.8}

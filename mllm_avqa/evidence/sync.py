@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mllm_avqa.evidence.found import Findings, Found
-from mllm_avqa.media.clip import AudioTrack, Clip, VideoTrack
+from mllm_avqa.schema.clip import AudioTrack, Clip, VideoTrack
 
 _RATE = 100.0  # Hz of the common time grid
 _EDGE = 0.25  # s cut off both ends: the start transients of both features fake a peak at 0 ms

@@ -7,7 +7,7 @@ import numpy as np
 
 from mllm_avqa.evidence.found import Findings, Found, runs
 from mllm_avqa.evidence.steadiness import shake
-from mllm_avqa.media.clip import Clip
+from mllm_avqa.schema.clip import Clip
 
 _NAMES = ("frame_rate", "flicker", "freeze", "duplicate_frames", "judder", "black", "shake", "motion")
 _STATIC = 0.12  # levels; below this nothing moves, so a held frame cannot be told from a new one

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import cast
 
-from mllm_avqa.media.clip import AudioInfo, AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoInfo, VideoTrack
-from mllm_avqa.media.cues import Cue
 from mllm_avqa.media.guard import MediaReader, default_reader
 from mllm_avqa.media.opening import content_hash
 from mllm_avqa.media.readers import READERS
+from mllm_avqa.schema.clip import AudioInfo, AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoInfo, VideoTrack
+from mllm_avqa.schema.cues import Cue
 
 __all__ = [
     "READERS",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mllm_avqa.errors import MediaTooLarge, NoUsableStream, TruncatedMedia, UnsupportedCodec
-from mllm_avqa.media.clip import AudioInfo, Limits, MediaInfo, VideoInfo
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, show
 from mllm_avqa.media.orientation import Orientation, from_display_matrix
 from mllm_avqa.media.packets import attempt, decode, read_packets
+from mllm_avqa.schema.clip import AudioInfo, Limits, MediaInfo, VideoInfo
+from mllm_avqa.schema.errors import MediaTooLarge, NoUsableStream, TruncatedMedia, UnsupportedCodec
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-from mllm_avqa.errors import MediaError, MediaTimeout
 from mllm_avqa.media import wire
-from mllm_avqa.media.clip import Clip, DecodeSpec, Limits, MediaInfo
-from mllm_avqa.media.cues import Cue
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.readers import check_reader
+from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits, MediaInfo
+from mllm_avqa.schema.cues import Cue
+from mllm_avqa.schema.errors import MediaError, MediaTimeout
 
 _log = logging.getLogger(__name__)
 _START_SECONDS = 60.0  # a busy machine may need long to start Python

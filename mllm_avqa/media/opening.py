@@ -7,9 +7,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from mllm_avqa.errors import MediaNotFound, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
-from mllm_avqa.media.clip import Limits
 from mllm_avqa.media.cutoff import cut_off
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.errors import MediaNotFound, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mllm_avqa.media.clip import VideoTrack
 from mllm_avqa.media.orientation import Orientation
 from mllm_avqa.media.plan import Run
+from mllm_avqa.schema.clip import VideoTrack
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

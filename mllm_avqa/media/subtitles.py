@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 
-from mllm_avqa.errors import MediaError
-from mllm_avqa.media.clip import Limits
-from mllm_avqa.media.cues import Cue, plain_text
 from mllm_avqa.media.facts import read_facts
 from mllm_avqa.media.opening import open_media, show
 from mllm_avqa.media.packets import decode, read_packets
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.cues import Cue, plain_text
+from mllm_avqa.schema.errors import MediaError
 
 _log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from functools import partial
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from mllm_avqa.media.clip import DecodeSpec, Limits
 from mllm_avqa.media.facts import Facts, prepare
 from mllm_avqa.media.packets import Clock, Entry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
+from mllm_avqa.schema.clip import DecodeSpec, Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer

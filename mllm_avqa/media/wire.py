@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mllm_avqa import errors
-from mllm_avqa.media.clip import AudioTrack, Clip, MediaInfo, VideoTrack
-from mllm_avqa.media.cues import Cue
+from mllm_avqa.schema import errors
+from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
+from mllm_avqa.schema.cues import Cue
 
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER = 256 << 20

@@ -10,11 +10,11 @@ import socket
 import sys
 from typing import Any
 
-from mllm_avqa.errors import AvqaError, MediaTooLarge
 from mllm_avqa.media import wire
-from mllm_avqa.media.clip import DecodeSpec, Limits
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.readers import Reader, get_reader
+from mllm_avqa.schema.clip import DecodeSpec, Limits
+from mllm_avqa.schema.errors import AvqaError, MediaTooLarge
 
 _GRACE = 2.0  # seconds after the owner's own timeout; matters only if the owner died meanwhile
 

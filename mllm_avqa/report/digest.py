@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mllm_avqa.attribution import MODALITIES
-from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
+from mllm_avqa.model.attribution import MODALITIES
 from mllm_avqa.report.labels import WORDS, clock, size
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
 
 
 @dataclass(frozen=True)

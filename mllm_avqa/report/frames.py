@@ -6,13 +6,13 @@ import io
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from mllm_avqa.errors import MediaError
-from mllm_avqa.media.clip import Clip, DecodeSpec
-from mllm_avqa.rating import Rating
 from mllm_avqa.report.html import Thumbnail
+from mllm_avqa.schema.clip import Clip, DecodeSpec
+from mllm_avqa.schema.errors import MediaError
+from mllm_avqa.schema.rating import Rating
 
 if TYPE_CHECKING:
-    from mllm_avqa.card import ViewSpec
+    from mllm_avqa.schema.card import ViewSpec
 
 log = logging.getLogger(__name__)
 _MOST = 12  # pictures in a report

@@ -11,10 +11,10 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from mllm_avqa.errors import OutputError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.rating import ASPECTS, Rating
 from mllm_avqa.report import digest, labels
+from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.rating import ASPECTS, Rating
 
 _WIDTH, _HEIGHT = 1000.0, 160.0  # drawing units of the timeline
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}

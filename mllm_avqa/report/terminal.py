@@ -7,7 +7,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mllm_avqa.rating import Attribution, Rating, ScoreDistribution
 from mllm_avqa.report import digest
 from mllm_avqa.report.labels import (
     ASPECT_LABELS,
@@ -23,6 +22,7 @@ from mllm_avqa.report.labels import (
     signed,
     visible,
 )
+from mllm_avqa.schema.rating import Attribution, Rating, ScoreDistribution
 
 _BAR = 24  # cells for the range 1..5
 _FAULTS = 8  # faults shown; the rest is counted

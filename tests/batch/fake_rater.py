@@ -11,10 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mllm_avqa.errors import AvqaError, MediaNotFound, NotMedia
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.media.clip import AudioInfo, Clip, DecodeSpec, MediaInfo, VideoInfo
-from mllm_avqa.rating import Claim, Rating, ScoreDistribution, Window
+from mllm_avqa.schema.clip import AudioInfo, Clip, DecodeSpec, MediaInfo, VideoInfo
+from mllm_avqa.schema.errors import AvqaError, MediaNotFound, NotMedia
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.rating import Claim, Rating, ScoreDistribution, Window
 
 # Stands in for card.ViewSpec, whose module costs a second to import.
 VIEWS = SimpleNamespace(frames_per_segment=2, decode=lambda start: DecodeSpec(start=start))

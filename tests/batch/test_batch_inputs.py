@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mllm_avqa.batch.inputs import check_inputs, expand
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 
 def test_directory_is_recursive_and_sorted(clips: Path) -> None:

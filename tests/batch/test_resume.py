@@ -17,8 +17,8 @@ from fake_rater import FakeRater
 
 from mllm_avqa.batch import BatchOptions, BatchResult, run_batch
 from mllm_avqa.batch.codecs import Csv, JsonLines
-from mllm_avqa.errors import MediaTimeout, OutputError
-from mllm_avqa.rating import Rating
+from mllm_avqa.schema.errors import MediaTimeout, OutputError
+from mllm_avqa.schema.rating import Rating
 
 HERE = Path(__file__).parent
 

@@ -17,7 +17,7 @@ from benchmarks import clock, processes, swift, towers, training
 from benchmarks.base import Settings
 from benchmarks.report import render
 from benchmarks.training import Cost, Place
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 from train.config import load_config
 
 QUICK = Path(sys.executable)
@@ -143,8 +143,8 @@ def test_both_sides_train_the_same_number_of_epochs(tmp_path: Path, tune: str) -
 
 def test_both_sides_see_as_many_patches() -> None:
     """Analytic: our rounding and the peer's (`smart_resize` of qwen-omni-utils) meet at 6 x 9 for 360 x 240."""
-    from mllm_avqa.card import ViewSpec
-    from mllm_avqa.views import _whole
+    from mllm_avqa.model.views import _whole
+    from mllm_avqa.schema.card import ViewSpec
 
     spec = ViewSpec.model_validate(training.VIEWS)
     assert _whole(np.zeros((2, 240, 360, 3), np.uint8), spec).shape == (2, 6 * 28, 9 * 28, 3)

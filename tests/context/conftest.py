@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mllm_avqa.media.clip import AudioInfo, AudioTrack, Clip, MediaInfo, VideoInfo, VideoTrack
+from mllm_avqa.schema.clip import AudioInfo, AudioTrack, Clip, MediaInfo, VideoInfo, VideoTrack
 
 MakeClip = Callable[..., Clip]
 

@@ -8,9 +8,9 @@ import pytest
 
 from mllm_avqa.context import gather, load_asr, resample_16k
 from mllm_avqa.context.asr import OFFICIAL, Segment, TransformersEngine, WhisperEngine
-from mllm_avqa.errors import ConfigError, ContextUnavailable
-from mllm_avqa.media.clip import AudioTrack
-from mllm_avqa.media.resample import to_mono
+from mllm_avqa.model.resample import to_mono
+from mllm_avqa.schema.clip import AudioTrack
+from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
 
 SOUND = (0.3 * np.sin(np.arange(32000) / 8)).astype(np.float32)
 

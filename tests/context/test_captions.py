@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from mllm_avqa.context.base import TextContext, TextItem
-from mllm_avqa.context.captions import caption_measurements, reading_length, wcag_contrast
-from mllm_avqa.context.spans import length, uncovered, union
-from mllm_avqa.context.wording import word_errors, words
+from mllm_avqa.evidence.captions import caption_measurements, reading_length, wcag_contrast
+from mllm_avqa.evidence.spans import length, uncovered, union
+from mllm_avqa.evidence.wording import word_errors, words
+from mllm_avqa.schema.text import TextContext, TextItem
 
 NAMES = [
     "caption_speed",

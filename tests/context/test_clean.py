@@ -1,5 +1,5 @@
-from mllm_avqa.context.base import TextItem
 from mllm_avqa.context.clean import ITEM_CHARS, TOTAL_CHARS, clean_text, fit, strip_markup
+from mllm_avqa.schema.text import TextItem
 
 
 def test_invisible_characters_go_and_visible_ones_stay() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.context import gather
-from mllm_avqa.errors import ConfigError, TruncatedMedia
+from mllm_avqa.schema.errors import ConfigError, TruncatedMedia
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@ import sys
 import numpy as np
 import pytest
 
-from mllm_avqa.context.captions import caption_measurements
 from mllm_avqa.context.collect import gather, segment_frames
 from mllm_avqa.context.gate import THRESHOLD, text_score
 from mllm_avqa.context.ocr import RapidOcr, TextBox, default_ocr, merge_frames
-from mllm_avqa.errors import ContextUnavailable
+from mllm_avqa.evidence.captions import caption_measurements
+from mllm_avqa.schema.errors import ContextUnavailable
 
 
 def test_reads_rendered_text_where_it_stands(draw) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mllm_avqa.context.captions import caption_measurements
 from mllm_avqa.context.collect import gather
 from mllm_avqa.context.sidecars import MAX_BYTES, find_sidecars, read_sidecar
+from mllm_avqa.evidence.captions import caption_measurements
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nHello <i>there</i>\n\n2\n00:00:03,000 --> 00:00:04,000\ntwo\nlines\n"
 WINDOW = (0.0, 8.0)

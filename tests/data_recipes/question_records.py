@@ -3,8 +3,8 @@
 from random import Random
 
 from data_recipes.distortions import kinds
-from data_recipes.pseudo_mos import labels
-from mllm_avqa.records import Distortion, Record
+from data_recipes.synthesis.pseudo_mos import labels
+from mllm_avqa.schema.records import Distortion, Record
 
 SECONDS = 4.0
 

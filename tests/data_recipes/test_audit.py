@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
-from data_recipes.audit import as_text, audit
-from data_recipes.pseudo_mos import CLEAN, labels
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Distortion, Label, Record, write_records
+from data_recipes.synthesis.audit import as_text, audit
+from data_recipes.synthesis.pseudo_mos import CLEAN, labels
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
 
 def record(number: int, *faults: tuple[str, str, int], **changes: object) -> Record:

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.questions.facts import level, score
-from mllm_avqa.bench_item import BenchItem, read_bench
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import write_records
+from mllm_avqa.schema.bench_item import BenchItem, read_bench
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import write_records
 
 CLIPS = some_clips(300)
 BY_ID = {r.id: r for r in CLIPS}

@@ -23,7 +23,7 @@ from data_recipes.distortions import (
 )
 from data_recipes.distortions.audio_core import active_level, loudness
 from data_recipes.distortions.captions import contrasting, luminance
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 RATE = 48000
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from data_recipes.distortions import Caption, Material
-from data_recipes.mux import photo_material, read_material, write_clip
-from mllm_avqa.errors import ConfigError, MediaNotFound, NotMedia, NoUsableStream
+from data_recipes.synthesis.mux import photo_material, read_material, write_clip
+from mllm_avqa.schema.errors import ConfigError, MediaNotFound, NotMedia, NoUsableStream
 
 RATE, FPS = 48000, 25.0
 

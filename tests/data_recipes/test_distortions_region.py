@@ -7,7 +7,7 @@ import pytest
 
 from data_recipes.distortions import REGISTRY, Material, distort
 from data_recipes.distortions.region import pixels
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 LOCAL = [k.kind for k in REGISTRY.values() if k.regional]
 REGION = (0.25, 0.5, 0.5, 0.25)

@@ -21,7 +21,7 @@ from data_recipes import youtube
 from data_recipes.__main__ import app
 from data_recipes.datasets.card import card_names
 from data_recipes.fetch import Fetch, FetchError, RemoteFile, Throttled, catalogue, download
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 BODY = bytes(range(256)) * 1000
 MD5 = hashlib.md5(BODY).hexdigest()

@@ -17,8 +17,8 @@ from data_recipes.formats.export import convert, export_questions
 from data_recipes.formats.files import stream
 from data_recipes.formats.parquet import from_row, read_parquet, to_row, write_parquet
 from data_recipes.formats.peers import Choice, plain
-from mllm_avqa.errors import ConfigError, OutputError
-from mllm_avqa.records import Distortion, Label, Question, Record, read_records, write_records
+from mllm_avqa.schema.errors import ConfigError, OutputError
+from mllm_avqa.schema.records import Distortion, Label, Question, Record, read_records, write_records
 
 
 def question(aspect: str | None = "video", text: str = "How blurred?", **more: Any) -> Question:

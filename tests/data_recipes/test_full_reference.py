@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from data_recipes.distortions import Material, distort, kinds
-from data_recipes.doses import dose
 from data_recipes.full_reference import sound
 from data_recipes.full_reference.agreement import of_set
 from data_recipes.full_reference.measure import check_installed, measured
 from data_recipes.full_reference.picture import ms_ssim
 from data_recipes.full_reference.table import BELIEVED, measure_of
-from data_recipes.mux import write_clip
-from data_recipes.synth import synthesise
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import read_records
+from data_recipes.synthesis.doses import dose
+from data_recipes.synthesis.mux import write_clip
+from data_recipes.synthesis.synth import synthesise
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import read_records
 
 RATE = 48000
 

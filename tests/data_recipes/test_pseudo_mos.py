@@ -8,11 +8,11 @@ import pytest
 
 from data_recipes.distortions import kinds
 from data_recipes.distortions.base import REGISTRY
-from data_recipes.doses import dose, known
-from data_recipes.pseudo_mos import CLEAN, aspect_mos, fault_mos, fuse, labels, model_name, weight
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import sos_std, target_kind
-from mllm_avqa.records import Distortion
+from data_recipes.synthesis.doses import dose, known
+from data_recipes.synthesis.pseudo_mos import CLEAN, aspect_mos, fault_mos, fuse, labels, model_name, weight
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import sos_std, target_kind
+from mllm_avqa.schema.records import Distortion
 
 NAMES = [k.kind for k in kinds(named=REGISTRY)]
 

@@ -8,14 +8,14 @@ from random import Random
 import pytest
 
 from data_recipes.distortions import REGISTRY, kinds
-from data_recipes.pseudo_mos import labels
 from data_recipes.questions import Style, alike, describe_clip, lists, questions, short
 from data_recipes.questions.facts import known
 from data_recipes.questions.short import length
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS, word
-from mllm_avqa.prompting import list_branch, load_prompts
-from mllm_avqa.records import Distortion, Record
+from data_recipes.synthesis.pseudo_mos import labels
+from mllm_avqa.model.prompting import list_branch, load_prompts
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS, word
+from mllm_avqa.schema.records import Distortion, Record
 
 SECONDS = 4.0
 

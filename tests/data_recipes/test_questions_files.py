@@ -14,8 +14,8 @@ from data_recipes.__main__ import app
 from data_recipes.questions.facts import score
 from data_recipes.questions.pairs import BETTER, EQUAL, compare, pairs
 from data_recipes.questions.reading import read
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import read_records, write_records
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.records import read_records, write_records
 
 CLIPS = some_clips(200)
 

@@ -12,13 +12,13 @@ from data_recipes.questions import describe_clip, questions
 from data_recipes.questions.facts import level, rounded, score, seconds
 from data_recipes.questions.reading import read
 from data_recipes.questions.steps import explains, loss
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import Measurement
-from mllm_avqa.evidence.base import SEVERITIES
-from mllm_avqa.explain import MEASURES, check_claims, sentences
-from mllm_avqa.media.clip import MediaInfo
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.rating import Rating, ScoreDistribution
+from mllm_avqa.model.explain import MEASURES, check_claims, sentences
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.rating import Rating, ScoreDistribution
 
 CLIPS = some_clips(1000)
 LANGUAGES = ("en", "zh")

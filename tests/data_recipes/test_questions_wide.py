@@ -13,9 +13,9 @@ from question_records import SECONDS, clip, fault, some_clips
 from data_recipes.questions import questions
 from data_recipes.questions.facts import level, score
 from data_recipes.questions.stage2 import FAR, aside
-from mllm_avqa.levels import VALUES, WORDS
-from mllm_avqa.prompting import load_prompts
-from mllm_avqa.records import Question
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.levels import VALUES, WORDS
+from mllm_avqa.schema.records import Question
 
 CLIPS = some_clips(300)
 BANK = Path(__file__).parents[2] / "eval" / "robustness" / "texts"  # of the evaluation

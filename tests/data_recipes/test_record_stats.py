@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from data_recipes import stats as counting
 from data_recipes.__main__ import app
 from data_recipes.formats.parquet import write_parquet
-from data_recipes.stats import OTHER, Distinct, Histogram, Tally, collect
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Distortion, Label, Question, Record, write_records
+from data_recipes.sets import stats as counting
+from data_recipes.sets.stats import OTHER, Distinct, Histogram, Tally, collect
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Distortion, Label, Question, Record, write_records
 
 
 def fault(kind: str, level: int) -> Distortion:

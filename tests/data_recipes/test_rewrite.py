@@ -10,13 +10,13 @@ from chat_server import serving
 from question_records import clip, fault, some_clips
 from typer.testing import CliRunner
 
-from data_recipes import rewrite
 from data_recipes.__main__ import app
 from data_recipes.questions import describe_clip, questions
 from data_recipes.questions.reading import read
-from mllm_avqa.endpoint import GIVE_UP, Endpoint, EndpointUnavailable
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import read_records, write_records
+from data_recipes.sets import rewrite
+from mllm_avqa.model.endpoint import GIVE_UP, Endpoint, EndpointUnavailable
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import read_records, write_records
 
 KEY = "key-that-must-not-be-printed"
 

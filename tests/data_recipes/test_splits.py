@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
-from data_recipes.leakage import find_leaks, stem
-from data_recipes.splits import parse_shares, split_file
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label, Record, Split, read_records, write_records
+from data_recipes.sets.leakage import find_leaks, stem
+from data_recipes.sets.splits import parse_shares, split_file
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label, Record, Split, read_records, write_records
 
 
 def record(name: str, group: str, score: float | None = None, split: Split | None = None, media: str = "") -> Record:

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.distortions import Material, kinds
-from data_recipes.finished import digest
-from data_recipes.mux import SLICES, read_material, write_clip
-from data_recipes.plan import Planner
-from data_recipes.recipe import load_recipe
-from data_recipes.sources import find_sources
-from data_recipes.synth import synthesise
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import read_records
+from data_recipes.synthesis.finished import digest
+from data_recipes.synthesis.mux import SLICES, read_material, write_clip
+from data_recipes.synthesis.plan import Planner
+from data_recipes.synthesis.recipe import load_recipe
+from data_recipes.synthesis.sources import find_sources
+from data_recipes.synthesis.synth import synthesise
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import read_records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = REPOSITORY / "data_recipes" / "recipes"
@@ -71,7 +71,7 @@ def _recipe(folder: Path, **changes: object) -> Path:
 
 
 def _planner(path: Path, media: Path) -> Planner:
-    from data_recipes.recipe import load_transcripts
+    from data_recipes.synthesis.recipe import load_transcripts
 
     recipe = load_recipe(path)
     return Planner(recipe, find_sources(recipe, [media], load_transcripts(recipe, path)))
@@ -220,7 +220,7 @@ def test_bytes_do_not_depend_on_the_cores_of_the_machine(tmp_path: Path) -> None
 def test_a_fault_of_one_side_leaves_the_other_side_bit_identical(tmp_path: Path, media: Path) -> None:
     from dataclasses import replace
 
-    from data_recipes.build import Builder
+    from data_recipes.synthesis.build import Builder
 
     planner = _planner(_recipe(tmp_path), media)
     builder = Builder(planner.recipe, planner.files, tmp_path)

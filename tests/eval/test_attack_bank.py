@@ -6,8 +6,8 @@ import pytest
 
 from eval.robustness.bank import attacks, control, harmless, quick
 from mllm_avqa.context.clean import clean_text
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import LANGUAGES, load_prompts
+from mllm_avqa.model.prompting import LANGUAGES, load_prompts
+from mllm_avqa.schema.levels import WORDS
 
 ALIKE = 0.5  # share of common words from which two texts count as one
 

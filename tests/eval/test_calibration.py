@@ -21,12 +21,12 @@ from eval.calibration import (
     conformal_quantile,
     markdown,
 )
-from mllm_avqa.calibration import LEAST_STD, Calibration
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import soft_target
-from mllm_avqa.rating import ScoreDistribution
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.calibration import LEAST_STD, Calibration
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import soft_target
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.records import Label, Record, write_records
 
 
 def distribution(score=3.0, std=0.5):

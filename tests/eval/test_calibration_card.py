@@ -7,7 +7,7 @@ from eval.calibration import AspectCalibration, CalibrationStudy
 from eval.calibration_card import put, section
 from eval.model_card import FILE, render
 from eval.stats import Number
-from mllm_avqa.card import Card
+from mllm_avqa.schema.card import Card
 
 MODEL_CARD = "# x\n\n## Limits\n\nMany.\n\n## Sources and licences\n\nNone.\n\n## Training\n\nLong.\n"
 

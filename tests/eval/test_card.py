@@ -16,8 +16,8 @@ from eval.answers import wilson
 from eval.held_out import CONDITIONS
 from eval.measure import spread
 from eval.probes import independence, lines, with_text
-from mllm_avqa.card import Card
-from mllm_avqa.records import Label, Question, Record, write_records
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.records import Label, Question, Record, write_records
 
 CLIPS = 6
 
@@ -188,9 +188,9 @@ def test_independence_of_a_perfect_and_of_a_halo_rater():
 
 
 def test_a_user_text_replaces_the_users_text_only(measured, views, facts, context):
-    from mllm_avqa.context.base import TextItem
-    from mllm_avqa.media.clip import MediaInfo
-    from mllm_avqa.prepare import Prepared
+    from mllm_avqa.schema.clip import MediaInfo
+    from mllm_avqa.schema.text import TextItem
+    from mllm_avqa.windows import Prepared
 
     context.items.append(TextItem(origin="user", text="mine"))
     info = MediaInfo(path="x", container="mp4", size_bytes=1, duration=1)

@@ -14,8 +14,8 @@ from eval.__main__ import app
 from eval.correlate import correlate
 from eval.joining import join, read_entries, read_labels
 from mllm_avqa.batch.rows import Row
-from mllm_avqa.errors import ConfigError, NotMedia
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError, NotMedia
+from mllm_avqa.schema.records import Label, Record, write_records
 
 N = 12
 TRUTH = np.linspace(1.2, 4.8, N)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from eval.__main__ import app
 from eval.correlate import correlate, study
 from eval.joining import Columns, join, read_entries, read_labels, single
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label, Record, write_records
 
 N = 20
 RNG = np.random.default_rng(1)

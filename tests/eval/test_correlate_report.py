@@ -15,7 +15,7 @@ from eval.joining import Columns
 from eval.report.html import link, render_html, write_html
 from eval.report.svg import Axis, span
 from eval.report.text import escape, latex, markdown, terminal
-from mllm_avqa.errors import OutputError
+from mllm_avqa.schema.errors import OutputError
 
 N = 40
 RNG = np.random.default_rng(9)

@@ -16,9 +16,9 @@ from eval.descriptions import run as run_module
 from eval.descriptions.judged import facts
 from eval.descriptions.run import Settings, rows
 from eval.descriptions.run import describe as measure
-from mllm_avqa.endpoint import GIVE_UP
-from mllm_avqa.errors import ConfigError, OutputError
-from mllm_avqa.records import Distortion, Label, Question, Record, read_records, write_records
+from mllm_avqa.model.endpoint import GIVE_UP
+from mllm_avqa.schema.errors import ConfigError, OutputError
+from mllm_avqa.schema.records import Distortion, Label, Question, Record, read_records, write_records
 
 FAULT = Distortion(kind="hum", modality="audio", level=4, start=1.0, end=2.0)
 GOOD = "The picture is clean. The sound has strong hum from 1 to 2 s. Scores: picture good, sound poor. Overall fair."
@@ -212,7 +212,7 @@ def test_a_checkpoint_describes_once(records, tmp_path, rater, monkeypatch):
     for n in range(2):
         cv2.imwrite(str(tmp_path / f"c{n}.png"), np.full((60, 80, 3), 60 * n + 50, np.uint8))
     said = []
-    monkeypatch.setattr("mllm_avqa.scoring.EncodedClip.generate", lambda *_: said.append(1) or GOOD)
+    monkeypatch.setattr("mllm_avqa.model.scoring.EncodedClip.generate", lambda *_: said.append(1) or GOOD)
     out = tmp_path / "o.json"
     settings = Settings(limit=3, languages=("en",))  # c0, c2 and c4: two files are not there
     found = measure(records, out, settings)["languages"]["en"]

@@ -12,8 +12,8 @@ from data_recipes.distortions import REGISTRY
 from data_recipes.questions import describe_clip
 from eval.descriptions.claims import WHOLE, kind_sides, read_claims
 from eval.descriptions.truth import MEASURES, check, listed
-from mllm_avqa.prompting import LANGUAGES, load_prompts
-from mllm_avqa.records import Distortion, Label, Record
+from mllm_avqa.model.prompting import LANGUAGES, load_prompts
+from mllm_avqa.schema.records import Distortion, Label, Record
 
 sys.path.append(str(Path(__file__).parent.parent / "data_recipes"))
 from question_records import some_clips

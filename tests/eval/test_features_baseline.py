@@ -14,9 +14,9 @@ from eval.__main__ import app
 from eval.baselines import measuring
 from eval.baselines.features import fit, matrix, study, write_predictions
 from eval.baselines.measuring import from_ratings, measured, worst
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Label, Record, write_records
 
 
 @pytest.fixture(scope="module", autouse=True)

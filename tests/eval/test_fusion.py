@@ -15,8 +15,8 @@ from eval.baselines.fusion import study
 from eval.baselines.fusions import FUSIONS, p1203, power_mean
 from eval.baselines.scored import Scored, read_scored
 from eval.joining import Columns
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label, Record, write_records
 
 YT_NTU = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "yt_ntu_avq" / "meta_info_YT-NTU-AVQ.csv"
 BY_NAME = {f.name: f for f in FUSIONS}

@@ -13,7 +13,7 @@ from eval.__main__ import app
 from eval.attribution import CLASSES, AttributionStudy
 from eval.importance import importance, importance_markdown, removals, removals_markdown
 from eval.stats import average
-from mllm_avqa.records import Distortion, Label, Record, write_records
+from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
 
 def row(i, player, share, without, level="modality", full=None, **changes):

@@ -9,10 +9,10 @@ import torch
 
 from eval.answers import StageOne
 from eval.options import Choice, answer_pool, best, choice, decisive, on_device, option_scores
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import Branch, prefix_segments
-from mllm_avqa.records import Question, Record
-from mllm_avqa.rows import collate, pack
+from mllm_avqa.model.prompting import Branch, prefix_segments
+from mllm_avqa.model.rows import collate, pack
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Question, Record
 
 KIND = Choice("kind", "video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), 1)
 SEVERITY = Choice("severity", "audio", "How severe is the hum?", ("none", "moderate", "severe"), 0)

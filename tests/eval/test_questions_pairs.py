@@ -6,8 +6,8 @@ import pytest
 
 from eval.questions.answer import pair_answer, unsupported
 from eval.questions.task import Item, load_task
-from mllm_avqa.levels import WORDS
-from mllm_avqa.rating import ScoreDistribution
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.rating import ScoreDistribution
 
 
 def scores(video):

@@ -12,9 +12,9 @@ import yaml
 from eval.questions.readers import direction, read_items, right_option, split_pair
 from eval.questions.task import Item, Task, load_task, names
 from eval.questions.wording import ask, sides
-from mllm_avqa.bench_item import BenchItem, write_bench
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.bench_item import BenchItem, write_bench
+from mllm_avqa.schema.errors import ConfigError
 
 LLVISIONQA = Path(__file__).parents[3] / "shared" / "fixtures" / "qbench" / "llvisionqa_dev.json"
 A1 = {

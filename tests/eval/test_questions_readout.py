@@ -11,10 +11,10 @@ from eval.options import Choice, option_scores
 from eval.questions.answer import good_share
 from eval.questions.readout import option_values, word_logits
 from eval.questions.wording import Asked
-from mllm_avqa.errors import CheckpointError
-from mllm_avqa.prompting import Branch, prefix_segments
-from mllm_avqa.rows import collate, pack
-from mllm_avqa.scoring import Scorer, on_device
+from mllm_avqa.model.prompting import Branch, prefix_segments
+from mllm_avqa.model.rows import collate, pack
+from mllm_avqa.model.scoring import Scorer, on_device
+from mllm_avqa.schema.errors import CheckpointError
 
 ASKED = [
     Asked("video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), ("blur", "noise"), (0, 1), True),
@@ -30,7 +30,7 @@ def isolate(request):
 
 @pytest.fixture
 def encoded(tiny, views, facts, isolate):
-    from mllm_avqa.levels import WORDS
+    from mllm_avqa.schema.levels import WORDS
 
     media = tiny.media_tensors(views)
     segments = [tiny.encode_segment(s, media) for s in prefix_segments(views, facts, None)]

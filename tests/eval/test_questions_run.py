@@ -15,7 +15,7 @@ from eval.questions.log import Log
 from eval.questions.run import Settings, answer_all
 from eval.questions.summary import render, summarise
 from eval.questions.task import load_task
-from mllm_avqa.errors import ConfigError, OutputError
+from mllm_avqa.schema.errors import ConfigError, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_orders_are_averaged(tmp_path, pictures):
 )
 def test_written_answers_are_read_and_never_guessed(tmp_path, pictures, monkeypatch, said, status, credit):
     texts = iter(said)
-    monkeypatch.setattr("mllm_avqa.scoring.EncodedClip.generate", lambda *_: next(texts))
+    monkeypatch.setattr("mllm_avqa.model.scoring.EncodedClip.generate", lambda *_: next(texts))
     answers = asked(tmp_path, [a1()], pictures, readout="generate", shuffles=2)
     row = answers.rows[0]
     assert (row["status"], row["credit"], row["texts"]) == (status, credit, said)
@@ -225,7 +225,7 @@ def command(*arguments):
 
 def test_descriptions_go_to_a_judge_and_come_back(tmp_path, pictures, monkeypatch):
     texts = iter(["It is noisy.", "", "It is dark."])
-    monkeypatch.setattr("mllm_avqa.scoring.EncodedClip.generate", lambda *_: next(texts))
+    monkeypatch.setattr("mllm_avqa.model.scoring.EncodedClip.generate", lambda *_: next(texts))
     rows = [{"img_path": f"{n}.png", "reference": "Grainy."} for n in range(2)] + [{"img_path": "2.png"}]
     data, out = save(tmp_path / "d.json", rows), tmp_path / "out"
     done = command("qbench_a2", "--data", data, "--media-root", pictures, "-o", out)
@@ -252,7 +252,7 @@ def test_descriptions_go_to_a_judge_and_come_back(tmp_path, pictures, monkeypatc
 
 
 def test_an_endpoint_judges_descriptions(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr("mllm_avqa.scoring.EncodedClip.generate", lambda *_: "It is noisy.")
+    monkeypatch.setattr("mllm_avqa.model.scoring.EncodedClip.generate", lambda *_: "It is noisy.")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     data = save(tmp_path / "d.json", [{"img_path": "0.png", "reference": "Grainy."}])
     arguments = ("qbench_a2", "--data", data, "--media-root", pictures, "-o", tmp_path / "out", "--rounds", 2)

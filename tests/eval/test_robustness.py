@@ -20,10 +20,10 @@ from eval.robustness.rewrite import CHANGES
 from eval.robustness.run import Settings, robustness_rows
 from eval.robustness.shuffles import Shuffles, orders
 from eval.robustness.signal import psnr
-from mllm_avqa.errors import ConfigError, MediaError
 from mllm_avqa.media import DecodeSpec, read_clip, read_subtitles
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Question, Record, write_records
+from mllm_avqa.schema.errors import ConfigError, MediaError
+from mllm_avqa.schema.records import Question, Record, write_records
 
 SAID = "where the river bends"
 

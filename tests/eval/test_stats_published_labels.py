@@ -13,7 +13,7 @@ from data_recipes.votes import read_votes, screen, summary
 from eval.correlate import study
 from eval.joining import Columns, record_entry
 from eval.stats import Spread, kendall, pearson, residual_spearman, rmse, spearman
-from mllm_avqa.records import Label, Record
+from mllm_avqa.schema.records import Label, Record
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 SUREAL = "Netflix/sureal test/{}@526715c9"

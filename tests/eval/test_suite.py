@@ -15,11 +15,11 @@ from eval.suite.bench import Bench, Settings
 from eval.suite.checkpoints import board_names, identify
 from eval.suite.reading import read_suite
 from eval.suite.run import run_suite
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS
-from mllm_avqa.records import Label, Record, write_records
-from mllm_avqa.scoring import summarise
+from mllm_avqa.model.scoring import summarise
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.records import Label, Record, write_records
 
 CLIPS = 40
 

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from mllm_avqa.bench_item import BenchItem, write_bench
+from mllm_avqa.schema.bench_item import BenchItem, write_bench
 
 
 class Loader(yaml.SafeLoader):

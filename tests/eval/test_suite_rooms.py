@@ -17,7 +17,7 @@ from eval.suite.reading import read_suite
 from eval.suite.run import run_suite
 from eval.suite.view import view
 from mllm_avqa.rater import Rater
-from mllm_avqa.records import Distortion, Label, Record, write_records
+from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
 CLIPS = 5  # the fewest that a correlation or an area is measured on
 TASKS = [

@@ -16,8 +16,8 @@ from eval.sync.psychometric import fit
 from eval.sync.read import Reading, Said, answered, questions
 from eval.sync.rows import sync_tables
 from eval.sync.truth import CLASSES, Truth, truth_of, zone
-from mllm_avqa.media.clip import AudioTrack
-from mllm_avqa.records import Distortion, Label, Record, write_records
+from mllm_avqa.schema.clip import AudioTrack
+from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
 
 def fault(kind, **parameters):

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.baselines import tools
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label, Record, write_records
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label, Record, write_records
 
 
 def wav(path, level):

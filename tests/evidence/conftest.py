@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.evidence import Measurement, measure
-from mllm_avqa.media.clip import AudioInfo, AudioTrack, Clip, MediaInfo, VideoInfo, VideoTrack
+from mllm_avqa.schema.clip import AudioInfo, AudioTrack, Clip, MediaInfo, VideoInfo, VideoTrack
 
 HEIGHT, WIDTH, FPS, SECONDS, RATE = 288, 512, 25, 4.0, 48000
 

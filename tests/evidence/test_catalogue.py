@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS, SEVERITIES, SOURCES, describe, measure
+from mllm_avqa.schema.errors import ConfigError
 from tests.evidence.conftest import RATE, make_clip
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from media_synth import numbers, steady, tone, write_clip, write_subtitles
 
-from mllm_avqa.errors import (
+from mllm_avqa.media import Limits, MediaReader, content_hash
+from mllm_avqa.schema.errors import (
     ConfigError,
     MediaNotFound,
     MediaTimeout,
@@ -23,7 +24,6 @@ from mllm_avqa.errors import (
     TruncatedMedia,
     UnsupportedCodec,
 )
-from mllm_avqa.media import Limits, MediaReader, content_hash
 
 
 def _png(path: Path, width: int, height: int) -> Path:

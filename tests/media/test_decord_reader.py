@@ -11,9 +11,9 @@ from media_synth import numbers, steady, tone, write_clip
 from PIL import Image
 
 from mllm_avqa import media
-from mllm_avqa.errors import ConfigError, NotAFile, UnsupportedCodec
 from mllm_avqa.media import DecodeSpec, Limits, MediaReader
 from mllm_avqa.media.readers.decord_reader import DecordReader
+from mllm_avqa.schema.errors import ConfigError, NotAFile, UnsupportedCodec
 
 pytestmark = pytest.mark.timeout(60)
 needs_decord = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('decord')", reason="needs decord")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mllm_avqa.errors import MediaNotFound, MediaTooLarge
 from mllm_avqa.media import DecodeSpec, Limits
 from mllm_avqa.media.facts import read_facts
 from mllm_avqa.media.readers import pyav_reader
 from mllm_avqa.media.readers.pyav_reader import PyAVReader
+from mllm_avqa.schema.errors import MediaNotFound, MediaTooLarge
 
 
 @pytest.fixture

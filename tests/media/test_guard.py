@@ -18,9 +18,9 @@ import pytest
 from media_synth import numbers
 
 from mllm_avqa import media
-from mllm_avqa.errors import MediaError
 from mllm_avqa.media import DecodeSpec, MediaReader
 from mllm_avqa.media import guard as guard_module
+from mllm_avqa.schema.errors import MediaError
 
 
 def _pid(reader: MediaReader) -> int:

@@ -12,7 +12,6 @@ import av
 import numpy as np
 import pytest
 
-from mllm_avqa import errors
 from mllm_avqa.media import wire
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.orientation import from_display_matrix
@@ -20,6 +19,7 @@ from mllm_avqa.media.packets import Clock, PacketLog, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
+from mllm_avqa.schema import errors
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from media_synth import TICK, numbers, picture, steady, tone, write_clip
 from PIL import Image
 
-from mllm_avqa.errors import ConfigError, NoUsableStream
 from mllm_avqa.media import DecodeSpec, MediaReader
+from mllm_avqa.schema.errors import ConfigError, NoUsableStream
 
 WHOLE = DecodeSpec(duration=60.0)
 

@@ -9,7 +9,7 @@ from media_synth import steady, write_subtitles
 
 from mllm_avqa import media
 from mllm_avqa.media import MediaReader
-from mllm_avqa.media.cues import plain_text
+from mllm_avqa.schema.cues import plain_text
 
 CUES = [(0.5, 1.0, "{\\i1}Hello,{\\i0} world"), (1.2, 1.8, "one\\Ntwo 你好")]
 

@@ -16,12 +16,6 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parent.parent / "batch"))
 from fake_rater import distribution, rating_of
 
-from mllm_avqa.card import ViewSpec
-from mllm_avqa.context.base import SourceStatus, TextContext, TextItem
-from mllm_avqa.errors import MediaTimeout, OutputError
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.media.clip import Clip, DecodeSpec, VideoTrack
-from mllm_avqa.rating import Claim, Rating, Window
 from mllm_avqa.report.frames import thumbnails
 from mllm_avqa.report.html import Thumbnail, render_html, write_html
 from mllm_avqa.report.labels import (
@@ -38,6 +32,12 @@ from mllm_avqa.report.labels import (
     visible,
 )
 from mllm_avqa.report.terminal import render
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.schema.clip import Clip, DecodeSpec, VideoTrack
+from mllm_avqa.schema.errors import MediaTimeout, OutputError
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.rating import Claim, Rating, Window
+from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \x1b[31m \u202egnp.exe {{ 7*7 }} [bold]x[/bold]"
 

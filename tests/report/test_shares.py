@@ -13,12 +13,12 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parent.parent / "batch"))
 from fake_rater import rating_of
 
-from mllm_avqa.attribution import INPUTS, MODALITIES
-from mllm_avqa.rating import Attribution, Shares
+from mllm_avqa.model.attribution import INPUTS, MODALITIES
 from mllm_avqa.report import digest
 from mllm_avqa.report.html import render_html
 from mllm_avqa.report.labels import ASPECT_LABELS, INPUT_LABELS, WORDS, signed
 from mllm_avqa.report.terminal import render
+from mllm_avqa.schema.rating import Attribution, Shares
 
 INPUT_SHARES = {"picture": -0.8, "video_facts": 0.2, "sound": 0.001, "user": 0.4}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mllm_avqa.files import write_models
-from mllm_avqa.records import Label, Question, Record
+from mllm_avqa.schema.files import write_models
+from mllm_avqa.schema.records import Label, Question, Record
 
 RATE = 16000
 KINDS = (("video", "audio"), ("video",), ("audio",))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mllm_avqa.card import ViewSpec
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.schema.errors import ConfigError
 from train.config import Views, load_config
 
 CONFIGS = Path(__file__).parent.parent.parent / "train" / "configs"

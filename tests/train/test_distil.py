@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import WORDS
-from mllm_avqa.records import Label, Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.records import Label, Record
 from train.config import Distil
 from train.distil import distilled, read_ratings
 from train.targets import target
@@ -26,7 +26,7 @@ def row(file, **scores):
 
 
 def media_info():
-    from mllm_avqa.media.clip import MediaInfo
+    from mllm_avqa.schema.clip import MediaInfo
 
     fields = {n: f for n, f in MediaInfo.model_fields.items() if f.is_required()}
     given = {"container": "mp4", "duration": 1.0, "size_bytes": 1, "path": "x"}

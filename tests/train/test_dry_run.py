@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from mllm_avqa.backbones import load_backbone
-from mllm_avqa.backbones.lora import lora_config
-from mllm_avqa.card import Card, ViewSpec
-from mllm_avqa.errors import CheckpointError, ConfigError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import Measurement
-from mllm_avqa.prompting import aspect_branch
-from mllm_avqa.records import Label, Record, write_records
-from mllm_avqa.rows import pack
-from mllm_avqa.scoring import encode_prefix
-from mllm_avqa.views import Views
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.lora import lora_config
+from mllm_avqa.model.prompting import aspect_branch
+from mllm_avqa.model.rows import pack
+from mllm_avqa.model.scoring import encode_prefix
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card, ViewSpec
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Label, Record, write_records
 from train.config import PARTS, Config, load_config
 from train.dry_run import dry_run
 from train.memory import Setup, Stack, footprint

@@ -9,11 +9,11 @@ import pytest
 import torch
 from sample_views import make_views
 
-from mllm_avqa.backbones import load_backbone
-from mllm_avqa.backbones.lora import lora_config
-from mllm_avqa.card import Card
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.errors import CheckpointError, ConfigError
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.lora import lora_config
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.schema.text import TextContext
 from train import export as exporting
 
 
@@ -38,8 +38,8 @@ def adapter(tiny_dir, tmp_path):
 @pytest.fixture
 def clip(monkeypatch, facts):
     """A window as if it had been decoded."""
-    from mllm_avqa.media.clip import MediaInfo
-    from mllm_avqa.prepare import Prepared
+    from mllm_avqa.schema.clip import MediaInfo
+    from mllm_avqa.windows import Prepared
 
     info = MediaInfo.model_construct()
     text = TextContext()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.prompting import facts, grade, grade_words
+from mllm_avqa.model.prompting import facts, grade, grade_words
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from train.config import Build, Config, Stage
 from train.start import fresh
 from train.tiny import Size

@@ -11,10 +11,10 @@ import yaml
 from sample_views import make_views
 from test_long_runs import TEMPLATE, before
 
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.scoring import encode_prefix
-from mllm_avqa.views import Views
+from mllm_avqa.model.scoring import encode_prefix
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
 from train import run as stages
 from train.cache import CachedWindow
 from train.config import Config, load_config

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from mllm_avqa.errors import ConfigError, OutputError
+from mllm_avqa.schema.errors import ConfigError, OutputError
 from train import run as stages
 from train import saving
 from train.config import Config

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mllm_avqa.context.base import TextContext, TextItem
-from mllm_avqa.errors import ConfigError
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.evidence.base import SEVERITIES, Measurement
-from mllm_avqa.levels import WORDS
-from mllm_avqa.prompting import explain_branch
-from mllm_avqa.records import Distortion, Label, Question, Record
-from mllm_avqa.views import Views
+from mllm_avqa.model.prompting import explain_branch
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.records import Distortion, Label, Question, Record
+from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
 from train.config import Shares, Stage
 from train.data import Sample, teaches_lists

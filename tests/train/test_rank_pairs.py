@@ -9,9 +9,9 @@ import pytest
 import torch
 from sample_views import make_views
 
-from mllm_avqa.card import Card
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.records import Label, Record
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.records import Label, Record
+from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
 from train.config import Dropout, Mixture
 from train.data import Collator

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from mllm_avqa.context.base import TextContext
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Label, Question, Record, write_records
-from mllm_avqa.views import Views
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Label, Question, Record, write_records
+from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
 from train.config import Config, Dataset, Mixture, Stage
 from train.sources import Rows, drawing, mixed, mixture_of, read_sources, shares, weighted

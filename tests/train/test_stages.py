@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
 from train import run as stages
 from train.config import load_config
 from train.trainer import RatingTrainer
@@ -105,10 +105,10 @@ def test_records_without_a_training_split_are_refused(tmp_path):
 def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     from safetensors.torch import load_file
 
-    from mllm_avqa.context.base import TextContext
-    from mllm_avqa.records import Record
-    from mllm_avqa.rows import collate
-    from mllm_avqa.views import Views
+    from mllm_avqa.model.rows import collate
+    from mllm_avqa.model.views import Views
+    from mllm_avqa.schema.records import Record
+    from mllm_avqa.schema.text import TextContext
     from train.cache import CachedWindow
     from train.data import Branch, Sample, make_row
     from train.publish import publish

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mllm_avqa.backbones import load_backbone
-from mllm_avqa.card import Card
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
 from train.config import PARTS, Stage
 from train.parts import checkpointed, counts, part_of, select, set_rates
 

@@ -12,7 +12,7 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.schema.rating import ASPECTS
 
 WEIGHT, LEFT, LOST = "weight by {level}, {of}", "SRCC without it", "change of SRCC without it"
 

@@ -13,7 +13,7 @@ from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.samples import chosen
 from eval.suite.schema import Line, Task
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.schema.rating import ASPECTS
 
 CONSTANT = "one width for all clips"
 

@@ -13,7 +13,7 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
 
 CLAIMS, WRONG, LEVELS = "claims against records", "contradicted", "levels against scores and labels"
 TABLES = {"claims": CLAIMS, "contradicted": WRONG, "agreement": LEVELS}

@@ -15,8 +15,8 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind, nearest
 from eval.suite.schema import Line, Task
-from mllm_avqa.errors import MediaError
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import MediaError
 
 
 class QuestionsTask(Task):

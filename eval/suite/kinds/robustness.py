@@ -13,7 +13,7 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
-from mllm_avqa.rating import ASPECTS
+from mllm_avqa.schema.rating import ASPECTS
 
 Probe = Literal["injection", "signal", "batch", "options"]
 TEXTS, ORDERS = "change by texts that want another score", "order of options"

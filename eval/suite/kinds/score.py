@@ -17,8 +17,8 @@ from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.samples import chosen
 from eval.suite.schema import Line, Task
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.records import Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.records import Record
 
 ALONE = {"picture_only": "picture only", "sound_only": "sound only"}
 OWN = {"video": "its video score", "audio": "its audio score"}
@@ -108,7 +108,7 @@ def correlation(
 def _features(task: ScoreTask, bench: Bench) -> Iterator[Line]:
     from eval.baselines.features import FeatureStudy, study
     from eval.baselines.measuring import measured
-    from mllm_avqa.records import read_records
+    from mllm_avqa.schema.records import read_records
 
     every = [r for r in read_records(task.records) if r.split in ("train", task.split)]
     base = task.records.parent

@@ -18,9 +18,9 @@ from eval.suite.bench import Bench, Scores
 from eval.suite.registry import Kind
 from eval.suite.samples import chosen
 from eval.suite.schema import Line, Task
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.rating import ASPECTS
-from mllm_avqa.records import Record
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.records import Record
 
 
 class SplitsTask(Task):

@@ -13,7 +13,7 @@ from eval.stats import Number
 from eval.suite.bench import Bench, shell
 from eval.suite.registry import Kind
 from eval.suite.schema import Line, Task
-from mllm_avqa.prompting import load_prompts
+from mllm_avqa.model.prompting import load_prompts
 
 PREDICTORS = {"score": "sync score", "answer": "answer", "answer_short": "short answer", "fact": "measured offset"}
 SETS = {"records": "clips as they are", "grid": "sound moved here"}

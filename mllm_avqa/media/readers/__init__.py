@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.media.clip import Clip, DecodeSpec, Limits, MediaInfo
-from mllm_avqa.media.cues import Cue
+from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits, MediaInfo
+from mllm_avqa.schema.cues import Cue
+from mllm_avqa.schema.errors import ConfigError
 
 
 class Reader(Protocol):

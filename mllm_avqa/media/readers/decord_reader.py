@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from mllm_avqa.errors import ConfigError, NoUsableStream, UnsupportedCodec
-from mllm_avqa.media.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
-from mllm_avqa.media.cues import Cue
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.orientation import Orientation
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import plan_runs
 from mllm_avqa.media.readers.pyav_reader import PyAVReader, check_spec
+from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
+from mllm_avqa.schema.cues import Cue
+from mllm_avqa.schema.errors import ConfigError, NoUsableStream, UnsupportedCodec
 
 BLIND = "decord hides start times and timestamp gaps: A/V offset and dropouts are invisible; use --reader pyav"
 MONO = "decord mixes all channels into one, at another level; use --reader pyav for loudness and stereo"

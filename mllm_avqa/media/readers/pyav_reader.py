@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from mllm_avqa.errors import ConfigError, NoUsableStream, TruncatedMedia
-from mllm_avqa.media.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
-from mllm_avqa.media.cues import Cue
 from mllm_avqa.media.facts import Facts, count_bits, read_facts
 from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
 from mllm_avqa.media.subtitles import read_cues
 from mllm_avqa.media.window import Decoding, Window, plan_video
+from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
+from mllm_avqa.schema.cues import Cue
+from mllm_avqa.schema.errors import ConfigError, NoUsableStream, TruncatedMedia
 
 _SHORT = 0.5  # seconds a file may end before its declared duration without being called truncated
 

@@ -9,7 +9,7 @@ import pytest
 from data_recipes.datasets.card import load_card
 from data_recipes.datasets.convert import Job, convert
 from data_recipes.datasets.report import Report
-from mllm_avqa.records import Record, read_records
+from mllm_avqa.schema.records import Record, read_records
 
 FIXTURES = Path(__file__).parents[4] / "shared" / "fixtures"
 

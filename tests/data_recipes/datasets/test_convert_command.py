@@ -9,7 +9,7 @@ from dataset_trees import media, put
 from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
-from mllm_avqa.records import read_records
+from mllm_avqa.schema.records import read_records
 
 FLAGS = ["--name-column", "clip", "--score-column", "video=mos", "--scale", "1:5", "--higher-is-better"]
 

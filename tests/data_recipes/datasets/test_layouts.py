@@ -12,7 +12,7 @@ from data_recipes.datasets.convert import Job, convert
 from data_recipes.datasets.labels import FIELD
 from data_recipes.datasets.locate import needed
 from data_recipes.datasets.matlab import LIVE_FOLDERS
-from mllm_avqa.errors import ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 
 @pytest.fixture

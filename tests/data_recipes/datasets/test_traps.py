@@ -14,8 +14,8 @@ from data_recipes.datasets.card import load_card
 from data_recipes.datasets.convert import Job, convert
 from data_recipes.datasets.labels import number
 from data_recipes.datasets.mapping import Mapping, custom_card
-from mllm_avqa.errors import ConfigError
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.levels import Scale
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from data_recipes.votes import VotesError, bias_corrected, estimate, read_votes, screen, summary, to_labels
 from data_recipes.votes.table import Votes, assemble
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 SHARED = Path(__file__).parents[4] / "shared" / "fixtures" / "per_subject"
 FIVE = Scale(1.0, 5.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_recipes.votes import Columns, Votes, VotesError, read_votes, summary
-from mllm_avqa.levels import Scale
+from mllm_avqa.schema.levels import Scale
 
 LONG = "clip,subject,score\na,x,1\na,y,2\nb,x,4\nb,y,5\n"
 

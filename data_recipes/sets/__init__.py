@@ -1,0 +1,1 @@
+"""Finished sets of records: splits, leakage, statistics, benches, rewriting."""

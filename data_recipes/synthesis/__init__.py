@@ -1,0 +1,1 @@
+"""Clips with known faults: sources, plans, doses, labels, and the files that come of them."""

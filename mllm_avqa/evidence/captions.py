@@ -1,0 +1,275 @@
+"""Evidence on captions and on-screen text: can they be read, are they there, do they say what is said?
+
+Thresholds are those of the synthesised text distortions: reading-speed limits of subtitle guidelines (17 characters/s,
+Netflix Timed Text Style Guide), WCAG 2.1 contrast 4.5:1, word error rate, caption offset and missing captions.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+
+from mllm_avqa.evidence.fact import Thresholds
+from mllm_avqa.evidence.spans import Span, length, uncovered
+from mllm_avqa.evidence.wording import is_wide, word_errors, words
+from mllm_avqa.schema.clip import Clip, VideoTrack
+from mllm_avqa.schema.measurement import Measurement, graded
+from mllm_avqa.schema.text import REPAIRED, TextContext, TextItem
+
+SPEED = (17.0, 21.0, 25.0, 32.0, 45.0)  # characters/s
+HEIGHT = (4.5, 3.5, 2.5, 1.8, 1.2)  # % of the frame's height
+CONTRAST = (7.0, 4.5, 3.0, 2.0, 1.3)  # WCAG contrast ratio
+MISMATCH = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of words
+MISSING = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of speech time; also used for time that overlaps and cues without time
+OFFSET = (0.5, 1.0, 2.0, 4.0, 8.0)  # s
+BOX_TO_TEXT = 0.85  # font size over height of an OCR box, which has a margin (measured on 16-54 px: 0.70-1.09)
+INK_TO_TEXT = 1.25  # font size over height of the inked rows (both together: within -30 and +25 %, mean -5 %)
+NO_TRANSCRIPT = 0.8  # share of words; user text further away than this is a remark on the clip, not what is said in it
+
+
+def caption_measurements(clip: Clip, context: TextContext) -> list[Measurement]:
+    """Text evidence of one clip, always the same eight measurements in the same order; modality "text".
+
+    caption_speed (characters/s, fastest cue), caption_gap (% of speech time without a caption), caption_overlap (% of
+    caption time with two captions of one source at once), caption_timing (% of cues with impossible times),
+    caption_offset (s, median of caption minus speech, late is positive), caption_mismatch (% word errors against a
+    transcript), text_height (% of the frame's height, smallest line), text_contrast (WCAG ratio, worst line).
+    What cannot be measured has the value None and says why.
+    """
+    cues = [i for i in context.items if i.origin in ("subtitle", "sidecar") and i.start is not None]
+    speech = [i for i in context.items if i.origin == "asr"]
+    lines = [i for i in context.items if i.origin == "ocr" and i.box is not None]
+    return [
+        _speed(cues),
+        _gap(clip, cues, speech),
+        _overlap(cues),
+        _timing(cues),
+        _offset(cues, speech),
+        _mismatch(clip, cues, context),
+        _height(clip, lines),
+        _contrast(clip, lines),
+    ]
+
+
+def _found(
+    name: str, value: float, unit: str, grades: Thresholds, spans: list[Span] | None = None, note: str = ""
+) -> Measurement:
+    """spans are kept only where the value is a fault."""
+    severity = graded(value, grades)
+    return Measurement(
+        name=name,
+        modality="text",
+        value=round(value, 3),
+        unit=unit,
+        severity=severity,
+        spans=[(round(a, 3), round(b, 3)) for a, b in spans or []] if severity != "none" else [],
+        note=note,
+    )
+
+
+def _none(name: str, unit: str, why: str) -> Measurement:
+    return Measurement(name=name, modality="text", value=None, unit=unit, note=why)
+
+
+def _span(item: TextItem) -> Span:
+    start = item.start if item.start is not None else 0.0
+    return start, item.end if item.end is not None else start
+
+
+def _seconds(item: TextItem) -> float:
+    start, end = _span(item)
+    return end - start
+
+
+def reading_length(text: str) -> int:
+    """Characters as reading speed counts them: with spaces, a Chinese one for two (guidelines allow 9 per s)."""
+    return sum(2 if is_wide(c) else 1 for c in text)
+
+
+def _speed(cues: list[TextItem]) -> Measurement:
+    timed = [c for c in cues if _seconds(c) > 0]
+    if not timed:
+        return _none("caption_speed", "characters/s", "no timed captions")
+    speeds = [reading_length(c.text) / _seconds(c) for c in timed]
+    fast = [_span(c) for c, s in zip(timed, speeds, strict=True) if s >= SPEED[0]]
+    return _found("caption_speed", max(speeds), "characters/s", SPEED, fast, f"fastest of {len(timed)} captions")
+
+
+def _sources(cues: list[TextItem]) -> dict[tuple[str, str], list[TextItem]]:
+    """Cues by stream or file: captions in two languages stand at the same time by intent."""
+    by_source: dict[tuple[str, str], list[TextItem]] = {}
+    for cue in cues:
+        by_source.setdefault((cue.origin, cue.detail.split(";")[0]), []).append(cue)
+    return by_source
+
+
+def _gap(clip: Clip, cues: list[TextItem], speech: list[TextItem]) -> Measurement:
+    if not cues:
+        return _none("caption_gap", "%", "no captions")
+    spoken = [(max(a, clip.start), min(b, clip.end)) for a, b in (_span(s) for s in speech if s.start is not None)]
+    spoken = [(a, b) for a, b in spoken if b > a]
+    if not spoken:
+        return _none("caption_gap", "%", "no timed transcript that says when somebody speaks")
+    missing = uncovered(spoken, [_span(c) for c in cues])
+    value = 100 * length(missing) / length(spoken)
+    return _found("caption_gap", value, "%", MISSING, missing, "of the speech time of the transcript")
+
+
+def _overlap(cues: list[TextItem]) -> Measurement:
+    if not any(_seconds(c) > 0 for c in cues):
+        return _none("caption_overlap", "%", "no timed captions")
+    twice: list[Span] = []
+    for own in _sources(cues).values():
+        spans = sorted(_span(c) for c in own)
+        last = spans[0][1]
+        for start, end in spans[1:]:
+            if min(last, end) > start:
+                twice.append((start, min(last, end)))
+            last = max(last, end)
+    value = 100 * length(twice) / length([_span(c) for c in cues])
+    return _found("caption_overlap", value, "%", MISSING, twice, "of the time with a caption")
+
+
+def _timing(cues: list[TextItem]) -> Measurement:
+    if not cues:
+        return _none("caption_timing", "%", "no captions")
+    broken = [c for c in cues if REPAIRED in c.detail]
+    note = f"{len(broken)} of {len(cues)} captions end before they begin, take no time or begin before 0"
+    return _found("caption_timing", 100 * len(broken) / len(cues), "%", MISSING, [_span(c) for c in broken], note)
+
+
+def _offset(cues: list[TextItem], speech: list[TextItem]) -> Measurement:
+    """Captions are paired with the transcript's segment of nearly the same words, wherever that is in time."""
+    shifts = []
+    for cue in cues:
+        shown = words(cue.text)
+        for segment in speech:
+            said = words(segment.text)
+            if segment.start is not None and len(shown) >= 3 and word_errors(said, shown) <= 0.34 * len(shown):
+                shifts.append(_span(cue)[0] - _span(segment)[0])
+                break
+    if not shifts:
+        why = "no caption of three words or more has the words of a transcribed segment" if cues else "no captions"
+        return _none("caption_offset", "s", why)
+    shift = statistics.median(shifts)
+    found = _found("caption_offset", abs(shift), "s", OFFSET, note=f"median of {len(shifts)} caption(s)")
+    return found.model_copy(update={"value": round(shift, 3)})
+
+
+def _transcript(context: TextContext) -> tuple[list[str], str]:
+    for origin in ("asr", "user"):
+        said = words(" ".join(i.text for i in context.items if i.origin == origin))
+        if len(said) >= 3:
+            return said, origin
+    return [], ""
+
+
+def _mismatch(clip: Clip, cues: list[TextItem], context: TextContext) -> Measurement:
+    name = "caption_mismatch"
+    # A caption that stands mostly outside the window has words that were not heard inside it.
+    inside = [c for c in cues if _seconds(c) <= 2 * (min(_span(c)[1], clip.end) - max(_span(c)[0], clip.start))]
+    said, origin = _transcript(context)
+    if not inside or not said:
+        return _none(name, "%", "no captions" if not inside else "no transcript to compare the captions with")
+    rates: dict[tuple[str, str], float] = {}
+    for source, own in _sources(inside).items():
+        shown = words(" ".join(c.text for c in own))
+        if not shown or abs(_wide_share(shown) - _wide_share(said)) > 0.5:
+            continue
+        # The user's transcript may be of the whole file, the recogniser heard the window only.
+        errors = word_errors(said, shown, inside=origin == "user")
+        if origin == "user" and errors > NO_TRANSCRIPT * len(shown):
+            continue
+        rates[source] = 100 * errors / (len(shown) if origin == "user" else len(said))
+    if not rates:
+        return _none(name, "%", f"the {origin} text is no transcript of these captions (other script or other words)")
+    best = min(rates, key=lambda s: rates[s])  # of captions in several languages, those in the spoken one
+    against = (
+        "the recognised speech, whose own errors count too" if origin == "asr" else "the user's text as transcript"
+    )
+    return _found(name, rates[best], "%", MISMATCH, note=f"word error rate of {best[0]} against {against}")
+
+
+def _wide_share(tokens: list[str]) -> float:
+    return sum(is_wide(t[0]) for t in tokens) / len(tokens)
+
+
+def _height(clip: Clip, lines: list[TextItem]) -> Measurement:
+    if not lines or clip.video is None or len(clip.video.frames) == 0:
+        return _none("text_height", "%", "no text was read on a frame")
+    height, width = clip.video.frames.shape[1:3]
+    sizes = []
+    for line in lines:
+        x0, y0, x1, y1 = line.box or (0.0, 0.0, 0.0, 0.0)
+        across, down = (x1 - x0) * width, (y1 - y0) * height
+        if down > 1.5 * across and len(line.text) > 1:  # set vertically
+            size = BOX_TO_TEXT * across
+        else:  # the margin of a small line's box is relatively large, ink tells better unless the background is busy
+            size = min(BOX_TO_TEXT * down, INK_TO_TEXT * _ink_rows(_patch(clip.video, line)) or down)
+        sizes.append(100 * size / height)
+    small = [_span(line) for line, size in zip(lines, sizes, strict=True) if size <= HEIGHT[0]]
+    note = "smallest of the lines that could be read; smaller text is invisible to the reader too"
+    return _found("text_height", min(sizes), "%", HEIGHT, small, note)
+
+
+def _patch(video: VideoTrack, line: TextItem) -> np.ndarray:
+    """Pixels of a line's box, uint8 [h, w, 3], on the first frame that shows it (the box is that frame's)."""
+    height, width = video.frames.shape[1:3]
+    x0, y0, x1, y1 = line.box or (0.0, 0.0, 0.0, 0.0)
+    frame = video.frames[int(np.argmin(np.abs(video.pts - _span(line)[0])))]
+    return frame[int(y0 * height) : math.ceil(y1 * height), int(x0 * width) : math.ceil(x1 * width)]
+
+
+def _bright_class(patch: np.ndarray) -> np.ndarray | None:
+    """Otsu's (1979) brighter class of a patch as a mask [h, w]; None when the patch is empty or of one brightness."""
+    import cv2
+
+    if patch.size == 0:
+        return None
+    luma = cv2.cvtColor(np.ascontiguousarray(patch), cv2.COLOR_RGB2GRAY)
+    cut, _ = cv2.threshold(luma, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    bright = luma > cut
+    return bright if bright.any() and not bright.all() else None
+
+
+def _ink_rows(patch: np.ndarray) -> int:
+    """Height in pixels of the rows that hold ink (the rarer class of brightness), 0 where there are no two classes."""
+    bright = _bright_class(patch)
+    if bright is None:
+        return 0
+    ink = bright if bright.mean() <= 0.5 else ~bright
+    rows = np.flatnonzero(ink.mean(axis=1) > 0.01)
+    return int(rows[-1] - rows[0] + 1) if len(rows) else 0
+
+
+def wcag_contrast(patch: np.ndarray) -> float | None:
+    """WCAG 2.1 contrast ratio (1..21) between the two classes of brightness in a patch, uint8 [h, w, 3] sRGB.
+
+    Each class is represented by its median, which the soft edges of strokes do not move.
+    None when the patch is empty or of one brightness.
+    """
+    bright = _bright_class(patch)
+    if bright is None:
+        return None
+    srgb = patch.astype(np.float64) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    high, low = float(np.median(luminance[bright])), float(np.median(luminance[~bright]))
+    return (max(high, low) + 0.05) / (min(high, low) + 0.05)
+
+
+def _contrast(clip: Clip, lines: list[TextItem]) -> Measurement:
+    name = "text_contrast"
+    if not lines or clip.video is None or len(clip.video.frames) == 0:
+        return _none(name, "ratio", "no text was read on a frame")
+    ratios: list[tuple[float, Span]] = []
+    for line in lines:
+        ratio = wcag_contrast(_patch(clip.video, line))
+        if ratio is not None:
+            ratios.append((ratio, _span(line)))
+    if not ratios:
+        return _none(name, "ratio", "the boxes of the text hold one colour only")
+    weak = [span for ratio, span in ratios if ratio <= CONTRAST[0]]
+    return _found(name, min(r for r, _ in ratios), "ratio", CONTRAST, weak, "worst of the lines that could be read")

@@ -1,0 +1,1 @@
+"""From a prepared window to scores and words: views, prompts, rows, scoring, explanations, backbones."""

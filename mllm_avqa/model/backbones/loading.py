@@ -1,0 +1,121 @@
+"""How weights get into memory, for every family: where they lie, dtype, placement, 4-bit, adapter."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+
+log = logging.getLogger(__name__)
+# Never 4-bit: faults are seen by the towers, scores are read off the head.
+KEPT = ("model.visual", "model.audio_tower", "lm_head")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a user may choose when loading; everything else is in the card."""
+
+    dtype: torch.dtype = torch.float32  # of the weights; with four_bit also of the arithmetic
+    device_map: str | dict[str, Any] | None = None  # "auto", "cuda:0", {module: device}; None leaves all on the CPU
+    four_bit: bool = False  # linear layers of the language model as NF4 (QLoRA, arXiv 2305.14314)
+
+
+def locate(directory: Path, card: Card) -> tuple[str, str | None]:
+    """(where the full weights are, revision to fetch or None for local files).
+
+    `base_model` is a folder relative to the checkpoint, or a hub name with its commit in `revision`.
+    Raises CheckpointError for a hub name without a revision: a branch may move under a published adapter.
+    """
+    if card.base_model is None:
+        return str(directory), None
+    beside = directory / card.base_model
+    if beside.is_dir():
+        return str(beside), None
+    if not card.revision:
+        raise CheckpointError(
+            f"{directory / CARD_FILE}: base_model {card.base_model!r} is no folder beside it, and as a hub name it "
+            "needs `revision`, the commit it was trained on (--checkpoint)"
+        )
+    return card.base_model, card.revision
+
+
+def base_from(start: Path, card: Card, directory: Path) -> str:
+    """`base_model` of an adapter to be saved in `directory` after training from checkpoint `start` with card `card`.
+
+    Local weights are named relative to the adapter, so that a run folder can be moved; a hub name stays as it is.
+    """
+    base, revision = locate(start, card)
+    return base if revision else os.path.relpath(Path(base).resolve(), directory.resolve())
+
+
+def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOptions) -> Any:
+    """The model of a checkpoint, its adapter applied. `model_class` is a class of transformers.
+
+    A directory without weights or adapter, whose card names a base and no training, is that base untouched.
+    Raises CheckpointError (missing files, adapter or revision) and ConfigError (an option needs a missing library).
+    """
+    base, revision = locate(directory, card)
+    adapter = (directory / "adapter_config.json").is_file()
+    if card.base_model is not None and card.training and not adapter:
+        raise CheckpointError(f"{directory} was trained on {card.base_model} but holds no adapter (--checkpoint)")
+    arguments: dict[str, Any] = {"dtype": options.dtype, "attn_implementation": "sdpa"}  # rows bring a 4-D mask
+    if revision:
+        arguments["revision"] = revision
+    if options.device_map is not None:
+        _need("accelerate", "placing a model over devices (device_map)", "pip install accelerate")
+        arguments["device_map"] = options.device_map
+    if options.four_bit:
+        arguments["quantization_config"] = _four_bit(options.dtype)
+    model = model_class.from_pretrained(base, **arguments)
+    if options.four_bit:
+        _report_share(model, card.name)
+    if adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(directory))
+    return model
+
+
+def place(model: Any, device: str | torch.device) -> Any:
+    """Move a model, unless `device_map` or 4-bit loading has given it its place."""
+    placed = getattr(model, "hf_device_map", None) or getattr(model, "is_loaded_in_4bit", False)
+    return model if placed else model.to(device)
+
+
+def _four_bit(dtype: torch.dtype) -> Any:
+    _need("bitsandbytes", "4-bit loading", "pip install 'mllm-avqa[4bit]'")
+    _need("accelerate", "4-bit loading", "pip install accelerate")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(KEPT),
+    )
+
+
+def _need(library: str, purpose: str, remedy: str) -> None:
+    if find_spec(library) is None:
+        raise ConfigError(f"{purpose} needs {library}, which is not installed: {remedy}")
+
+
+def _report_share(model: Any, name: str) -> None:
+    """Experts of a mixture are 3-D parameters, which stay as they are: say how much became 4-bit."""
+    four_bit = other = 0
+    for p in model.parameters():
+        if type(p).__name__ == "Params4bit":
+            four_bit += p.numel() * p.element_size() * 2  # two weights in a byte
+        else:
+            other += p.numel()
+    share = four_bit / max(1, four_bit + other)
+    log.log(logging.INFO if share > 0.5 else logging.WARNING, "%s: %.0f %% of the weights are 4-bit", name, 100 * share)

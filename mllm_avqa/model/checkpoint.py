@@ -1,0 +1,99 @@
+"""Checkpoints: found by their name, told apart by their weights, opened in the precision and place the user wants."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mllm_avqa.model.backbones.base import Backbone
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
+    """Directory of a checkpoint: "nano" is embedded, anything else is a path. Raises CheckpointError.
+
+    flag: how the user named it.
+    """
+    directory = Path(__file__).parents[1] / "nano" if name == "nano" else Path(name).expanduser()
+    if not directory.is_dir():
+        raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml ({flag})")
+    return directory
+
+
+def weights_hash(directory: Path) -> str:
+    """Short sha256 over the weight files of a checkpoint directory, in name order."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("*.safetensors")):
+        with path.open("rb") as f:
+            while block := f.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def open_checkpoint(
+    name: str,
+    *,
+    dtype: torch.dtype | str = "float32",
+    device: str | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    four_bit: bool = False,
+) -> tuple[Backbone, Card, str]:
+    """Backbone ready for inference, card, and a name of the weights as they lie in memory.
+
+    dtype: a torch dtype or its name, see `DTYPES`; device: "cpu", "cuda:0" ..., by default an accelerator if there is
+    one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit: `LoadOptions`.
+    Weights in float32 are named by `weights_hash` alone; others score a little differently and are named so.
+    Raises CheckpointError (unknown name, unreadable directory) and ConfigError (dtype, device, missing library).
+    """
+    from mllm_avqa.model.backbones import load_backbone
+    from mllm_avqa.model.backbones.loading import place
+
+    directory = resolve_checkpoint(name)
+    card = Card.load(directory)
+    kind = _dtype(dtype)
+    if device is not None:
+        _check_device(device)
+        if device_map is not None:
+            raise ConfigError(f"device {device!r} and device_map {device_map!r} both place the model: give one")
+        device_map = {"": device} if four_bit else None  # 4-bit weights stay where they are made
+    backbone = load_backbone(directory, card, kind, device_map=device_map, four_bit=four_bit)
+    place(backbone.model, device or _default_device()).eval()
+    precision = str(kind).removeprefix("torch.")
+    marks = [precision] * (precision != "float32") + ["nf4"] * four_bit
+    return backbone, card, "-".join([weights_hash(directory), *marks])
+
+
+def _dtype(given: torch.dtype | str) -> torch.dtype:
+    import torch
+
+    name = str(given).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ConfigError(f"dtype {name!r} is not one of {', '.join(DTYPES)} (--dtype)")
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def _default_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    allowed = ["cpu"]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        numbered = [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
+        allowed += [accelerator.type, *numbered]
+    if device not in allowed:
+        raise ConfigError(f"device {device!r} is not one of {', '.join(allowed)}, which this machine has (--device)")

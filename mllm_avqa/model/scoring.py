@@ -1,0 +1,201 @@
+"""Encoded clip -> level distributions for every aspect from one forward pass; questions reuse the same prefix.
+
+Scores are read in fp32 with `log_softmax` over the five level tokens at the position right after each stem
+(Q-Align, arXiv 2312.17090); the five ids are resolved at that very position and asserted when a checkpoint loads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import LANGUAGES, Branch, FactStyle, aspect_branch, prefix_segments
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, Row, collate, pack
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.errors import CheckpointError
+from mllm_avqa.schema.levels import WORDS, mean_std, word
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.text import TextContext
+
+
+def level_token_ids(backbone: Backbone, aspects: Sequence[str], words: Sequence[str] = WORDS) -> list[int]:
+    """Ids of the five level words at their real position, order best to worst.
+
+    Raises CheckpointError unless every word is one token there, the same for all stems, and all are distinct.
+    """
+    seen: set[tuple[int, ...]] = set()
+    for language in LANGUAGES:
+        for aspect in aspects:
+            bare = backbone.encode_branch(aspect_branch(aspect, language))
+            found = []
+            for name in words:
+                full = backbone.encode_branch(aspect_branch(aspect, language, level=name))
+                after = full.ids[bare.stem_end + 1 :]
+                if full.ids[: bare.stem_end + 1] != bare.ids or backbone.tokenizer.decode(after[:1]) != f" {name}":
+                    raise CheckpointError(
+                        f"level word {name!r} is not a single token after the {language} stem of {aspect!r}: "
+                        "this tokenizer cannot be scored by level tokens (--checkpoint)"
+                    )
+                found.append(after[0])
+            seen.add(tuple(found))
+    ids = sorted(seen)[0]
+    if len(seen) != 1 or len(set(ids)) != len(words):
+        raise CheckpointError(f"level words {', '.join(words)} do not map to five distinct tokens: {sorted(seen)}")
+    return list(ids)
+
+
+def level_logits(hidden: torch.Tensor, head: torch.nn.Module, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """hidden [..., D] at stem ends -> (closed-set log-probabilities [..., 5], log mass [...]), both fp32."""
+    logits = head(hidden).float()
+    levels = logits[..., list(ids)]
+    log_mass = torch.logsumexp(levels, -1) - torch.logsumexp(logits, -1)
+    return torch.log_softmax(levels, -1), log_mass
+
+
+def distribution(log_probs: torch.Tensor, log_mass: float) -> ScoreDistribution:
+    """One aspect's public result from its fp32 closed-set log-probabilities [5]."""
+    return summarise(log_probs.double().exp().numpy(), math.exp(log_mass))
+
+
+def summarise(probs: np.ndarray, mass: float) -> ScoreDistribution:
+    """Score, std and level word of level probabilities [5] in the order of `WORDS` (normalised here)."""
+    probs = probs / probs.sum()
+    mean, std = mean_std(probs)
+    return ScoreDistribution(
+        score=round(mean, 4),
+        std=round(std, 4),
+        level=word(mean),
+        probs={w: round(float(p), 5) for w, p in zip(WORDS, probs, strict=True)},
+        mass=round(mass, 5),
+    )
+
+
+def encode_prefix(
+    backbone: Backbone,
+    views: Views,
+    evidence: list[Measurement],
+    context: TextContext | None,
+    language: str = "en",
+    media: dict[str, torch.Tensor] | None = None,
+    style: FactStyle = "values",
+) -> tuple[list[EncodedSegment], dict[str, torch.Tensor]]:
+    """What every question about a clip stands behind: its segments and its media tensors (made unless given).
+
+    style: how facts are written, `Card.facts`.
+    """
+    media = backbone.media_tensors(views) if media is None else media
+    segments = prefix_segments(views, evidence, context, language, style)
+    return [backbone.encode_segment(s, media) for s in segments], media
+
+
+def on_device(batch: Any, backbone: Backbone) -> Any:
+    """A batch, however nested, on the device of the model."""
+    if isinstance(batch, dict):
+        return {k: on_device(v, backbone) for k, v in batch.items()}
+    return batch.to(next(backbone.model.parameters()).device)
+
+
+@dataclass
+class EncodedClip:
+    """A clip's prefix held in the key-value cache; questions are answered without encoding it again."""
+
+    backbone: Backbone
+    row: Row  # prefix only
+    cache: Any
+
+    def generate(self, branch: Branch, max_tokens: int = 160) -> str:
+        """Greedy answer to a question. The cache is left as it was."""
+        b = self.backbone
+        encoded = b.encode_branch(branch)
+        start = self.row.next_position[branch.aspect]
+        question = pack_on_prefix(self.row, encoded)
+        ids = torch.tensor([encoded.ids])
+        answer: list[int] = []
+        added = 0
+        with torch.inference_mode():
+            mask: Any = {"full_attention": question}
+            while len(answer) < max_tokens:
+                n = ids.shape[1]
+                position = (torch.arange(n) + start + added).expand(3, 1, -1)
+                batch = {"input_ids": ids, "position_ids": position, "attention_mask": mask}
+                out = b.hidden(on_device(batch, b), cache=self.cache)
+                added += n
+                token = int(b.head()(out.last_hidden_state[:, -1]).argmax())
+                if token == b.end_id:
+                    break
+                answer.append(token)
+                ids = torch.tensor([[token]])
+                seen = torch.cat([question[:, :, -1:], torch.ones(1, 1, 1, len(answer), dtype=torch.bool)], -1)
+                mask = {"full_attention": seen}
+        self.cache.crop(-added)
+        return (branch.stem + b.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+
+
+def pack_on_prefix(prefix: Row, branch: EncodedBranch) -> torch.Tensor:
+    """Attention mask bool [1, 1, branch, prefix + branch] of one branch behind a cached prefix."""
+    n = len(branch.ids)
+    sees = prefix.visible_from[branch.aspect].expand(n, -1)
+    return torch.cat([sees, torch.ones(n, n, dtype=torch.bool).tril()], -1)[None, None]
+
+
+class Scorer:
+    """A loaded backbone that turns rows into level distributions."""
+
+    def __init__(self, backbone: Backbone, aspects: Sequence[str], words: Sequence[str], isolate: bool) -> None:
+        self.backbone = backbone
+        self.isolate = isolate
+        self.level_ids = level_token_ids(backbone, aspects, words)
+
+    def score(
+        self,
+        clips: list[tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]],
+        language: str = "en",
+    ) -> list[dict[str, ScoreDistribution]]:
+        """Distributions of each clip's aspects, one forward for the whole list. clips: (segments, media, aspects)."""
+        rows = [self._row(segments, media, aspects, language) for segments, media, aspects in clips]
+        with torch.inference_mode():
+            hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
+            return [self._read(row, h) for row, h in zip(rows, hidden, strict=True)]
+
+    def encode(
+        self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str = "en"
+    ) -> tuple[dict[str, ScoreDistribution], EncodedClip]:
+        """Score one clip and keep its prefix for questions. Same scores as `score`."""
+        from transformers import DynamicCache
+
+        row = self._row(segments, media, aspects, language)
+        cache = DynamicCache()
+        with torch.inference_mode():
+            hidden = self.backbone.hidden(self._batch([row]), cache=cache).last_hidden_state
+            scores = self._read(row, hidden[0])
+        if len(row.ids) > row.prefix_length:
+            cache.crop(row.prefix_length - len(row.ids))  # a negative count drops that many from the end
+        prefix = pack(segments, [], isolate=self.isolate)
+        return scores, EncodedClip(self.backbone, prefix, cache)
+
+    def _row(
+        self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str
+    ) -> Row:
+        branches = [self.backbone.encode_branch(aspect_branch(a, language)) for a in aspects]
+        return pack(segments, branches, media, self.isolate)
+
+    def _batch(self, rows: list[Row]) -> dict[str, Any]:
+        batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
+        return batch
+
+    def _read(self, row: Row, hidden: torch.Tensor) -> dict[str, ScoreDistribution]:
+        if not row.branches:
+            return {}
+        at = [start + b.stem_end for start, b in zip(row.starts, row.branches, strict=True)]
+        log_probs, log_mass = level_logits(hidden[at], self.backbone.head(), self.level_ids)
+        return {
+            b.aspect: distribution(lp.cpu(), float(m))
+            for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
+        }

@@ -1,0 +1,106 @@
+"""The one public result schema. JSON, CSV, Parquet, HTML and the API all come from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.text import TextContext
+
+Aspect = Literal["overall", "video", "audio", "sync", "text"]
+ASPECTS: tuple[Aspect, ...] = ("overall", "video", "audio", "sync", "text")
+
+
+class Interval(BaseModel):
+    """Range on 1-5 that holds the label of `coverage` of clips like those the checkpoint was calibrated on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    low: float
+    high: float
+    coverage: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.coverage:g} %: {self.low:.2f}–{self.high:.2f}"
+
+
+class ScoreDistribution(BaseModel):
+    """Five-level distribution of one aspect. Scores are 1-5, higher is better."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: float  # sum of k * p_k
+    std: float  # sqrt(sum p_k (k - score)^2)
+    level: str  # the level word of the score: the nearest grade
+    probs: dict[str, float]  # {"excellent": .., "good": .., "fair": .., "poor": .., "bad": ..}, sums to 1
+    mass: float  # share of the full vocabulary's probability that falls on the five level tokens (health number)
+    interval: Interval | None = None  # of the clip's score; None = the checkpoint is not calibrated for this aspect
+
+
+class Claim(BaseModel):
+    """One statement of the explanation and what the evidence says of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    support: Literal["supported", "contradicted", "unverified"]
+    because: str = ""  # the measurement or score it was checked against
+
+
+class Window(BaseModel):
+    """Scores of one window of the clip; seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: float
+    end: float
+    scores: dict[str, ScoreDistribution | None]
+
+
+class Shares(BaseModel):
+    """One aspect's score taken apart, in points of the 1-5 scale: `empty` and all shares add up to `full`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    full: float  # everything given
+    empty: float  # nothing given
+    shares: dict[str, float]  # Shapley values by player
+    errors: dict[str, float] = {}  # their standard errors, where they are estimates
+    without: dict[str, float] = {}  # the score when only this player is taken away
+
+
+class Attribution(BaseModel):
+    """What the scores rest on, by aspect: single inputs (`attribution.INPUTS`), and whole modalities."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Shares]
+    modalities: dict[str, Shares]
+    coalitions: int  # sets of inputs that were scored
+    orders: int = 0  # random orders that the shares of the inputs were estimated from; 0 = they are exact
+
+
+class Rating(BaseModel):
+    """What people get for a clip. An aspect that cannot be judged is None and `missing[aspect]` says why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    scores: dict[str, ScoreDistribution | None]
+    missing: dict[str, str] = {}
+    explanation: str | None = None
+    claims: list[Claim] = []
+    windows: list[Window] = []
+    attribution: Attribution | None = None  # None = not asked for
+    evidence: list[Measurement] = []
+    context: TextContext = TextContext()
+    media: MediaInfo
+    warnings: list[str] = []
+    inputs: dict[str, object] = {}  # what was done to the input: frames used, sizes, resampling
+    fingerprint: dict[str, str] = {}  # weights, prompts, views, package: equal fingerprints mean comparable scores
+    content_hash: str = ""  # sha256 of the file's bytes
+    language: str = "en"
+    seconds: dict[str, float] = {}  # wall time per room

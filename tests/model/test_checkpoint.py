@@ -1,0 +1,96 @@
+"""A checkpoint opened in the precision and place the user asks for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mllm_avqa.cli import app
+from mllm_avqa.model.backbones import loading
+from mllm_avqa.model.checkpoint import open_checkpoint, weights_hash
+from mllm_avqa.rater import Rater
+from mllm_avqa.schema.errors import ConfigError
+
+
+def write_tone(path):
+    import wave
+
+    with wave.open(str(path), "wb") as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(16000)
+        w.writeframes((np.sin(np.arange(16000) / 10) * 9000).astype(np.int16).tobytes())
+    return path
+
+
+def test_the_hash_is_that_of_the_files_in_name_order(tmp_path):
+    (tmp_path / "b.safetensors").write_bytes(b"2" * (5 << 20))  # more than a block
+    (tmp_path / "a.safetensors").write_bytes(b"1")
+    (tmp_path / "avqa.yaml").write_bytes(b"not a weight")
+    assert weights_hash(tmp_path) == hashlib.sha256(b"1" + b"2" * (5 << 20)).hexdigest()[:16]
+
+
+def test_float32_on_the_cpu_is_named_by_its_hash_alone(tiny_dir):
+    backbone, card, weights = open_checkpoint(str(tiny_dir), device="cpu")
+    assert {(p.device.type, p.dtype) for p in backbone.model.parameters()} == {("cpu", torch.float32)}
+    assert not backbone.model.training
+    assert (card.name, weights) == ("tiny", weights_hash(tiny_dir))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.bfloat16])
+def test_a_clip_is_rated_in_bfloat16_and_the_fingerprint_says_so(tiny_dir, tmp_path, dtype):
+    rater = Rater.from_pretrained(str(tiny_dir), threads=1, device="cpu", dtype=dtype, context="none")
+    try:
+        assert {p.dtype for p in rater.backbone.model.parameters()} == {torch.bfloat16}
+        assert rater.fingerprint["weights"] == f"{weights_hash(tiny_dir)}-bfloat16"
+        found = rater.rate(write_tone(tmp_path / "a.wav"), explain=False)
+    finally:
+        rater.close()
+    assert 1 <= found.scores["audio"].score <= 5
+    assert sum(found.scores["audio"].probs.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_four_bit_without_its_library_is_refused_by_the_rater_and_by_the_command(tiny_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "bitsandbytes" else object())
+    with pytest.raises(ConfigError, match=r"4-bit loading needs bitsandbytes.*pip install"):
+        Rater.from_pretrained(str(tiny_dir), four_bit=True)
+    clip = write_tone(tmp_path / "a.wav")
+    result = CliRunner().invoke(app, ["rate", str(clip), "--checkpoint", str(tiny_dir), "--four-bit"])
+    assert result.exit_code == 2
+    assert "4-bit loading needs bitsandbytes" in result.stderr
+    assert result.stdout == ""
+
+
+def test_four_bit_weights_are_made_where_they_stay(tiny_dir, monkeypatch):
+    asked = {}
+
+    def load(directory, card, dtype, **options):
+        asked.update(options, dtype=dtype)
+        model = torch.nn.Linear(1, 1)
+        model.is_loaded_in_4bit = True
+        return type("Fake", (), {"model": model})
+
+    monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", load)
+    _, _, weights = open_checkpoint(str(tiny_dir), device="cpu", dtype="bfloat16", four_bit=True)
+    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16}
+    assert weights == f"{weights_hash(tiny_dir)}-bfloat16-nf4"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda:99"}, r"device 'cuda:99' is not one of cpu.*\(--device\)"),
+        ({"device": "gpu"}, r"device 'gpu' is not one of cpu"),
+        ({"dtype": "int8"}, r"dtype 'int8' is not one of float32, bfloat16, float16 \(--dtype\)"),
+        ({"dtype": torch.float64}, "dtype 'float64' is not one of"),
+        ({"device": "cpu", "device_map": "auto"}, "device 'cpu' and device_map 'auto' both place the model"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_loaded(tiny_dir, monkeypatch, options, message):
+    monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(ConfigError, match=message):
+        open_checkpoint(str(tiny_dir), **options)
