@@ -8,11 +8,13 @@ from benchmarks.base import Report, Row, Settings, encoded_window, medians
 
 
 def run(settings: Settings) -> Report:
+    from mllm_avqa.corridor import Encoded
+
     rater, segments, media = encoded_window(settings)
     aspects = list(rater.card.aspects)
 
     def score(names: list[str]) -> None:
-        rater.scorer.score([(segments, media, names)])
+        rater.corridor.score([Encoded(segments, media, names)])
 
     cost = medians(
         {

@@ -110,14 +110,13 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, C
 def encoded_window(settings: Settings) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
     """The checkpoint, with prefix and media tensors of the clip's first window: model time can be measured alone."""
     from mllm_avqa.rater import Rater
-    from mllm_avqa.windows import prepare
 
     rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
     try:
-        p = prepare(str(settings.clip), 0.0, rater.reader, rater.card.views, context="none")
+        p = next(rater.windows(str(settings.clip)))
     finally:
         rater.close()
-    segments, media, _ = rater.encode(p)
+    segments, media, _ = rater.corridor.encode(p, rater.language)
     return rater, segments, media
 
 

@@ -125,10 +125,13 @@ def chosen(n: int, segments: int, run: int) -> list[int]:
 
 
 def prompt(rater: Any, views: Any, aspect: str) -> float:
-    from mllm_avqa.model.scoring import encode_prefix
+    from mllm_avqa.schema.clip import MediaInfo
+    from mllm_avqa.schema.text import TextContext
+    from mllm_avqa.windows import Prepared
 
-    segments, media = encode_prefix(rater.backbone, views, [], None)
-    return float(rater.scorer.score([(segments, media, [aspect])])[0][aspect].score)
+    p = Prepared(0.0, 0.0, MediaInfo.model_construct(), views, [], TextContext(), {})
+    encoded = rater.corridor.encode(p, "en")._replace(aspects=[aspect])
+    return float(rater.corridor.score([encoded])[0][aspect].score)
 
 
 def plain_prompt(rater: Any, path: Path, aspect: str) -> float:

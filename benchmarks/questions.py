@@ -19,13 +19,14 @@ def run(settings: Settings) -> Report:
     from eval.questions.readout import option_values
     from eval.questions.task import load_task
     from eval.questions.wording import Asked
+    from mllm_avqa.corridor import Encoded
     from mllm_avqa.model.scoring import EncodedClip
 
     rater, segments, media = encoded_window(settings)
     asked = questions(load_task("av_questions").form)
 
     def encode() -> EncodedClip:
-        return rater.scorer.encode(segments, media, [])[1]
+        return rater.corridor.hold(Encoded(segments, media, []))[1]
 
     def together() -> list[list[float]]:
         return option_values(encode(), asked)

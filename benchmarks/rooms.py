@@ -36,7 +36,7 @@ def run(settings: Settings) -> Report:
 
 def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[str]) -> list[Row]:
     from mllm_avqa.media import MediaReader
-    from mllm_avqa.windows import prepare
+    from mllm_avqa.windows import file_windows
 
     reader = MediaReader()
     rooms: dict[str, list[float]] = {}
@@ -44,16 +44,15 @@ def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[st
 
     def ours() -> None:
         begin = time.perf_counter()
-        reader.probe(path)  # as a rating does; the facts of the file are found here and never taken from memory
-        probed = time.perf_counter() - begin
-        p = prepare(str(path), 0.0, reader, spec, context="none")
+        p = next(file_windows(str(path), reader, spec, context="none"))
+        probed = time.perf_counter() - begin - sum(p.seconds.values())  # the facts of the file
         for room, s in p.seconds.items():
             rooms.setdefault(room, []).append(s + probed if room == "media" else s)
         times[:] = p.views.notes["frame_times"]  # type: ignore[call-overload]
 
     try:
         cost = medians({"ours": ours, "peer": lambda: plain_decode(path, spec.window_seconds, times)}, settings.repeats)
-        full = prepare(str(path), 0.0, reader, spec, context="fast").seconds["context"]
+        full = next(file_windows(str(path), reader, spec)).seconds["context"]
     finally:
         reader.close()
     mine, peer = cost["ours"], cost["peer"]

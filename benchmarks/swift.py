@@ -164,13 +164,13 @@ def preparation(place: Place) -> float:
     """CPU seconds that a clip takes to be decoded, measured and cut into views, decoder process included."""
     from mllm_avqa.media import MediaReader
     from mllm_avqa.schema.card import Card
-    from mllm_avqa.windows import prepare
+    from mllm_avqa.windows import file_windows
 
     spec = Card.load(place.checkpoint).views
     clips = sorted((place.folder / "data" / "clips").iterdir())
     with MediaReader() as reader:
-        prepare(str(clips[0]), 0.0, reader, spec, context="fast")  # warm-up
-        return timed(lambda: [prepare(str(c), 0.0, reader, spec, context="fast") for c in clips]).cpu / len(clips)
+        next(file_windows(str(clips[0]), reader, spec))  # warm-up
+        return timed(lambda: [next(file_windows(str(c), reader, spec)) for c in clips]).cpu / len(clips)
 
 
 def commands(place: Place, dataset: Path) -> list[str]:

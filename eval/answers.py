@@ -74,7 +74,7 @@ class Explanations:
     def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
         rater = judge.rater
         p = clip.windows[0]
-        scores, encoded = rater.scorer.encode(*judge.encode(p, language), language)
+        scores, encoded = judge.corridor.hold(judge.encode(p, language), language)
         text = write(encoded, scores, language, rater.card.lists_faults)
         whole = {a: scores.get(a) for a in rater.card.aspects}
         rating = Rating(

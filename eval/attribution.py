@@ -14,7 +14,6 @@ from eval.importance import Importance, Removal, importance, importance_markdown
 from eval.measure import Settings as Chosen
 from eval.measure import select
 from mllm_avqa.model.attribution import BUDGET, attribute
-from mllm_avqa.pooling import pool_windows
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record, read_records
@@ -71,7 +70,7 @@ def attribution_rows(
         found = attribute(
             clip.windows,
             lambda windows: judge.windows(windows, language),
-            lambda scores: pool_windows(scores, judge.card.pooling.worst),
+            judge.corridor.pooled,
             budget=budget,
         )
         labels = labels_of(clip.record)

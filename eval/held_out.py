@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.writing import told
-from mllm_avqa.judge import Scores, WindowJudge
+from mllm_avqa.corridor import Encoded, EncodedFile, Scores
+from mllm_avqa.media import MediaReader
 from mllm_avqa.model.attribution import drop
-from mllm_avqa.rater import Rater, pool_windows
-from mllm_avqa.schema.errors import AvqaError, MediaNotFound
+from mllm_avqa.rater import Rater
+from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.records import Record
 from mllm_avqa.schema.text import TextContext
-from mllm_avqa.windows import Prepared, prepare, window_starts
+from mllm_avqa.windows import Prepared, ahead, record_windows
 
 log = logging.getLogger(__name__)
 
@@ -74,26 +74,12 @@ CONDITIONS: dict[str, Callable[[Prepared], Prepared]] = {
 # ---- preparing ------------------------------------------------------------------------------------------------------
 
 
-def prepare_record(record: Record, base: Path, rater: Rater) -> HeldOut:
-    """All windows of a record's span. Raises MediaError subclasses."""
-    media = base / record.media
-    if not media.is_file():
-        raise MediaNotFound(f"media file of record {record.id} does not exist: {record.media}")
-    spec = rater.card.views
-    duration = rater.reader.probe(str(media)).duration
-    start, end = record.start or 0.0, record.end if record.end is not None else duration
-    windows = []
-    for offset in window_starts(max(0.0, end - start), spec):
-        at = start + offset
-        inside = end < duration - 0.05 and at + spec.window_seconds > end  # the span ends before the file does
-        own = spec.model_copy(update={"window_seconds": max(0.2, end - at)}) if inside else spec
-        windows.append(
-            prepare(
-                str(media), at, rater.reader, own,
-                context=rater.context, user_text=record.context.get("user"), asr=rater.asr,
-            )
-        )  # fmt: skip
-    return HeldOut(record, windows)
+def prepare_record(record: Record, base: Path, rater: Rater, reader: MediaReader | None = None) -> HeldOut:
+    """All windows of a record's span. reader: instead of the rater's own. Raises MediaError subclasses."""
+    windows = record_windows(
+        record, base, reader or rater.reader, rater.card.views, context=rater.context, asr=rater.asr
+    )
+    return HeldOut(record, list(windows))
 
 
 def chunks(
@@ -113,35 +99,35 @@ def chunks(
         return done
 
     parts = [records[i : i + size] for i in range(0, len(records), size)]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(make, parts[0]) if parts else None
-        for n in range(len(parts)):
-            assert ahead is not None  # submitted before every turn
-            current = ahead.result()
-            ahead = pool.submit(make, parts[n + 1]) if n + 1 < len(parts) else None
-            yield current
-            log.info("%d of %d clips", min((n + 1) * size, len(records)), len(records))
+    for n, (current,) in enumerate(ahead(make, parts, held=2)):
+        yield current
+        log.info("%d of %d clips", min((n + 1) * size, len(records)), len(records))
 
 
 # ---- scoring --------------------------------------------------------------------------------------------------------
 
 
-class Judge(WindowJudge):
-    """Scores held-out clips with a rater's backbone and scorer. `forget` frees what it keeps of a chunk."""
+class Judge:
+    """Scores held-out clips through a rater's corridor. `forget` frees what it keeps of a chunk."""
 
     def __init__(self, rater: Rater) -> None:
-        super().__init__(rater.backbone, rater.scorer, rater.card)
-        self.rater = rater
+        self.rater, self.card, self.corridor = rater, rater.card, rater.corridor
+
+    def forget(self) -> None:
+        self.corridor.forget()
+
+    def encode(self, p: Prepared, language: str) -> Encoded:
+        return self.corridor.encode(p, language, remember=True)
+
+    def windows(self, windows: Sequence[Prepared], language: str) -> list[Scores]:
+        return self.corridor.score_windows(windows, language)
 
     def clips(
         self, clips: Sequence[HeldOut], language: str, condition: Callable[[Prepared], Prepared] = lambda p: p
     ) -> list[Scores]:
         """Scores of every clip, windows pooled as the card says."""
-        given = iter(self.windows([condition(p) for c in clips for p in c.windows], language))
-        out = []
-        for c in clips:
-            parts = [next(given) for _ in c.windows]
-            aspects = list(dict.fromkeys(a for s in parts for a in s))
-            pooled = {a: pool_windows([s[a] for s in parts if a in s], self.card.pooling.worst) for a in aspects}
-            out.append(pooled if len(parts) > 1 else parts[0])
-        return out
+        return self.corridor.clips([[condition(p) for p in c.windows] for c in clips], language)
+
+    def hold(self, clip: HeldOut, language: str) -> EncodedFile:
+        """A clip with its prefixes held for questions."""
+        return self.corridor.encode_clip(clip.windows, language)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,7 @@ import torch
 
 from mllm_avqa import __version__
 from mllm_avqa.context.asr import AsrEngine, load_asr
-from mllm_avqa.judge import WindowJudge
-from mllm_avqa.many import Batch, Encoded, RatingFailure
+from mllm_avqa.corridor import Corridor, Encoded, Scores, lowest, pool_windows
 from mllm_avqa.media import MediaReader, content_hash
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
@@ -25,19 +26,36 @@ from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import LANGUAGES, Branch, load_prompts
-from mllm_avqa.model.scoring import EncodedClip, Scorer, encode_prefix
-from mllm_avqa.pooling import add_seconds, pool_windows, worst_evidence
+from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.clip import Limits, MediaInfo
-from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.rating import ASPECTS, Attribution, Rating, ScoreDistribution, Window
-from mllm_avqa.windows import Prepared, prepare, window_starts
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
+from mllm_avqa.windows import Prepared, ahead, file_windows, worst_evidence
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
 log = logging.getLogger(__name__)
 CONTEXT_LEVELS = ("none", "fast", "full")
+
+
+@dataclass
+class RatingFailure:
+    """A clip that could not be rated, in its place in the order."""
+
+    path: str
+    error: AvqaError
+
+
+@dataclass
+class _ReadFile:
+    """A file's content hash and windows, encoded ahead of scoring, or what went wrong with it."""
+
+    path: str
+    digest: str = ""
+    windows: list[tuple[Prepared, Encoded]] = field(default_factory=list)
+    error: AvqaError | None = None
 
 
 @dataclass
@@ -79,7 +97,7 @@ class Rater:
         # Beside other work a decoder is best left one core: its threads cost a fifth of its time in all.
         share = min(self.reader.limits.max_threads, max(1, cores() // 2))
         self._batch_reader = MediaReader(reader, self.reader.limits.model_copy(update={"max_threads": share}))
-        self.scorer = Scorer(backbone, card.aspects, card.level_words, card.isolate)
+        self.corridor = Corridor(backbone, card)
         self.weights = weights
 
     @classmethod
@@ -156,7 +174,6 @@ class Rater:
     def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
         """Rate a file and keep its encoding for questions."""
         rating, clip = self._rate(str(path), user_text, False, self.context)
-        assert clip is not None  # _rate keeps the clip of every rated file
         return ChatSession(rating, clip)
 
     def rate_many(
@@ -172,7 +189,15 @@ class Rater:
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
         """
-        return Batch(self, batch_size, explain).run(paths, iter(user_texts) if user_texts is not None else None)
+        # A processor is busy with one window; more at once would only cost memory.
+        on_cpu = next(self.backbone.model.parameters()).device.type == "cpu"
+        rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
+        texts = iter(user_texts) if user_texts is not None else repeat(None)
+        jobs = ((str(path), next(texts)) for path in paths)
+        # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
+        threads = 1 if self.context == "full" else 2
+        for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
+            yield from self._finish(files, rows, explain)
 
     def close(self) -> None:
         self.reader.close()
@@ -184,74 +209,102 @@ class Rater:
         self, path: str, user_text: str | None = None, context: str | None = None, *, beside: bool = False
     ) -> Iterator[Prepared]:
         """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError."""
-        reader = self._batch_reader if beside else self.reader
-        context = context or self.context
-        info: MediaInfo = reader.probe(path)
-        for start in window_starts(info.duration, self.card.views):
-            yield prepare(path, start, reader, self.card.views, context=context, user_text=user_text, asr=self.asr)
-
-    def encode(self, p: Prepared) -> Encoded:
-        """What `Scorer.score` takes of a window."""
-        segments, media = encode_prefix(
-            self.backbone, p.views, p.evidence, p.context, self.language, style=self.card.facts
+        return file_windows(
+            path,
+            self._batch_reader if beside else self.reader,
+            self.card.views,
+            context=context or self.context,
+            texts={} if user_text is None else {"user": user_text},
+            asr=self.asr,
         )
-        return segments, media, [a for a in p.aspects if a in self.card.aspects]
 
     def _rate(
         self, path: str, user_text: str | None, explain: bool, context: str, attribution: bool = False
-    ) -> tuple[Rating, EncodedClip | None]:
-        worst: tuple[float, EncodedClip] | None = None
-        windows: list[tuple[Prepared, dict[str, ScoreDistribution]]] = []
+    ) -> tuple[Rating, EncodedClip]:
+        worst: tuple[Scores, EncodedClip] | None = None
+        windows: list[tuple[Prepared, Scores]] = []
         whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
-        seconds: dict[str, float] = {}
+        seconds = _Seconds()
         for p in self.windows(path, user_text, context):
-            begin = time.perf_counter()
-            segments, media, aspects = self.encode(p)
-            scores, clip = self.scorer.encode(segments, media, aspects, self.language)
-            add_seconds(seconds, p.seconds | {"model": time.perf_counter() - begin})
-            if worst is None or scores["overall"].score < worst[0]:
-                worst = (scores["overall"].score, clip)  # the explanation looks at the window that hurts most
+            with seconds.of("model"):
+                scores, clip = self.corridor.hold(self.corridor.encode(p, self.language), self.language)
+            seconds.add(p.seconds)
+            if worst is None or lowest([worst[0], scores]) == 1:
+                worst = scores, clip
             if attribution:
                 whole.append(replace(p, views=replace(p.views)))
-            p.views.whole = p.views.fragments = p.views.sound = None  # memory stays one window, however long the file
+            p.free()  # memory stays one window, however long the file
             windows.append((p, scores))
-        rating = self.assemble(path, content_hash(path), windows, context)
-        if explain and worst is not None:
-            begin = time.perf_counter()
-            self.write_explanation(rating, worst[1])
-            seconds["explain"] = time.perf_counter() - begin
+        assert worst is not None  # every file has a window
+        rating = self._assemble(path, content_hash(path), windows, context)
+        if explain:
+            with seconds.of("explain"):
+                self._write_explanation(rating, worst[1])
         if attribution:
-            begin = time.perf_counter()
-            rating.attribution = self._attribute(whole)
-            seconds["attribution"] = time.perf_counter() - begin
-        rating.seconds = {k: round(v, 4) for k, v in seconds.items()}
-        return rating, worst[1] if worst else None
+            with seconds.of("attribution"):
+                rating.attribution = attribute(
+                    whole, lambda variants: self.corridor.score_windows(variants, self.language), self.corridor.pooled
+                )
+                self.corridor.forget()
+        rating.seconds = seconds.rounded()
+        return rating, worst[1]
 
-    def write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
+    def _write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
         """Write the explanation, conditioned on the scores, and check its claims."""
         rating.explanation = write(clip, rating.scores, self.language, self.card.lists_faults)
         rating.claims = check_claims(rating.explanation, rating, self.language)
 
-    def _attribute(self, windows: list[Prepared]) -> Attribution:
-        judge = WindowJudge(self.backbone, self.scorer, self.card)
-        return attribute(
-            windows,
-            lambda variants: judge.windows(variants, self.language),
-            lambda scores: pool_windows(scores, self.card.pooling.worst),
-        )
+    # ---- many files -------------------------------------------------------------------------------------------
+
+    def _read(self, path: str, user_text: str | None) -> _ReadFile:
+        """Everything before scoring. Runs beside it, in a thread."""
+        file = _ReadFile(path)
+        try:
+            file.digest = content_hash(path)
+            for p in self.windows(path, user_text, beside=True):
+                file.windows.append((p, self.corridor.encode(p, self.language)))
+                p.free()
+        except AvqaError as e:
+            file.error = e
+        return file
+
+    def _finish(self, files: Sequence[_ReadFile], rows: int, explain: bool) -> Iterator[Rating | RatingFailure]:
+        """Score files together, `rows` windows per forward; one at a time where explanations are wanted."""
+        flat = [encoded for f in files if f.error is None for _, encoded in f.windows]
+        begin = time.perf_counter()
+        scored: Iterator[tuple[Scores, EncodedClip | None]]
+        if explain:
+            scored = iter([self.corridor.hold(encoded, self.language) for encoded in flat])
+        else:
+            batches = (flat[i : i + rows] for i in range(0, len(flat), rows))
+            scored = iter([(s, None) for batch in batches for s in self.corridor.score(batch, self.language)])
+        share = (time.perf_counter() - begin) / max(1, len(flat))
+        for f in files:
+            if f.error is not None:
+                yield RatingFailure(f.path, f.error)
+                continue
+            results = [next(scored) for _ in f.windows]
+            windows = [(p, s) for (p, _), (s, _) in zip(f.windows, results, strict=True)]
+            rating = self._assemble(f.path, f.digest, windows, self.context)
+            seconds = _Seconds()
+            for p, _ in windows:
+                seconds.add(p.seconds | {"model": share})
+            clip = results[lowest([s for s, _ in results])][1]
+            if clip is not None:
+                self._write_explanation(rating, clip)
+            rating.seconds = seconds.rounded()
+            yield rating
 
     # ---- result -----------------------------------------------------------------------------------------------
 
-    def assemble(
-        self, path: str, digest: str, windows: list[tuple[Prepared, dict[str, ScoreDistribution]]], context: str
-    ) -> Rating:
+    def _assemble(self, path: str, digest: str, windows: list[tuple[Prepared, Scores]], context: str) -> Rating:
         """The rating of a file from its scored windows. digest: `content_hash` of the file."""
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
+        found = self.corridor.pool([s for _, s in windows])
         for aspect in ASPECTS:
-            given = [s[aspect] for _, s in windows if aspect in s]
-            scores[aspect] = pooled = pool_windows(given, self.card.pooling.worst) if given else None
+            scores[aspect] = pooled = found.get(aspect)
             if pooled is not None and self.calibration is not None:
                 pooled.interval = self.calibration.interval(pooled, aspect, self.language)
             if pooled is None:
@@ -265,7 +318,7 @@ class Rater:
                 Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS})
                 for p, s in windows
             ],
-            evidence=list(first.evidence) if len(windows) == 1 else worst_evidence([p for p, _ in windows]),
+            evidence=worst_evidence(p.evidence for p, _ in windows),
             context=first.context,
             media=first.info,
             warnings=warnings,
@@ -274,3 +327,20 @@ class Rater:
             content_hash=digest,
             language=self.language,
         )
+
+
+class _Seconds(dict[str, float]):
+    """Wall time by room."""
+
+    @contextmanager
+    def of(self, room: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.add({room: time.perf_counter() - begin})
+
+    def add(self, part: Mapping[str, float]) -> None:
+        for room, seconds in part.items():
+            self[room] = self.get(room, 0.0) + seconds
+
+    def rounded(self) -> dict[str, float]:
+        return {room: round(seconds, 4) for room, seconds in self.items()}

@@ -1,51 +1,42 @@
-"""From a path to everything the model is told about one window. Training, scoring and chat all start here."""
+"""From a path or a `Record` to everything the model is told about its windows. No other way leads there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from mllm_avqa.context import gather
 from mllm_avqa.evidence import measure
-from mllm_avqa.model.views import Views, make_views
+from mllm_avqa.model.views import Prepared, Views, make_views
 from mllm_avqa.schema.card import ViewSpec
-from mllm_avqa.schema.clip import Clip, MediaInfo
-from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.clip import Clip
+from mllm_avqa.schema.errors import MediaNotFound
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.text import TextContext
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
+    from mllm_avqa.context.cues import CueLike
     from mllm_avqa.media import MediaReader
+    from mllm_avqa.schema.records import Record
+
+__all__ = ["Prepared", "ahead", "file_windows", "record_windows", "window_starts", "worst_evidence"]
 
 T = TypeVar("T")
+X = TypeVar("X")
 Level = Literal["none", "fast", "full"]
 SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was recorded
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
-
-
-@dataclass
-class Prepared:
-    """One window, ready to be encoded."""
-
-    start: float
-    end: float
-    info: MediaInfo
-    views: Views
-    evidence: list[Measurement]
-    context: TextContext
-    missing: dict[str, str]  # aspect -> why it cannot be judged
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)  # wall time per room
-
-    @property
-    def aspects(self) -> list[str]:
-        return [a for a in ("overall", "video", "audio", "sync", "text") if a not in self.missing]
+TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
+SHORTEST = 0.2  # seconds of a window at the end of a span
 
 
 def window_starts(duration: float, spec: ViewSpec) -> list[float]:
-    """Starts of the windows over a file of this many seconds; long files are sampled at `max_windows` even places.
+    """Starts of the windows over this many seconds; long files are sampled at `max_windows` even places.
 
     A tail shorter than a quarter of a window is left to the window before it.
     """
@@ -59,29 +50,89 @@ def window_starts(duration: float, spec: ViewSpec) -> list[float]:
     return starts
 
 
-def prepare(
-    path: str,
-    start: float,
+def record_windows(
+    record: Record,
+    base: Path,
     reader: MediaReader,
     spec: ViewSpec,
     *,
     context: str = "fast",
-    user_text: str | None = None,
     asr: AsrEngine | None = None,
+) -> Iterator[Prepared]:
+    """The windows of a record's span, with all texts that it gives. base: folder that its media path starts from.
+
+    Raises MediaError subclasses.
+    """
+    media = base / record.media
+    if not media.is_file():
+        raise MediaNotFound(f"media file of record {record.id} does not exist: {record.media}")
+    yield from file_windows(
+        str(media), reader, spec, context=context, texts=record.context, asr=asr,
+        start=record.start or 0.0, end=record.end,
+    )  # fmt: skip
+
+
+def file_windows(
+    path: str,
+    reader: MediaReader,
+    spec: ViewSpec,
+    *,
+    context: str = "fast",
+    texts: Mapping[str, str] | None = None,
+    asr: AsrEngine | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Iterator[Prepared]:
+    """The windows of a file, or of its span from `start` to `end` seconds, each decoded when it is asked for.
+
+    texts: given with the clip, by origin ("user", ...); end: None is the end of the file. Raises MediaError subclasses.
+    """
+    info = reader.probe(path)
+    end = info.duration if end is None else end
+    begin = time.perf_counter()
+    cues: list[CueLike] = []  # of the whole file
+    if context != "none" and info.subtitle_streams:
+        cues += reader.read_subtitles(path)
+    reading = time.perf_counter() - begin
+    for offset in window_starts(max(0.0, end - start), spec):
+        at = start + offset
+        cut = end < info.duration - TAIL and at + spec.window_seconds > end  # the span ends before the file does
+        own = spec.model_copy(update={"window_seconds": max(SHORTEST, end - at)}) if cut else spec
+        p = _prepare(path, at, reader, own, context, texts or {}, cues, asr)
+        p.seconds["context"] += reading  # the subtitles of a file are read once, for its first window
+        reading = 0.0
+        yield p
+
+
+def _prepare(
+    path: str,
+    start: float,
+    reader: MediaReader,
+    spec: ViewSpec,
+    level: str,
+    texts: Mapping[str, str],
+    cues: Sequence[CueLike],
+    asr: AsrEngine | None,
 ) -> Prepared:
-    """Decode a window and look at it with every room. Raises MediaError subclasses."""
+    """Decode a window and look at it with every room."""
     seconds: dict[str, float] = {}
 
     def timed(room: str, call: Callable[[], T]) -> T:
         begin = time.perf_counter()
         result = call()
-        seconds[room] = seconds.get(room, 0.0) + time.perf_counter() - begin
+        seconds[room] = time.perf_counter() - begin
         return result
+
+    def told() -> tuple[TextContext, list[Measurement]]:
+        from mllm_avqa.evidence.captions import caption_measurements
+
+        text = gather(path, clip, level=cast(Level, level), texts=dict(texts), cues=cues, asr=asr)
+        return text, caption_measurements(clip, text)
 
     clip: Clip = timed("media", lambda: reader.read_clip(path, spec.decode(start)))
     views = timed("views", lambda: make_views(clip, spec))
     evidence = timed("evidence", lambda: measure(clip))
-    text, captions = timed("context", lambda: _context(path, clip, reader, context, user_text, asr))
+    text, captions = timed("context", told)
     return Prepared(
         start=clip.start,
         end=clip.end,
@@ -89,20 +140,10 @@ def prepare(
         views=views,
         evidence=evidence + captions,
         context=text,
-        missing=_missing(clip, views, text, context),
+        missing=_missing(clip, views, text, level),
         warnings=[*clip.warnings, *_damage(clip)],
         seconds=seconds,
     )
-
-
-def _context(
-    path: str, clip: Clip, reader: MediaReader, level: str, user_text: str | None, asr: AsrEngine | None
-) -> tuple[TextContext, list[Measurement]]:
-    from mllm_avqa.evidence.captions import caption_measurements
-
-    cues = reader.read_subtitles(path) if level != "none" and clip.info.subtitle_streams else []
-    text = gather(path, clip, level=cast(Level, level), user_text=user_text, cues=cues, asr=asr)
-    return text, caption_measurements(clip, text)
 
 
 def _damage(clip: Clip) -> list[str]:
@@ -125,3 +166,36 @@ def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[st
     if not any(i.origin in CAPTION_ORIGINS for i in text.items):
         missing["text"] = f"no captions and no on-screen text found (--context {level})"
     return missing
+
+
+def worst_evidence(windows: Iterable[Sequence[Measurement]]) -> list[Measurement]:
+    """Facts of a clip from those of its windows: each where it is most severe; spans of all windows are joined."""
+    best: dict[tuple[str, str], Measurement] = {}
+    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for m in (m for facts in windows for m in facts):
+        key = (m.modality, m.name)
+        spans.setdefault(key, []).extend(m.spans)
+        if key not in best or SEVERITIES.index(m.severity) > SEVERITIES.index(best[key].severity):
+            best[key] = m
+    return [m.model_copy(update={"spans": spans[k]}) for k, m in best.items()]
+
+
+def ahead(
+    make: Callable[[X], T], items: Iterable[X], *, chunk: int = 1, held: int = 1, threads: int = 1
+) -> Iterator[list[T]]:
+    """`make` of every item, in order, `chunk` at a time: the next ones are made in threads while these are used.
+
+    At most `held` results wait at a time. What has not begun when the caller stops is not begun any more.
+    """
+    pending: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(make, item))
+                if len(pending) >= max(held, chunk):
+                    yield [pending.popleft().result() for _ in range(chunk)]
+            while pending:
+                yield [pending.popleft().result() for _ in range(min(chunk, len(pending)))]
+        finally:
+            for left in pending:
+                left.cancel()

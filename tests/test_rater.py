@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from mllm_avqa.many import Batch
+from mllm_avqa.corridor import pool_windows
 from mllm_avqa.media import Limits
-from mllm_avqa.rater import Rater, RatingFailure, pool_windows
+from mllm_avqa.rater import Rater, RatingFailure
 from mllm_avqa.schema.errors import (
     AvqaError,
     CheckpointError,
@@ -208,13 +208,13 @@ def test_decord_reads_the_same_picture(tiny_dir, rater, tmp_path):
 def test_many_files_are_prepared_ahead_but_not_without_bound(rater, tmp_path, monkeypatch):
     clip = write_video(tmp_path / "a.mp4")
     begun = []
-    prepare = Batch.prepare
+    windows = Rater.windows
 
-    def counted(batch, path, text):
+    def counted(rater, path, *args, **options):
         begun.append(path)
-        return prepare(batch, path, text)
+        return windows(rater, path, *args, **options)
 
-    monkeypatch.setattr(Batch, "prepare", counted)
+    monkeypatch.setattr(Rater, "windows", counted)
     copies = [tmp_path / f"{k}.mp4" for k in range(12)]
     for copy in copies:
         copy.write_bytes(clip.read_bytes())

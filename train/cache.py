@@ -42,7 +42,10 @@ class CachedWindow:
 def cache_path(root: Path, record: Record, media: Path, spec: ViewSpec, context: str) -> Path:
     stat = media.stat()
     facts = [__version__, repr(FACTS)]  # other facts or thresholds: other text in the prompt
-    given = json.dumps([record.context, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns, facts], default=str)
+    span = [record.start, record.end]
+    given = json.dumps(
+        [record.context, span, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns, facts], default=str
+    )
     return root / f"{record.id}-{hashlib.sha256(given.encode()).hexdigest()[:12]}.npz"
 
 
@@ -87,16 +90,16 @@ def _reader() -> Any:
     return MediaReader()
 
 
-def _make(job: tuple[str, str, str, str | None, ViewSpec, str]) -> tuple[str, str | None]:
-    from mllm_avqa.windows import prepare
+def _make(job: tuple[Record, Path, Path, ViewSpec, str]) -> tuple[str, str | None]:
+    from mllm_avqa.windows import record_windows
 
-    record_id, media, target, user_text, spec, context = job
+    record, base, target, spec, context = job
     try:
-        p = prepare(media, 0.0, _reader(), spec, context=context, user_text=user_text)
+        p = next(record_windows(record, base, _reader(), spec, context=context))
     except AvqaError as e:
-        return record_id, f"{type(e).__name__}: {e}"
-    store(Path(target), CachedWindow(p.views, p.evidence, p.context, p.missing))
-    return record_id, None
+        return record.id, f"{type(e).__name__}: {e}"
+    store(target, CachedWindow(p.views, p.evidence, p.context, p.missing))
+    return record.id, None
 
 
 def build(
@@ -114,7 +117,8 @@ def build(
             continue
         paths[r.id] = cache_path(root, r, media, spec, context)
         if not paths[r.id].is_file():
-            jobs.append((r.id, str(media), str(paths[r.id]), r.context.get("user"), spec, context))
+            own = r.model_copy(update={"questions": [], "labels": {}})  # what is asked of it need not travel
+            jobs.append((own, base, paths[r.id], spec, context))
     if jobs:
         log.info("preparing %d clips (%d already there)", len(jobs), len(paths) - len(jobs))
         with multiprocessing.get_context("spawn").Pool(workers, initializer=one_thread) as pool:

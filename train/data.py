@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from mllm_avqa.corridor import pack_window
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, explain_branch
-from mllm_avqa.model.rows import Row, collate, pack
-from mllm_avqa.model.scoring import encode_prefix
+from mllm_avqa.model.rows import Row, collate
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.levels import WORDS, word
@@ -124,11 +124,9 @@ def teaches_lists(stage: Stage, records: list[Record]) -> bool:
 
 def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, style: FactStyle = "values") -> Row:
     """The same segments and branches that `Rater` encodes."""
-    w = sample.window
-    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language, style=style)
-    if sample.only is not None:
-        segments = [s for s in segments if s.name in sample.only]
-    return pack(segments, [backbone.encode_branch(b) for b in sample.questions], media, isolate)
+    return pack_window(
+        backbone, sample.window, sample.questions, language, isolate=isolate, style=style, only=sample.only
+    )
 
 
 def whole_rows(

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mllm_avqa.corridor import Corridor
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import EVERYTHING, SEES, aspect_branch
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
-from mllm_avqa.model.scoring import Scorer, encode_prefix, level_token_ids
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.windows import Prepared
@@ -157,20 +157,18 @@ def _write_processor(backbone: Any, directory: Path) -> None:
 
 def _window(clip: str, card: Card) -> Prepared:
     from mllm_avqa.media import MediaReader
-    from mllm_avqa.windows import prepare
+    from mllm_avqa.windows import file_windows
 
     reader = MediaReader()
     try:
-        return prepare(clip, 0.0, reader, card.views)
+        return next(file_windows(clip, reader, card.views))
     finally:
         reader.close()
 
 
 def _scores(backbone: Backbone, card: Card, w: Prepared) -> dict[str, float]:
-    scorer = Scorer(backbone, card.aspects, card.level_words, card.isolate)
-    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, card.languages[0], style=card.facts)
-    aspects = [a for a in card.aspects if a not in w.missing]
-    return {a: s.score for a, s in scorer.score([(segments, media, aspects)], card.languages[0])[0].items()}
+    (scores,) = Corridor(backbone, card).score_windows([w], card.languages[0])
+    return {a: s.score for a, s in scores.items()}
 
 
 def _seen(aspect: str, card: Card) -> tuple[str, ...]:
@@ -180,14 +178,15 @@ def _seen(aspect: str, card: Card) -> tuple[str, ...]:
 def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str, float], directory: Path) -> None:
     """The window as arrays; prompts and scores of the aspects that stock code can give."""
     language = card.languages[0]
-    segments, media = encode_prefix(backbone, w.views, w.evidence, w.context, language, style=card.facts)
+    corridor = Corridor(backbone, card)
+    segments, media, _ = corridor.encode(w, language)
     told = {}
     for a in [a for a in stock_aspects(card) if a in scores]:
         ids = prompt_ids(segments, backbone.encode_branch(aspect_branch(a, language)), card.isolate)
         tensors = {"input_ids": [ids], "attention_mask": [[1] * len(ids)]}
         tensors |= {k: media[k].tolist() for n, k in SMALL.items() if n in _seen(a, card) and k in media}
         told[a] = {"score": scores[a], "inputs": tensors}
-    data = {"level_ids": level_token_ids(backbone, card.aspects, card.level_words), "aspects": told}
+    data = {"level_ids": corridor.level_ids, "aspects": told}
     (directory / "example.json").write_text(json.dumps(data), encoding="utf-8")
     arrays = {k: getattr(w.views, k) for k in ("whole", "fragments", "sound")}
     with (directory / "example.npz").open("wb") as f:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 
+from mllm_avqa.corridor import pack_window
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import aspect_branch
-from mllm_avqa.model.rows import Row, collate, pack
-from mllm_avqa.model.scoring import encode_prefix, on_device
+from mllm_avqa.model.rows import Row, collate
+from mllm_avqa.model.scoring import on_device
 from mllm_avqa.schema.card import Card
 from train import ranks
 from train.data import Clips
@@ -65,11 +66,10 @@ class HeldOut:
         for item in items:
             w = item["window"]
             aspects = [a for a in item["record"].labels if a not in w.missing]
-            segments, media = encode_prefix(
-                self.backbone, w.views, w.evidence, w.context, self.language, style=self.card.facts
-            )
-            branches = [self.backbone.encode_branch(aspect_branch(a, self.language)) for a in aspects]
-            row = pack(segments, branches, media, self.card.isolate)
+            row = pack_window(
+                self.backbone, w, [aspect_branch(a, self.language) for a in aspects], self.language,
+                isolate=self.card.isolate, style=self.card.facts,
+            )  # fmt: skip
             at += [(len(rows), s + b.stem_end) for s, b in zip(row.starts, row.branches, strict=True)]
             asked += [(a, target(item["record"].labels[a]).mean) for a in aspects]
             rows.append(row)

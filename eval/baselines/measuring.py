@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from eval.joining import Entry, join, record_entry
 from mllm_avqa import __version__
-from mllm_avqa.evidence import FACTS, SEVERITIES
+from mllm_avqa.evidence import FACTS
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaError
 from mllm_avqa.schema.files import whole_file
@@ -104,7 +104,7 @@ class Job:
     media: str
     start: float | None
     end: float | None
-    user_text: str | None
+    texts: dict[str, str]
     context: str
     spec: ViewSpec
     target: str
@@ -130,15 +130,16 @@ def measured(
     failures: Failures = {}
     for r in records:
         media = base / r.media
-        user = r.context.get("user")
         try:
-            key = _key([r.start, r.end, user, context, spec.model_dump(), __version__, repr(FACTS)], media, context)
+            key = _key(
+                [r.start, r.end, r.context, context, spec.model_dump(), __version__, repr(FACTS)], media, context
+            )
         except MediaError as e:
             failures[r.id] = _why(e, base)
             continue
         targets[r.id] = folder / f"{key}.json"
         if not targets[r.id].is_file():
-            jobs[str(targets[r.id])] = Job(str(media), r.start, r.end, user, context, spec, str(targets[r.id]))
+            jobs[str(targets[r.id])] = Job(str(media), r.start, r.end, r.context, context, spec, str(targets[r.id]))
     broken = _run(list(jobs.values()), workers)
     out: Facts = {}
     for name, target in targets.items():
@@ -192,36 +193,15 @@ def _reader() -> Any:
 
 def measure_clip(job: Job) -> tuple[str, str | None]:
     """Measure one clip into its cache file; returns (target, what went wrong)."""
+    from mllm_avqa.windows import file_windows, worst_evidence
+
     try:
-        facts = worst(_windows(job))
+        windows = file_windows(
+            job.media, _reader(), job.spec, context=job.context, texts=job.texts, start=job.start or 0.0, end=job.end
+        )
+        facts = worst_evidence(p.evidence for p in windows)
     except AvqaError as e:
         return job.target, f"{e.kind}: {e}"
     with whole_file(job.target) as part:
         part.write_bytes(_MEASUREMENTS.dump_json(facts))
     return job.target, None
-
-
-def _windows(job: Job) -> list[list[Measurement]]:
-    """Facts of every window of the span, windows as in every rating."""
-    from mllm_avqa.windows import prepare, window_starts
-
-    duration = _reader().probe(job.media).duration
-    start, end = job.start or 0.0, job.end if job.end is not None else duration
-    windows = []
-    for offset in window_starts(max(0.0, end - start), job.spec):
-        at, spec = start + offset, job.spec
-        if end < duration - _TAIL and at + spec.window_seconds > end:  # the span ends before the file does
-            spec = spec.model_copy(update={"window_seconds": max(0.2, end - at)})
-        found = prepare(job.media, at, _reader(), spec, context=job.context, user_text=job.user_text)
-        windows.append(found.evidence)
-    return windows
-
-
-def worst(windows: Sequence[Sequence[Measurement]]) -> list[Measurement]:
-    """Every fact from the window where it is most severe, as a rating gives it."""
-    best: dict[tuple[str, str], Measurement] = {}
-    for m in (m for w in windows for m in w):
-        key = (m.modality, m.name)
-        if key not in best or SEVERITIES.index(m.severity) > SEVERITIES.index(best[key].severity):
-            best[key] = m
-    return list(best.values())

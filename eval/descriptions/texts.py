@@ -14,16 +14,15 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, Judge, chunks
 from eval.joining import Entry, join, record_entry
-from eval.questions.clips import encode
 from eval.questions.log import Log, Row, digest
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
-from mllm_avqa.pooling import worst_evidence
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS, Claim, Rating
 from mllm_avqa.schema.records import Record
+from mllm_avqa.windows import worst_evidence
 
 log = logging.getLogger(__name__)
 CHUNK = 8  # clips decoded ahead
@@ -95,14 +94,14 @@ def written(
 
 def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
     """Scores and explanation of all windows; the text is about the one that hurts most, as in every rating."""
-    encoded = encode(clip, judge, language)
+    encoded = judge.hold(clip, language)
     text = write(encoded.worst, encoded.scores, language, judge.rater.card.lists_faults, MOST_TOKENS)
     first = clip.windows[0]
     rating = Rating(
         path=clip.record.media,
         scores={a: encoded.scores.get(a) for a in ASPECTS},
         missing=first.missing,
-        evidence=worst_evidence(clip.windows),
+        evidence=worst_evidence(p.evidence for p in clip.windows),
         media=first.info,
         language=language,
     )

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from eval.options import best
-from eval.questions.clips import Encoded
 from eval.questions.log import Row
 from eval.questions.parser import read_answer
 from eval.questions.readout import option_values, word_logits
 from eval.questions.task import Item, Readout, Task
 from eval.questions.wording import Asked, ask, sides
+from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.schema.rating import ScoreDistribution
 
@@ -30,13 +30,13 @@ def unsupported(item: Item) -> str | None:
     return None if sides(item) else "a comparison whose options do not name the first and the second clip"
 
 
-def open_answer(item: Item, task: Task, clip: Encoded) -> Row:
+def open_answer(item: Item, task: Task, clip: EncodedFile) -> Row:
     text = load_prompts("bench", item.language)["describe"] if task.ask == "describe" else item.question
     said = clip.worst.generate(Branch(item.aspect, text, quoted=True), OPEN_TOKENS)
     return {"asked": text, "text": said} | _status("answered" if said else "unanswered", "" if said else "empty")
 
 
-def score_answer(item: Item, task: Task, clip: Encoded) -> Row:
+def score_answer(item: Item, task: Task, clip: EncodedFile) -> Row:
     """Probability of "good" against "poor", their logits divided by the task's temperature (Q-Bench A3)."""
     words = load_prompts("bench", item.language)["rate"]
     branch = Branch(item.aspect, words["question"], words["stem"])
@@ -55,7 +55,7 @@ def good_share(logits: Sequence[float] | np.ndarray, temperature: float) -> floa
     return float(1.0 / (1.0 + np.exp(poor - good)))
 
 
-def choice_answers(items: Sequence[Item], task: Task, clip: Encoded, readout: Readout, shuffles: int) -> list[Row]:
+def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout: Readout, shuffles: int) -> list[Row]:
     """Rows of all multiple-choice items of one clip."""
     asked = [ask(i, task, shuffles) for i in items]
     if readout == "generate":
@@ -74,7 +74,7 @@ def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -
     return {"log_probs": [round(float(x), 5) for x in mean]} | _chosen(item, chosen)
 
 
-def _generated(item: Item, orders: Sequence[Asked], clip: Encoded) -> Row:
+def _generated(item: Item, orders: Sequence[Asked], clip: EncodedFile) -> Row:
     texts = [clip.worst.generate(Branch(a.aspect, a.text, quoted=True), OPTION_TOKENS) for a in orders]
     read = [read_answer(t, a.options, item.language, a.lettered) for t, a in zip(texts, orders, strict=True)]
     chosen = [None if r.place is None else a.order[r.place] for r, a in zip(read, orders, strict=True)]

@@ -10,10 +10,11 @@ from typing import Any
 
 from eval.held_out import Scores, opened
 from eval.questions.answer import choice_answers, open_answer, pair_answer, score_answer, unsupported
-from eval.questions.clips import ClipKey, Encoded, clip_keys, encoded_clips
+from eval.questions.clips import ClipKey, clip_keys, encoded_clips
 from eval.questions.log import Log, Row, digest
 from eval.questions.readers import read_items
 from eval.questions.task import READOUTS, Item, Readout, Task
+from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
@@ -127,7 +128,7 @@ def _rows(
                 yield i, {"status": "failed", "why": why}
 
 
-def _of_clip(task: Task, items: Sequence[Item], clip: Encoded, settings: Settings) -> Iterator[tuple[Item, Row]]:
+def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, settings: Settings) -> Iterator[tuple[Item, Row]]:
     choices = [i for i in items if i.options]
     yield from zip(choices, choice_answers(choices, task, clip, settings.readout, settings.shuffles), strict=True)
     for i in items:

@@ -25,9 +25,7 @@ class Batches:
         def score(clips: Sequence[HeldOut], size: int) -> list[Scores]:
             encoded = [judge.encode(c.windows[0], language) for c in clips]
             return [
-                s
-                for i in range(0, len(encoded), size)
-                for s in judge.rater.scorer.score(encoded[i : i + size], language)
+                s for i in range(0, len(encoded), size) for s in judge.corridor.score(encoded[i : i + size], language)
             ]
 
         alone = score(chunk, 1)
@@ -42,7 +40,7 @@ class Batches:
                 self.failures[f"{clip.record.id}, second_run"] = f"{e.kind}: {why}"
         twice = score([h for _, h, _ in again], 1)
         self._compare("second_run", [c for c, _, _ in again], [s for *_, s in again], twice)
-        judge.forget()  # it knows pictures by their address, and those just read go now
+        judge.forget()
 
     def _compare(self, way: str, clips: Sequence[HeldOut], before: list[Scores], after: list[Scores]) -> None:
         for clip, a, b in zip(clips, before, after, strict=True):

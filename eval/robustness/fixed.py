@@ -50,7 +50,7 @@ class FixedClip:
             hidden = backbone.hidden(on_device(batch, backbone), cache=self.cache).last_hidden_state[0]
             self.cache.crop(k - len(row.ids))  # a negative count drops that many from the end
             at = [start + b.stem_end - k for start, b in zip(row.starts, row.branches, strict=True)]
-            log_probs, log_mass = level_logits(hidden[at], backbone.head(), rater.scorer.level_ids)
+            log_probs, log_mass = level_logits(hidden[at], backbone.head(), rater.corridor.level_ids)
         return {
             b.aspect: distribution(lp.cpu(), float(m))
             for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)

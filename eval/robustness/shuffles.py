@@ -61,7 +61,7 @@ class Shuffles:
         asked = [(q, o) for q in mine if (o := orders(q)) is not None]
         if not asked:
             return
-        _, encoded = judge.rater.scorer.encode(*judge.encode(clip.windows[0], language), language)
+        _, encoded = judge.corridor.hold(judge.encode(clip.windows[0], language), language)
         values = iter(option_values(encoded, [a for _, found in asked for a in found]))
         for question, found in asked:
             places = [best(next(values)) for _ in found]

@@ -53,7 +53,7 @@ class SamePicture:
                     found.failed[clip.record.id] = f"{e.kind}: {why}"
                     continue
             after = judge.clips([changed], language)[0]
-            judge.forget()  # it knows pictures by their address, and those of this change go now
+            judge.forget()
             found.lost += len(before.keys() ^ after.keys())
             for a in before.keys() & after.keys():
                 found.changes.setdefault(a, []).append((after[a].score - before[a].score, clip.record.id))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.held_out import HeldOut, Judge
-from eval.questions.clips import Encoded, encode
 from eval.questions.readout import option_values
 from eval.questions.wording import Asked
 from eval.sync.truth import CLASSES, DETECTABLE, KINDS, Truth
+from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
 
 PREDICTORS = ("score", "answer", "answer_short", "fact")
@@ -46,7 +46,7 @@ class Reading:
 def read(judge: Judge, clip: HeldOut, truth: Truth, language: str, criterion: float = CRITERION) -> Reading:
     """All predictors on one clip. Windows are pooled: scores as the card says, letters by mean log-probability."""
     said: dict[str, Said] = {}
-    encoded = encode(clip, judge, language)
+    encoded = judge.hold(clip, language)
     score = encoded.scores.get("sync")
     if score is not None:
         said["score"] = Said(score.score < criterion, -score.score)
@@ -80,7 +80,7 @@ def questions(language: str) -> dict[str, list[Asked]]:
     return out
 
 
-def _answers(encoded: Encoded, language: str) -> dict[str, Said]:
+def _answers(encoded: EncodedFile, language: str) -> dict[str, Said]:
     asked = questions(language)
     flat = [a for orders in asked.values() for a in orders]
     values = iter(np.mean([option_values(w, flat) for w in encoded.windows], axis=0))

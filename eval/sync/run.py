@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,8 +20,6 @@ from mllm_avqa.schema.errors import AvqaError, ConfigError
 from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mllm_avqa.media import MediaReader
 
 log = logging.getLogger(__name__)
@@ -114,25 +111,14 @@ def _grid(
     for n, record in enumerate(records, 1):
         for ms in (0, *GRID):
             truth = Truth("early" if ms < 0 else "late" if ms else "in_step", float(ms), clean=not record.distortions)
+            moved = cast("MediaReader", ShiftedReader(judge.rater.reader, float(ms)))
             try:
-                with _moved(judge.rater, ms):
-                    clip = prepare_record(record, base, judge.rater)
+                clip = prepare_record(record, base, judge.rater, moved)
             except AvqaError as e:
                 failed[f"{record.id}, {ms} ms"] = f"{e.kind}: {told(e, base, record.media)}"
                 continue
             reading = read(judge, clip, truth, language, settings.criterion)
             out.append(replace(reading, clip=f"{record.id}, {ms} ms"))
-            judge.forget()  # it knows pictures by their address, and those of this offset go now
+            judge.forget()
         log.info("grid: %d of %d clips", n, len(records))
     return out
-
-
-@contextmanager
-def _moved(rater: Rater, milliseconds: float) -> Iterator[None]:
-    """While it lasts, the rater reads every clip with its sound moved."""
-    own = rater.reader
-    rater.reader = cast("MediaReader", ShiftedReader(own, milliseconds))
-    try:
-        yield
-    finally:
-        rater.reader = own

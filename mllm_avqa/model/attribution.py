@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mllm_avqa.model.shapley import Coalition, Game
-from mllm_avqa.model.views import Views
+from mllm_avqa.model.views import Prepared, Views
 from mllm_avqa.schema.rating import Attribution, ScoreDistribution, Shares
-from mllm_avqa.windows import Prepared
 
 ORIGINS = ("user", "subtitle", "sidecar", "asr", "ocr", "metadata")
 # Every input by its modality. Facts about timing belong to picture and sound alike, so they are a modality themselves.

@@ -1,4 +1,4 @@
-"""Encoded clip -> level distributions for every aspect from one forward pass; questions reuse the same prefix.
+"""What a row says: level distributions at the stems, and answers to questions behind a prefix held in the cache.
 
 Scores are read in fp32 with `log_softmax` over the five level tokens at the position right after each stem
 (Q-Align, arXiv 2312.17090); the five ids are resolved at that very position and asserted when a checkpoint loads.
@@ -16,7 +16,7 @@ import torch
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import LANGUAGES, Branch, FactStyle, aspect_branch, prefix_segments
-from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, Row, collate, pack
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, Row
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.levels import WORDS, mean_std, word
@@ -143,59 +143,3 @@ def pack_on_prefix(prefix: Row, branch: EncodedBranch) -> torch.Tensor:
     n = len(branch.ids)
     sees = prefix.visible_from[branch.aspect].expand(n, -1)
     return torch.cat([sees, torch.ones(n, n, dtype=torch.bool).tril()], -1)[None, None]
-
-
-class Scorer:
-    """A loaded backbone that turns rows into level distributions."""
-
-    def __init__(self, backbone: Backbone, aspects: Sequence[str], words: Sequence[str], isolate: bool) -> None:
-        self.backbone = backbone
-        self.isolate = isolate
-        self.level_ids = level_token_ids(backbone, aspects, words)
-
-    def score(
-        self,
-        clips: list[tuple[list[EncodedSegment], dict[str, torch.Tensor], list[str]]],
-        language: str = "en",
-    ) -> list[dict[str, ScoreDistribution]]:
-        """Distributions of each clip's aspects, one forward for the whole list. clips: (segments, media, aspects)."""
-        rows = [self._row(segments, media, aspects, language) for segments, media, aspects in clips]
-        with torch.inference_mode():
-            hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
-            return [self._read(row, h) for row, h in zip(rows, hidden, strict=True)]
-
-    def encode(
-        self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str = "en"
-    ) -> tuple[dict[str, ScoreDistribution], EncodedClip]:
-        """Score one clip and keep its prefix for questions. Same scores as `score`."""
-        from transformers import DynamicCache
-
-        row = self._row(segments, media, aspects, language)
-        cache = DynamicCache()
-        with torch.inference_mode():
-            hidden = self.backbone.hidden(self._batch([row]), cache=cache).last_hidden_state
-            scores = self._read(row, hidden[0])
-        if len(row.ids) > row.prefix_length:
-            cache.crop(row.prefix_length - len(row.ids))  # a negative count drops that many from the end
-        prefix = pack(segments, [], isolate=self.isolate)
-        return scores, EncodedClip(self.backbone, prefix, cache)
-
-    def _row(
-        self, segments: list[EncodedSegment], media: dict[str, torch.Tensor], aspects: list[str], language: str
-    ) -> Row:
-        branches = [self.backbone.encode_branch(aspect_branch(a, language)) for a in aspects]
-        return pack(segments, branches, media, self.isolate)
-
-    def _batch(self, rows: list[Row]) -> dict[str, Any]:
-        batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
-        return batch
-
-    def _read(self, row: Row, hidden: torch.Tensor) -> dict[str, ScoreDistribution]:
-        if not row.branches:
-            return {}
-        at = [start + b.stem_end for start, b in zip(row.starts, row.branches, strict=True)]
-        log_probs, log_mass = level_logits(hidden[at], self.backbone.head(), self.level_ids)
-        return {
-            b.aspect: distribution(lp.cpu(), float(m))
-            for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
-        }

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from mllm_avqa.model.resample import to_mono
 from mllm_avqa.schema.card import ViewSpec
-from mllm_avqa.schema.clip import Clip
+from mllm_avqa.schema.clip import Clip, MediaInfo
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.text import TextContext
 
 MIN_SOUND_SECONDS = 0.1  # shorter sound gives the audio tower no token
 
@@ -26,6 +30,38 @@ class Views:
     sound: np.ndarray | None  # float32 [samples] mono at spec.audio_rate
     seconds_per_pair: float = 1.0  # time between neighbouring frame pairs
     notes: dict[str, object] = field(default_factory=dict)  # what was done to the input
+
+
+class Shown(Protocol):
+    """What the model is shown and told of one window: a window just prepared, or one that training has kept."""
+
+    views: Views
+    evidence: list[Measurement]
+    context: TextContext
+    missing: dict[str, str]  # aspect -> why it cannot be judged
+
+
+@dataclass
+class Prepared:
+    """One window of a file, ready to be encoded (`windows.py` makes it)."""
+
+    start: float
+    end: float
+    info: MediaInfo
+    views: Views
+    evidence: list[Measurement]
+    context: TextContext
+    missing: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # wall time per room
+
+    @property
+    def aspects(self) -> list[str]:
+        return [a for a in ASPECTS if a not in self.missing]
+
+    def free(self) -> None:
+        """Let pixels and sound go; what was found in them stays."""
+        self.views.whole = self.views.fragments = self.views.sound = None
 
 
 def make_views(clip: Clip, spec: ViewSpec) -> Views:

@@ -22,8 +22,8 @@ class ViewSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    window_seconds: float = 8.0
-    hop_seconds: float = 8.0
+    window_seconds: float = Field(default=8.0, gt=0)
+    hop_seconds: float = Field(default=8.0, gt=0)  # from one window's start to the next
     max_windows: int = Field(default=8, ge=1)  # longer clips are sampled at this many evenly spread windows
     segments: int = Field(default=4, ge=1)  # native frame groups per window
     frames_per_segment: int = Field(default=2, ge=1)

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from eval.__main__ import app
 from eval.baselines import measuring
 from eval.baselines.features import fit, matrix, study, write_predictions
-from eval.baselines.measuring import from_ratings, measured, worst
+from eval.baselines.measuring import from_ratings, measured
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Label, Record, write_records
+from mllm_avqa.windows import worst_evidence
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -141,7 +142,7 @@ def clip(name, media, **more):
 
 def test_worst_window_as_in_a_rating():
     windows = [[fact("blur", 1.0, severity="faint"), fact("noise", 2.0)], [fact("blur", 3.0, severity="strong")]]
-    assert [(m.name, m.value) for m in worst(windows)] == [("blur", 3.0), ("noise", 2.0)]
+    assert [(m.name, m.value) for m in worst_evidence(windows)] == [("blur", 3.0), ("noise", 2.0)]
 
 
 def test_measured_once_and_kept_by_content(tmp_path, monkeypatch):

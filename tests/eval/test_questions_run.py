@@ -129,8 +129,8 @@ def test_two_runs_do_not_write_one_log(tmp_path):
 
 def test_items_of_a_clip_share_one_encoding(tmp_path, pictures, rater, monkeypatch):
     calls = []
-    encode = rater.scorer.encode
-    monkeypatch.setattr(rater.scorer, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    encode = rater.corridor.hold
+    monkeypatch.setattr(rater.corridor, "hold", lambda *a, **k: calls.append(1) or encode(*a, **k))
     answers = asked(tmp_path, [a1(), a1(right="Haze"), a1(kind=2), a1("1.png")], pictures)
     assert len(calls) == 2
     assert answers.rows[0]["log_probs"] == answers.rows[1]["log_probs"]

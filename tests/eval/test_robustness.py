@@ -87,7 +87,6 @@ def test_what_is_no_media_cannot_be_rewritten(folder, tmp_path):
 @pytest.mark.parametrize("isolate", [True, False])
 def test_scores_behind_a_held_prefix_are_those_of_a_whole_pass(folder, rater, isolate, monkeypatch):
     monkeypatch.setattr(rater.card, "isolate", isolate)
-    monkeypatch.setattr(rater.scorer, "isolate", isolate)
     judge = Judge(rater)
     window = prepare_record(record("a"), folder, rater).windows[0]
     fixed = FixedClip(judge, window, "en")

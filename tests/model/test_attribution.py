@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mllm_avqa.judge import WindowJudge
+from mllm_avqa.corridor import Corridor
 from mllm_avqa.model.attribution import INPUTS, MODALITIES, attribute, drop, inputs, keep
-from mllm_avqa.model.scoring import Scorer
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
@@ -124,14 +123,14 @@ def test_shares_of_a_model_add_up_and_media_are_made_once(tiny, views, facts, co
 
     aspects = ["overall", "video", "audio", "sync"]
     card = Card(name="tiny", family="qwen2_5_omni", aspects=aspects)
-    judge = WindowJudge(tiny, Scorer(tiny, aspects, card.level_words, isolate=True), card)
+    corridor = Corridor(tiny, card)
     made = []
     monkeypatch.setattr(tiny, "media_tensors", lambda v, make=tiny.media_tensors: made.append(v) or make(v))
     p = clip(views, facts, context)
-    found = attribute([p], lambda windows: judge.windows(windows, "en"), first)
+    found = attribute([p], lambda windows: corridor.score_windows(windows, "en"), first)
     assert len(made) == 2  # the picture once, the sound once
-    (alone,) = judge.windows([clip(Views(None, None, None), [], TextContext())], "en")
-    (given,) = judge.windows([p], "en")
+    (alone,) = corridor.score_windows([clip(Views(None, None, None), [], TextContext())], "en")
+    (given,) = corridor.score_windows([p], "en")
     for level in (found.inputs, found.modalities):
         assert list(level) == aspects
         for aspect, s in level.items():

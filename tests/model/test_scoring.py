@@ -3,9 +3,11 @@ import pytest
 import torch
 from sample_views import make_views
 
+from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import SEES, Branch, aspect_branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack
-from mllm_avqa.model.scoring import Scorer, distribution, level_logits, level_token_ids
+from mllm_avqa.model.scoring import distribution, level_logits, level_token_ids
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.levels import WORDS
 
@@ -16,8 +18,8 @@ def encoded(backbone, views, facts, context):
 
 
 @pytest.fixture
-def scorer(tiny):
-    return Scorer(tiny, list(SEES), WORDS, True)
+def corridor(tiny):
+    return Corridor(tiny, Card(name="tiny", family="qwen2_5_omni"))
 
 
 def test_distribution_agrees_with_numpy():
@@ -31,19 +33,19 @@ def test_distribution_agrees_with_numpy():
     assert d.mass == pytest.approx(0.25)
 
 
-def test_scores_do_not_depend_on_batch_or_order(scorer, tiny, facts, context):
-    clips = [(*encoded(tiny, make_views(k, 0.4 + 0.2 * k), facts, context), list(SEES)) for k in range(3)]
-    batch = scorer.score(clips)
+def test_scores_do_not_depend_on_batch_or_order(corridor, tiny, facts, context):
+    clips = [Encoded(*encoded(tiny, make_views(k, 0.4 + 0.2 * k), facts, context), list(SEES)) for k in range(3)]
+    batch = corridor.score(clips)
     for i in (2, 0, 1):
-        alone = scorer.score([clips[i]])[0]
+        alone = corridor.score([clips[i]])[0]
         for a in SEES:
             assert batch[i][a].score == pytest.approx(alone[a].score, abs=1e-3)
 
 
-def test_encode_gives_the_same_scores_and_leaves_its_cache_alone(scorer, tiny, views, facts, context):
+def test_encode_gives_the_same_scores_and_leaves_its_cache_alone(corridor, tiny, views, facts, context):
     segments, media = encoded(tiny, views, facts, context)
-    plain = scorer.score([(segments, media, list(SEES))])[0]
-    scores, clip = scorer.encode(segments, media, list(SEES))
+    plain = corridor.score([Encoded(segments, media, list(SEES))])[0]
+    scores, clip = corridor.hold(Encoded(segments, media, list(SEES)))
     assert {a: s.score for a, s in scores.items()} == pytest.approx({a: s.score for a, s in plain.items()}, abs=1e-4)
     before = clip.cache.get_seq_length()
     first = clip.generate(Branch("overall", "Why?", quoted=True), max_tokens=8)
@@ -52,9 +54,9 @@ def test_encode_gives_the_same_scores_and_leaves_its_cache_alone(scorer, tiny, v
     assert clip.generate(Branch("overall", "Why?", quoted=True), max_tokens=8) == first
 
 
-def test_cached_generation_equals_full_forward(scorer, tiny, views, facts, context):
+def test_cached_generation_equals_full_forward(corridor, tiny, views, facts, context):
     segments, media = encoded(tiny, views, facts, context)
-    _, clip = scorer.encode(segments, media, list(SEES))
+    _, clip = corridor.hold(Encoded(segments, media, list(SEES)))
     branch = Branch("audio", "What is wrong?")
     e = tiny.encode_branch(branch)
     ids = list(e.ids)
@@ -77,7 +79,6 @@ def test_level_ids_are_five_distinct_tokens_with_their_space(tiny):
 
 def test_a_tokenizer_that_splits_level_words_is_refused(tmp_path):
     from mllm_avqa.model.backbones import load_backbone
-    from mllm_avqa.schema.card import Card
     from train.tiny import Size, build, save
 
     model, tokenizer = build(["qqq www"] * 5, Size(vocab=300, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2))

@@ -9,12 +9,12 @@ import torch
 from noise_clip import noise_clip
 from qwen3_samples import open_qwen3, wide_views
 
+from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import SEES, Branch, aspect_branch
 from mllm_avqa.model.rows import collate, pack
-from mllm_avqa.model.scoring import Scorer, encode_prefix
+from mllm_avqa.model.scoring import encode_prefix
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError
-from mllm_avqa.schema.levels import WORDS
 
 TIGHT = 1e-5  # fp32; measured 5e-7 at hidden states of size 3
 
@@ -129,7 +129,7 @@ def test_another_sound_leaves_video_and_text_alone(qwen3, views, facts, context)
 def test_clips_without_a_part(qwen3, views, facts, absent):
     views = dataclasses.replace(views, **dict.fromkeys(absent))
     segments, media = encode_prefix(qwen3, views, facts, None)
-    scores = Scorer(qwen3, ["overall", "video", "audio"], WORDS, True).score([(segments, media, ["overall"])])[0]
+    (scores,) = Corridor(qwen3, Card(name="q", family="qwen3_omni")).score([Encoded(segments, media, ["overall"])])
     assert 1 <= scores["overall"].score <= 5
     ids = [i for s in segments for i in s.ids]
     assert (qwen3.ids["<|audio_pad|>"] in ids) == ("sound" not in absent)
@@ -159,7 +159,8 @@ def test_frames_become_tokens_of_32_pixels_with_the_tower_s_statistics(qwen3, vi
 
 def test_cached_answer_equals_the_answer_without_cache(qwen3, views, facts, context):
     segments, media = encode_prefix(qwen3, views, facts, context)
-    scores, clip = Scorer(qwen3, list(SEES), WORDS, True).encode(segments, media, list(SEES))
+    corridor = Corridor(qwen3, Card(name="q", family="qwen3_omni"))
+    scores, clip = corridor.hold(Encoded(segments, media, list(SEES)))
     assert set(scores) == set(SEES)
     encoded = qwen3.encode_branch(Branch("audio", "What is wrong?"))
     ids = list(encoded.ids)

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from videollama2_samples import directory as directory  # a fixture
 from videollama2_samples import make_views, opened
 
+from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.backbones.videollama2.fbank import FLOOR
 from mllm_avqa.model.backbones.videollama2.model import AUDIO, VIDEO
 from mllm_avqa.model.prompting import SEES, Branch, aspect_branch
 from mllm_avqa.model.rows import collate, pack
-from mllm_avqa.model.scoring import Scorer, encode_prefix
+from mllm_avqa.model.scoring import encode_prefix
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card, Pixels, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError
-from mllm_avqa.schema.levels import WORDS
 
 TIGHT = 2e-5  # fp32; hidden states are of size 3
 
@@ -158,7 +158,8 @@ def test_sound_is_filled_up_with_silence_as_the_configuration_says(directory, tm
 
 def test_cached_answer_equals_the_answer_without_cache(backbone, views, facts, context):
     segments, media = encode_prefix(backbone, views, facts, context)
-    scores, clip = Scorer(backbone, list(SEES), WORDS, True).encode(segments, media, list(SEES))
+    corridor = Corridor(backbone, Card(name="v", family="videollama2"))
+    scores, clip = corridor.hold(Encoded(segments, media, list(SEES)))
     assert set(scores) == set(SEES)
     encoded = backbone.encode_branch(Branch("audio", "What is wrong?"))
     start = len(encoded.ids)

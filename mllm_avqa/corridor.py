@@ -1,0 +1,212 @@
+"""Windows -> encoded rows -> scores -> the scores of a clip: the only way, for ratings, chat, training and evaluation.
+
+All aspects of a window are scored in one forward; of one clip or of many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch
+from mllm_avqa.model.rows import EncodedSegment, Row, collate, pack
+from mllm_avqa.model.scoring import (
+    EncodedClip,
+    distribution,
+    encode_prefix,
+    level_logits,
+    level_token_ids,
+    on_device,
+    summarise,
+)
+from mllm_avqa.model.views import Shown, Views
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.rating import ASPECTS, ScoreDistribution
+
+ROWS = 4  # windows per forward
+Scores = dict[str, ScoreDistribution]  # by aspect
+
+
+class Encoded(NamedTuple):
+    """A window as tokens and media tensors; its pixels and sound are needed no more."""
+
+    segments: list[EncodedSegment]
+    media: dict[str, torch.Tensor]
+    aspects: list[str]  # that can be judged and that the card scores
+
+
+@dataclass
+class EncodedFile:
+    """The windows of a clip, each with its prefix held for questions, and its scores."""
+
+    windows: list[EncodedClip]
+    window_scores: list[Scores]
+    scores: Scores
+
+    @property
+    def worst(self) -> EncodedClip:
+        """The window that hurts most: the one that explanations, chat and written answers look at."""
+        return self.windows[lowest(self.window_scores)]
+
+
+def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribution:
+    """(1 - worst) x mean of the windows + worst x lowest window, on the whole distribution."""
+    table = np.array([[s.probs[w] for w in WORDS] for s in scores])
+    low = table[int(np.argmin([s.score for s in scores]))]
+    return summarise((1 - worst) * table.mean(0) + worst * low, min(s.mass for s in scores))
+
+
+def lowest(windows: Sequence[Scores]) -> int:
+    """Which of the windows is worst: by its overall score, or by the mean of what the checkpoint scores instead."""
+
+    def height(s: Scores) -> float:
+        given = [s["overall"].score] if "overall" in s else [d.score for d in s.values()]
+        return float(np.mean(given)) if given else float("inf")
+
+    return min(range(len(windows)), key=lambda k: height(windows[k]))
+
+
+def pack_window(
+    backbone: Backbone,
+    window: Shown,
+    branches: Iterable[Branch],
+    language: str,
+    *,
+    isolate: bool,
+    style: FactStyle = "values",
+    only: Sequence[str] | None = None,
+) -> Row:
+    """The row of a window with any questions behind it, as training asks them.
+
+    isolate, style: `Card.isolate`, `Card.facts`; only: names of segments, None is all of them.
+    """
+    segments, media = encode_prefix(backbone, window.views, window.evidence, window.context, language, style=style)
+    if only is not None:
+        segments = [s for s in segments if s.name in only]
+    return pack(segments, [backbone.encode_branch(b) for b in branches], media, isolate)
+
+
+class Corridor:
+    """A loaded backbone, behind its card. Raises CheckpointError where level words are no single distinct tokens."""
+
+    def __init__(self, backbone: Backbone, card: Card) -> None:
+        self.backbone, self.card = backbone, card
+        self.level_ids = level_token_ids(backbone, card.aspects, card.level_words)
+        self._media: dict[bytes, dict[str, torch.Tensor]] = {}
+
+    # ---- windows -> encoded -----------------------------------------------------------------------------------------
+
+    def encode(self, window: Shown, language: str, *, remember: bool = False) -> Encoded:
+        """A window ready to be scored. remember: tensors of equal pixels or sound are made once, until `forget`."""
+        segments, media = encode_prefix(
+            self.backbone,
+            window.views,
+            window.evidence,
+            window.context,
+            language,
+            self._remembered(window.views) if remember else None,
+            style=self.card.facts,
+        )
+        return Encoded(segments, media, [a for a in ASPECTS if a in self.card.aspects and a not in window.missing])
+
+    def forget(self) -> None:
+        """Free the remembered tensors."""
+        self._media.clear()
+
+    def _remembered(self, v: Views) -> dict[str, torch.Tensor]:
+        media: dict[str, torch.Tensor] = {}
+        for part in (Views(v.whole, v.fragments, None, v.seconds_per_pair), Views(None, None, v.sound)):
+            arrays = [a for a in (part.whole, part.fragments, part.sound) if a is not None]
+            if arrays:
+                key = _content(arrays, part.seconds_per_pair)
+                if key not in self._media:
+                    self._media[key] = self.backbone.media_tensors(part)
+                media |= self._media[key]
+        return media
+
+    # ---- encoded -> scores ------------------------------------------------------------------------------------------
+
+    def score(self, windows: Sequence[Encoded], language: str = "en") -> list[Scores]:
+        """Scores of each window, one forward for the whole list."""
+        rows = [self.row(w, language) for w in windows]
+        with torch.inference_mode():
+            hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
+            return [self.read(row, h) for row, h in zip(rows, hidden, strict=True)]
+
+    def score_windows(self, windows: Sequence[Shown], language: str) -> list[Scores]:
+        """Scores of prepared windows, `ROWS` per forward; equal pixels and sound become tensors once."""
+        out: list[Scores] = []
+        for i in range(0, len(windows), ROWS):
+            out += self.score([self.encode(p, language, remember=True) for p in windows[i : i + ROWS]], language)
+        return out
+
+    def hold(self, window: Encoded, language: str = "en") -> tuple[Scores, EncodedClip]:
+        """Score one window and keep its prefix for questions. Same scores as `score`."""
+        from transformers import DynamicCache
+
+        row = self.row(window, language)
+        cache = DynamicCache()
+        with torch.inference_mode():
+            hidden = self.backbone.hidden(self._batch([row]), cache=cache).last_hidden_state
+            scores = self.read(row, hidden[0])
+        if len(row.ids) > row.prefix_length:
+            cache.crop(row.prefix_length - len(row.ids))  # a negative count drops that many from the end
+        prefix = pack(window.segments, [], isolate=self.card.isolate)
+        return scores, EncodedClip(self.backbone, prefix, cache)
+
+    def row(self, window: Encoded, language: str) -> Row:
+        """The prefix of a window with the score question of each of its aspects behind it."""
+        branches = [self.backbone.encode_branch(aspect_branch(a, language)) for a in window.aspects]
+        return pack(window.segments, branches, window.media, self.card.isolate)
+
+    def read(self, row: Row, hidden: torch.Tensor) -> Scores:
+        """The distributions at the stems of a row. hidden [T, D]."""
+        if not row.branches:
+            return {}
+        at = [start + b.stem_end for start, b in zip(row.starts, row.branches, strict=True)]
+        log_probs, log_mass = level_logits(hidden[at], self.backbone.head(), self.level_ids)
+        return {
+            b.aspect: distribution(lp.cpu(), float(m))
+            for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
+        }
+
+    def _batch(self, rows: list[Row]) -> dict[str, Any]:
+        batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
+        return batch
+
+    # ---- a clip -----------------------------------------------------------------------------------------------------
+
+    def pool(self, windows: Sequence[Scores]) -> Scores:
+        """The scores of a clip from those of its windows, as the card says."""
+        aspects = dict.fromkeys(a for s in windows for a in s)
+        return {a: self.pooled([s[a] for s in windows if a in s]) for a in aspects}
+
+    def pooled(self, scores: list[ScoreDistribution]) -> ScoreDistribution:
+        """One aspect's score of a clip from those of its windows."""
+        return pool_windows(scores, self.card.pooling.worst)
+
+    def clips(self, clips: Sequence[Sequence[Shown]], language: str) -> list[Scores]:
+        """Scores of clips, each given by its windows."""
+        given: Iterator[Scores] = iter(self.score_windows([p for c in clips for p in c], language))
+        return [self.pool([next(given) for _ in c]) for c in clips]
+
+    def encode_clip(self, windows: Iterable[Shown], language: str) -> EncodedFile:
+        """A clip with the prefixes of all its windows held for questions."""
+        held = [self.hold(self.encode(p, language, remember=True), language) for p in windows]
+        scores = [s for s, _ in held]
+        return EncodedFile([c for _, c in held], scores, self.pool(scores))
+
+
+def _content(arrays: Sequence[np.ndarray], pair: float) -> bytes:
+    """A key of what is in the arrays, wherever they lie in memory."""
+    digest = hashlib.blake2b(repr((pair, [(a.shape, a.dtype.str) for a in arrays])).encode(), digest_size=16)
+    for a in arrays:
+        digest.update(np.ascontiguousarray(a).data)
+    return digest.digest()
