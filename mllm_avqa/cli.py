@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mllm_avqa import __version__
+from mllm_avqa.bases.command import weights
 from mllm_avqa.cli_support import converse, progress, reported
 from mllm_avqa.schema.clip import Limits
 
@@ -58,6 +59,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+app.command()(weights)
 
 
 @app.callback()

@@ -190,7 +190,8 @@ def _ocr() -> Check:
 
 
 def _whisper() -> Iterator[Check]:
-    from mllm_avqa.context.asr import OFFICIAL, whisper_cache
+    from mllm_avqa.bases import base_folder, have
+    from mllm_avqa.context.asr import BASE, OFFICIAL, whisper_cache
 
     engines = {"openai-whisper": "whisper", "transformers": "transformers"}
     packages = [name for name, module in engines.items() if _has(module)]
@@ -203,11 +204,12 @@ def _whisper() -> Iterator[Check]:
     )
     cache = whisper_cache()
     found = sorted({f for f in OFFICIAL.values() if (cache / f).is_file()})
+    places = ([f"{', '.join(found)} in {cache}"] if found else []) + ([str(base_folder(BASE))] if have(BASE) else [])
     yield Check(
         "Whisper weights",
-        "ok" if found else "missing",
-        f"{', '.join(found)} in {cache}" if found else f"none in {cache}",
-        f"put small.pt or base.pt of openai-whisper into {cache}, or give a file or folder with --asr PATH",
+        "ok" if places else "missing",
+        "; ".join(places) or f"none in {cache}",
+        "mllm-avqa weights whisper",
         required=False,
     )
 

@@ -6,12 +6,14 @@ import os
 import re
 import socket
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from mllm_avqa.bases import have
 from mllm_avqa.model.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
@@ -24,16 +26,24 @@ _SIZES = ("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "
 _LARGE = ("large-v1", "large-v2", "large-v3", "large-v3-turbo")
 OFFICIAL = {n: f"{n}.pt" for n in _SIZES + _LARGE} | {"large": "large-v3.pt", "turbo": "large-v3-turbo.pt"}
 # Without a name: the first of these whose weights lie in the cache; exact enough and still bearable on a CPU.
+BASE = "whisper-base"  # of `bases`
+BASE_DIMENSIONS = {
+    "n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 512, "n_audio_head": 8, "n_audio_layer": 6,
+    "n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 512, "n_text_head": 8, "n_text_layer": 6,
+}  # fmt: skip
+LEAST_LOGPROB, SURE_LOGPROB, MOST_REPETITION, MOST_NO_SPEECH = -1.0, -0.6, 2.4, 0.6  # `heard`
 PREFERRED = ("small", "base", "turbo", "tiny", "medium", "large-v3", "small.en", "base.en", "tiny.en", "medium.en")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of speech; seconds from the first sample."""
+    """One stretch of speech; seconds from the first sample. words: (start, end, word), where the engine times them."""
 
     start: float
     end: float
     text: str
+    language: str = ""  # ISO 639-1, where the engine detects it
+    words: tuple[tuple[float, float, str], ...] = ()
 
 
 class AsrEngine(Protocol):
@@ -52,7 +62,11 @@ def resample_16k(audio: AudioTrack) -> np.ndarray:
 
 
 class WhisperEngine:
-    """openai-whisper from a checkpoint file. Greedy and without memory of earlier text, so deterministic."""
+    """openai-whisper from a checkpoint file. Greedy and without memory of earlier text, so deterministic.
+
+    What silence, music and noise make a recogniser invent is left out: segments it was not sure of, that repeat
+    themselves, or that hold no word.
+    """
 
     name = "whisper"
 
@@ -60,15 +74,37 @@ class WhisperEngine:
         import pickle
 
         whisper = _import_whisper()
-        self._lock = threading.Lock()
         try:
             # By path, even for official names: by name whisper may go to the network. weights_only is its default.
-            self._model: Any = whisper.load_model(str(path), device=device)
+            model = whisper.load_model(str(path), device=device)
         except (RuntimeError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError) as e:
             raise ContextUnavailable(
                 f"{path} is not a whole openai-whisper checkpoint ({type(e).__name__}); give another with --asr PATH, "
                 "or delete it if its download was cut off"
             ) from e
+        self._use(model)
+
+    @classmethod
+    def from_base(cls, device: str = "cpu") -> WhisperEngine:
+        """Whisper-base as `mllm-avqa weights whisper` keeps it. Raises CheckpointError for a spoilt file."""
+        import torch
+
+        from mllm_avqa.bases.ctranslate2 import read_arrays, whisper_state
+
+        file = have(BASE)
+        assert file is not None  # the caller looked
+        model_module = _import_whisper().model
+        model = model_module.Whisper(model_module.ModelDimensions(**BASE_DIMENSIONS))
+        state = whisper_state(read_arrays(file))
+        model.load_state_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()})
+        model.set_alignment_heads(_import_whisper()._ALIGNMENT_HEADS["base"])
+        engine = cls.__new__(cls)
+        engine._use(model.to(device).eval())
+        return engine
+
+    def _use(self, model: Any) -> None:
+        self._model = model
+        self._lock = threading.Lock()
 
     def transcribe(self, audio: np.ndarray) -> list[Segment]:
         """Segments of `audio`, float32 [n] mono at 16 kHz. Raises ContextUnavailable when the model fails."""
@@ -80,10 +116,36 @@ class WhisperEngine:
                     temperature=0.0,  # sampling again at higher temperatures would make texts random
                     condition_on_previous_text=False,  # else one repetition loop spoils the rest
                     fp16=self._model.device.type == "cuda",
+                    word_timestamps=True,
                 )
             except RuntimeError as e:
                 raise ContextUnavailable(f"speech recognition failed: {e}") from e
-        return _in_order(((s["start"], s["end"], s["text"]) for s in found["segments"]), len(audio) / RATE)
+        return _in_order(
+            [
+                Segment(s["start"], s["end"], s["text"], found.get("language", ""), _words(s))
+                for s in found["segments"]
+                if heard(s)
+            ],
+            len(audio) / RATE,
+        )
+
+
+def heard(segment: Mapping[str, Any]) -> bool:
+    """Whether a segment of openai-whisper is speech, by the limits that Whisper itself falls back at (Radford et al.
+    2022, section 4.5): mean log-probability -1, compression ratio 2.4; and text that holds a word outside brackets."""
+    words = re.sub(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*", "", str(segment["text"]))
+    return (
+        segment.get("avg_logprob", 0.0) >= LEAST_LOGPROB
+        and segment.get("compression_ratio", 0.0) <= MOST_REPETITION
+        and (segment.get("no_speech_prob", 0.0) <= MOST_NO_SPEECH or segment.get("avg_logprob", 0.0) >= SURE_LOGPROB)
+        and any(c.isalnum() for c in words)
+    )
+
+
+def _words(segment: Mapping[str, Any]) -> tuple[tuple[float, float, str], ...]:
+    return tuple(
+        (round(float(w["start"]), 2), round(float(w["end"]), 2), w["word"].strip()) for w in segment.get("words", ())
+    )
 
 
 class TransformersEngine:
@@ -109,13 +171,13 @@ class TransformersEngine:
 
     def transcribe(self, audio: np.ndarray) -> list[Segment]:
         """Segments of `audio`, float32 [n] mono at 16 kHz. Raises ContextUnavailable when the model fails."""
-        found: list[tuple[float, float, str]] = []
+        found: list[Segment] = []
         with self._lock:
             for first in range(0, len(audio), CHUNK):
                 found += self._chunk(audio[first : first + CHUNK], first / RATE)
         return _in_order(found, len(audio) / RATE)
 
-    def _chunk(self, audio: np.ndarray, offset: float) -> list[tuple[float, float, str]]:
+    def _chunk(self, audio: np.ndarray, offset: float) -> list[Segment]:
         import torch
 
         features = self._processor(audio, sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
@@ -135,17 +197,17 @@ class TransformersEngine:
         out = []
         for part in decoded["offsets"]:
             start, end = part["timestamp"]
-            out.append((offset + (start or 0.0), offset + (length if end is None else end), part["text"]))
+            out.append(Segment(offset + (start or 0.0), offset + (length if end is None else end), part["text"]))
         return out
 
 
-def _in_order(found: Any, length: float) -> list[Segment]:
+def _in_order(found: Iterable[Segment], length: float) -> list[Segment]:
     """Segments with times inside 0..length and text in them, in order of time."""
     segments = []
-    for start, end, text in found:
-        start, end = min(max(float(start), 0.0), length), min(max(float(end), 0.0), length)
-        if str(text).strip():
-            segments.append(Segment(start, max(start, end), str(text).strip()))
+    for s in found:
+        start, end = min(max(float(s.start), 0.0), length), min(max(float(s.end), 0.0), length)
+        if s.text.strip():
+            segments.append(replace(s, start=start, end=max(start, end), text=s.text.strip()))
     return sorted(segments, key=lambda s: (s.start, s.end))
 
 
@@ -168,7 +230,8 @@ def load_asr(spec: str | None = None, *, allow_download: bool = False, device: s
     """The speech recogniser meant by `spec` (--asr).
 
     spec: an openai-whisper checkpoint file, a directory in Hugging Face format, an official name ("small"), a
-    repository name ("openai/whisper-small"), or None for whatever official weights are cached.
+    repository name ("openai/whisper-small"), or None for whatever official weights are cached, else Whisper-base as
+    `mllm-avqa weights whisper` keeps it.
     allow_download: names may be fetched from the network; otherwise only what is on the disk is looked at.
     Raises ContextUnavailable when the weights are not to be had, with the way to get them, and ConfigError when
     `spec` is nothing of the above.
@@ -177,9 +240,12 @@ def load_asr(spec: str | None = None, *, allow_download: bool = False, device: s
         for name in PREFERRED:
             if (whisper_cache() / OFFICIAL[name]).is_file():
                 return WhisperEngine(whisper_cache() / OFFICIAL[name], device)
+        if have(BASE) is not None:
+            return WhisperEngine.from_base(device)
         raise ContextUnavailable(
-            f"no speech recognition weights in {whisper_cache()}: put one of openai-whisper's files there "
-            "(small.pt, base.pt ...) or give a checkpoint file or Hugging Face Whisper folder with --asr PATH"
+            "no speech recognition weights: get Whisper-base once with mllm-avqa weights whisper, put one of "
+            f"openai-whisper's files (small.pt, base.pt ...) into {whisper_cache()}, or give a checkpoint file or "
+            "Hugging Face Whisper folder with --asr PATH"
         )
     path = Path(spec).expanduser()
     if path.is_file():

@@ -218,7 +218,14 @@ def _asr(clip: Clip, level: Level, engine: AsrEngine | None) -> Found:
         return _unavailable("asr", str(e))
     offset = clip.audio.start
     items = [
-        TextItem(origin="asr", text=s.text, start=offset + s.start, end=offset + s.end, detail=f"engine={engine.name}")
+        TextItem(
+            origin="asr",
+            text=s.text,
+            start=offset + s.start,
+            end=offset + s.end,
+            detail=f"engine={engine.name}" + (f", language={s.language}" if s.language else ""),
+            words=[(round(offset + a, 2), round(offset + z, 2), w) for a, z, w in s.words],
+        )
         for s in segments
     ]
     return _ok(items, "asr") if items else _absent("asr", "no speech recognised")

@@ -23,6 +23,7 @@ class TextItem(BaseModel):
     detail: str = ""  # e.g. the metadata key, the sidecar's name, "engine=rapidocr"
     box: tuple[float, float, float, float] | None = None  # OCR: x0, y0, x1, y1, fractions of the frame
     confidence: float | None = None
+    words: list[tuple[float, float, str]] = []  # of speech: start, end, word, where the recogniser times them
 
 
 class SourceStatus(BaseModel):

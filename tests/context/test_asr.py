@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.context import gather, load_asr, resample_16k
-from mllm_avqa.context.asr import OFFICIAL, Segment, TransformersEngine, WhisperEngine
+from mllm_avqa.context.asr import OFFICIAL, Segment, TransformersEngine, WhisperEngine, heard
 from mllm_avqa.model.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
@@ -92,8 +92,26 @@ def test_whisper_file_by_path(whisper_file: Path) -> None:
     engine = load_asr(str(whisper_file))
     assert isinstance(engine, WhisperEngine)
     first = engine.transcribe(SOUND)
-    assert first and well_formed(first, 2.0)
+    assert well_formed(first, 2.0)
     assert engine.transcribe(SOUND) == first  # greedy: the same twice
+
+
+def test_words_have_times_and_what_was_invented_is_left_out(whisper_file: Path, monkeypatch) -> None:
+    engine = load_asr(str(whisper_file))
+    sure = {"avg_logprob": -0.2, "compression_ratio": 1.0, "no_speech_prob": 0.0}
+    told = {
+        "language": "en",
+        "segments": [
+            {"start": 0.5, "end": 1.25, "text": " Hello you.", "words": [
+                {"word": " Hello", "start": 0.5, "end": 0.9}, {"word": " you.", "start": 0.9, "end": 1.25},
+            ]} | sure,
+            {"start": 1.3, "end": 1.9, "text": " Thank you.", "words": []} | sure | {"avg_logprob": -1.5},
+        ],
+    }  # fmt: skip
+    monkeypatch.setattr(engine._model, "transcribe", lambda *a, **k: told)
+    (heard_one,) = engine.transcribe(SOUND)
+    assert (heard_one.text, heard_one.language) == ("Hello you.", "en")
+    assert heard_one.words == ((0.5, 0.9, "Hello"), (0.9, 1.25, "you."))
 
 
 def test_cached_name_is_loaded_without_network(cache: Path, whisper_file: Path) -> None:
@@ -217,3 +235,19 @@ def test_resampling_odd_inputs() -> None:
         to_mono(np.zeros((1, 4)), 0)
     with pytest.raises(ValueError, match=r"\(0, 5\)"):
         to_mono(np.zeros((0, 5)), 8000)
+
+
+@pytest.mark.parametrize(
+    ("segment", "kept"),
+    [
+        ({"text": " Hello there.", "avg_logprob": -0.3, "compression_ratio": 1.2, "no_speech_prob": 0.1}, True),
+        ({"text": " Thank you.", "avg_logprob": -0.9, "compression_ratio": 0.8, "no_speech_prob": 0.9}, False),
+        ({"text": " the the the the", "avg_logprob": -0.2, "compression_ratio": 3.0, "no_speech_prob": 0.1}, False),
+        ({"text": " mumble", "avg_logprob": -1.4, "compression_ratio": 1.0, "no_speech_prob": 0.1}, False),
+        ({"text": " [Music]", "avg_logprob": -0.2, "compression_ratio": 0.6, "no_speech_prob": 0.1}, False),
+        ({"text": " ♪♪", "avg_logprob": -0.2, "compression_ratio": 0.6, "no_speech_prob": 0.1}, False),
+        ({"text": " 你好。", "avg_logprob": -0.5, "compression_ratio": 0.6, "no_speech_prob": 0.1}, True),
+    ],
+)
+def test_invented_words_are_left_out(segment, kept):
+    assert heard(segment) is kept

