@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch
+from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
 from mllm_avqa.model.rows import EncodedSegment, Row, collate, pack
 from mllm_avqa.model.scoring import (
     EncodedClip,
@@ -27,6 +27,7 @@ from mllm_avqa.model.scoring import (
 )
 from mllm_avqa.model.views import Shown, Views
 from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.levels import WORDS
 from mllm_avqa.schema.rating import ASPECTS, ScoreDistribution
 
@@ -94,17 +95,37 @@ def pack_window(
 
 
 class Corridor:
-    """A loaded backbone, behind its card. Raises CheckpointError where level words are no single distinct tokens."""
+    """A loaded backbone, behind its card.
+
+    Raises CheckpointError where level words are no single distinct tokens, or where it was taught with other prompts.
+    """
 
     def __init__(self, backbone: Backbone, card: Card) -> None:
         self.backbone, self.card = backbone, card
-        self.level_ids = level_token_ids(backbone, card.aspects, card.level_words)
+        self.level_ids = level_token_ids(backbone, card.aspects, card.level_words, card.languages)
+        for language in card.languages:
+            here = str(load_prompts("rating", language)["version"])
+            if here != card.prompts:
+                raise CheckpointError(
+                    f"{card.name} was taught with version {card.prompts} of the prompts, here is version {here} "
+                    f"(prompts/rating.{language}.yaml): its scores would mean something else (`prompts` in avqa.yaml)"
+                )
         self._media: dict[bytes, dict[str, torch.Tensor]] = {}
+
+    def check_language(self, language: str) -> None:
+        """Raises ConfigError for a language that the checkpoint was not taught in."""
+        if language not in self.card.languages:
+            known = ", ".join(self.card.languages)
+            raise ConfigError(f"language {language!r} is none of {self.card.name}: it has {known} (--lang)")
 
     # ---- windows -> encoded -----------------------------------------------------------------------------------------
 
     def encode(self, window: Shown, language: str, *, remember: bool = False) -> Encoded:
-        """A window ready to be scored. remember: tensors of equal pixels or sound are made once, until `forget`."""
+        """A window ready to be scored. remember: tensors of equal pixels or sound are made once, until `forget`.
+
+        Raises ConfigError for a language that the checkpoint does not know.
+        """
+        self.check_language(language)
         segments, media = encode_prefix(
             self.backbone,
             window.views,

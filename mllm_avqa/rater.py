@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +23,14 @@ from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
 from mllm_avqa.model.explain import check_claims, write
-from mllm_avqa.model.prompting import LANGUAGES, Branch, load_prompts
+from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaError
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
-from mllm_avqa.windows import Prepared, ahead, file_windows, worst_evidence
+from mllm_avqa.windows import Prepared, Seconds, ahead, file_windows, worst_evidence
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
@@ -86,8 +84,6 @@ class Rater:
     ) -> None:
         if context not in CONTEXT_LEVELS:
             raise ConfigError(f"context {context!r} is not one of {', '.join(CONTEXT_LEVELS)} (--context)")
-        if language not in LANGUAGES:
-            raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
         self.card = card
         self.backbone = backbone
         self.language = language
@@ -98,6 +94,7 @@ class Rater:
         share = min(self.reader.limits.max_threads, max(1, cores() // 2))
         self._batch_reader = MediaReader(reader, self.reader.limits.model_copy(update={"max_threads": share}))
         self.corridor = Corridor(backbone, card)
+        self.corridor.check_language(language)
         self.weights = weights
 
     @classmethod
@@ -136,7 +133,7 @@ class Rater:
     def fingerprint(self) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
         prompts = repr(load_prompts("rating", self.language))
-        settings = f"{self.card.views!r}{self.card.pooling!r}{self.card.isolate}{self.context}{self.reader.reader}"
+        settings = f"{self.card.scoring}{self.context}{self.reader.reader}"
         return {
             "model": self.card.name,
             "weights": self.weights,
@@ -189,11 +186,16 @@ class Rater:
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
         """
-        # A processor is busy with one window; more at once would only cost memory.
+        if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
+            raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
+        return self._rate_many(paths, batch_size, explain, user_texts)
+
+    def _rate_many(
+        self, paths: Iterable[str | Path], batch_size: int, explain: bool, user_texts: Sequence[str | None] | None
+    ) -> Iterator[Rating | RatingFailure]:
         on_cpu = next(self.backbone.model.parameters()).device.type == "cpu"
         rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
-        texts = iter(user_texts) if user_texts is not None else repeat(None)
-        jobs = ((str(path), next(texts)) for path in paths)
+        jobs = ((str(path), k, user_texts) for k, path in enumerate(paths))
         # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
         threads = 1 if self.context == "full" else 2
         for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
@@ -224,7 +226,7 @@ class Rater:
         worst: tuple[Scores, EncodedClip] | None = None
         windows: list[tuple[Prepared, Scores]] = []
         whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
-        seconds = _Seconds()
+        seconds = Seconds()
         for p in self.windows(path, user_text, context):
             with seconds.of("model"):
                 scores, clip = self.corridor.hold(self.corridor.encode(p, self.language), self.language)
@@ -236,69 +238,87 @@ class Rater:
             p.free()  # memory stays one window, however long the file
             windows.append((p, scores))
         assert worst is not None  # every file has a window
-        rating = self._assemble(path, content_hash(path), windows, context)
-        if explain:
-            with seconds.of("explain"):
-                self._write_explanation(rating, worst[1])
+        rating = self._result(path, content_hash(path), windows, seconds, context, worst[1] if explain else None)
         if attribution:
             with seconds.of("attribution"):
                 rating.attribution = attribute(
                     whole, lambda variants: self.corridor.score_windows(variants, self.language), self.corridor.pooled
                 )
                 self.corridor.forget()
-        rating.seconds = seconds.rounded()
+            rating.seconds = seconds.rounded()
         return rating, worst[1]
-
-    def _write_explanation(self, rating: Rating, clip: EncodedClip) -> None:
-        """Write the explanation, conditioned on the scores, and check its claims."""
-        rating.explanation = write(clip, rating.scores, self.language, self.card.lists_faults)
-        rating.claims = check_claims(rating.explanation, rating, self.language)
 
     # ---- many files -------------------------------------------------------------------------------------------
 
-    def _read(self, path: str, user_text: str | None) -> _ReadFile:
+    def _read(self, path: str, k: int, user_texts: Sequence[str | None] | None) -> _ReadFile:
         """Everything before scoring. Runs beside it, in a thread."""
         file = _ReadFile(path)
         try:
+            if user_texts is not None and k >= len(user_texts):
+                raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
+            user_text = user_texts[k] if user_texts is not None else None
             file.digest = content_hash(path)
             for p in self.windows(path, user_text, beside=True):
                 file.windows.append((p, self.corridor.encode(p, self.language)))
                 p.free()
-        except AvqaError as e:
-            file.error = e
+        except Exception as e:
+            file.error = _typed(e)
         return file
 
     def _finish(self, files: Sequence[_ReadFile], rows: int, explain: bool) -> Iterator[Rating | RatingFailure]:
-        """Score files together, `rows` windows per forward; one at a time where explanations are wanted."""
-        flat = [encoded for f in files if f.error is None for _, encoded in f.windows]
+        """Score files together, `rows` windows per forward; one by one where explanations are wanted or one fails."""
+        flat = [encoded for f in files for _, encoded in f.windows if f.error is None]
+        together: Iterator[Scores] | None = None
         begin = time.perf_counter()
-        scored: Iterator[tuple[Scores, EncodedClip | None]]
-        if explain:
-            scored = iter([self.corridor.hold(encoded, self.language) for encoded in flat])
-        else:
-            batches = (flat[i : i + rows] for i in range(0, len(flat), rows))
-            scored = iter([(s, None) for batch in batches for s in self.corridor.score(batch, self.language)])
+        if not explain:
+            try:
+                together = iter([s for i in range(0, len(flat), rows) for s in self._score(flat[i : i + rows])])
+            except Exception:  # of which file is found out below, and said in its place
+                log.debug("a batch failed and is scored file by file", exc_info=True)
         share = (time.perf_counter() - begin) / max(1, len(flat))
         for f in files:
-            if f.error is not None:
-                yield RatingFailure(f.path, f.error)
-                continue
-            results = [next(scored) for _ in f.windows]
-            windows = [(p, s) for (p, _), (s, _) in zip(f.windows, results, strict=True)]
-            rating = self._assemble(f.path, f.digest, windows, self.context)
-            seconds = _Seconds()
-            for p, _ in windows:
-                seconds.add(p.seconds | {"model": share})
-            clip = results[lowest([s for s, _ in results])][1]
-            if clip is not None:
-                self._write_explanation(rating, clip)
-            rating.seconds = seconds.rounded()
-            yield rating
+            result: Rating | RatingFailure
+            try:
+                result = self._rating(f, together, share, explain)
+            except Exception as e:
+                result = RatingFailure(f.path, _typed(e))
+            yield result
+
+    def _rating(self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool) -> Rating:
+        """The rating of a read file. together: the scores of its windows come next, after `share` seconds each."""
+        if f.error is not None:
+            raise f.error
+        seconds = Seconds()
+        held: list[tuple[Scores, EncodedClip | None]] = []
+        for p, encoded in f.windows:
+            seconds.add(p.seconds)
+            with seconds.of("model"):
+                if together is not None:
+                    held.append((next(together), None))
+                elif explain:
+                    held.append(self.corridor.hold(encoded, self.language))
+                else:
+                    held.append((self._score([encoded])[0], None))
+            seconds.add({"model": share if together is not None else 0.0})
+        windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
+        worst = held[lowest([s for s, _ in held])][1]
+        return self._result(f.path, f.digest, windows, seconds, self.context, worst)
+
+    def _score(self, windows: Sequence[Encoded]) -> list[Scores]:
+        return self.corridor.score(windows, self.language)
 
     # ---- result -----------------------------------------------------------------------------------------------
 
-    def _assemble(self, path: str, digest: str, windows: list[tuple[Prepared, Scores]], context: str) -> Rating:
-        """The rating of a file from its scored windows. digest: `content_hash` of the file."""
+    def _result(
+        self,
+        path: str,
+        digest: str,
+        windows: list[tuple[Prepared, Scores]],
+        seconds: Seconds,
+        context: str,
+        explain: EncodedClip | None,
+    ) -> Rating:
+        """The rating of a file from its scored windows. digest: `content_hash`; explain: the window to write about."""
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
@@ -310,7 +330,7 @@ class Rater:
             if pooled is None:
                 missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
         warnings = list(dict.fromkeys(w for p, _ in windows for w in p.warnings))
-        return Rating(
+        rating = Rating(
             path=show(path),
             scores=scores,
             missing=missing,
@@ -327,20 +347,19 @@ class Rater:
             content_hash=digest,
             language=self.language,
         )
+        if explain is not None:
+            with seconds.of("explain"):
+                rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)
+                rating.claims = check_claims(rating.explanation, rating, self.language)
+        rating.seconds = seconds.rounded()
+        return rating
 
 
-class _Seconds(dict[str, float]):
-    """Wall time by room."""
-
-    @contextmanager
-    def of(self, room: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self.add({room: time.perf_counter() - begin})
-
-    def add(self, part: Mapping[str, float]) -> None:
-        for room, seconds in part.items():
-            self[room] = self.get(room, 0.0) + seconds
-
-    def rounded(self) -> dict[str, float]:
-        return {room: round(seconds, 4) for room, seconds in self.items()}
+def _typed(error: Exception) -> AvqaError:
+    """Whatever one clip of many does ends up in its own row."""
+    if isinstance(error, AvqaError):
+        return error
+    log.debug("a clip could not be rated", exc_info=error)
+    if isinstance(error, OSError):
+        return MediaError(f"cannot be read: {error.strerror or type(error).__name__}")
+    return InternalError.of(error)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mllm_avqa.media import MediaReader
     from mllm_avqa.schema.records import Record
 
-__all__ = ["Prepared", "ahead", "file_windows", "record_windows", "window_starts", "worst_evidence"]
+__all__ = ["Prepared", "Seconds", "ahead", "file_windows", "record_windows", "window_starts", "worst_evidence"]
 
 T = TypeVar("T")
 X = TypeVar("X")
@@ -33,6 +34,23 @@ SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was 
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
 SHORTEST = 0.2  # seconds of a window at the end of a span
+
+
+class Seconds(dict[str, float]):
+    """Wall time by room."""
+
+    @contextmanager
+    def of(self, room: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.add({room: time.perf_counter() - begin})
+
+    def add(self, part: Mapping[str, float]) -> None:
+        for room, seconds in part.items():
+            self[room] = self.get(room, 0.0) + seconds
+
+    def rounded(self) -> dict[str, float]:
+        return {room: round(seconds, 4) for room, seconds in self.items()}
 
 
 def window_starts(duration: float, spec: ViewSpec) -> list[float]:
@@ -115,24 +133,18 @@ def _prepare(
     asr: AsrEngine | None,
 ) -> Prepared:
     """Decode a window and look at it with every room."""
-    seconds: dict[str, float] = {}
+    from mllm_avqa.evidence.captions import caption_measurements
 
-    def timed(room: str, call: Callable[[], T]) -> T:
-        begin = time.perf_counter()
-        result = call()
-        seconds[room] = time.perf_counter() - begin
-        return result
-
-    def told() -> tuple[TextContext, list[Measurement]]:
-        from mllm_avqa.evidence.captions import caption_measurements
-
+    seconds = Seconds()
+    with seconds.of("media"):
+        clip: Clip = reader.read_clip(path, spec.decode(start))
+    with seconds.of("views"):
+        views = make_views(clip, spec)
+    with seconds.of("evidence"):
+        evidence = measure(clip)
+    with seconds.of("context"):
         text = gather(path, clip, level=cast(Level, level), texts=dict(texts), cues=cues, asr=asr)
-        return text, caption_measurements(clip, text)
-
-    clip: Clip = timed("media", lambda: reader.read_clip(path, spec.decode(start)))
-    views = timed("views", lambda: make_views(clip, spec))
-    evidence = timed("evidence", lambda: measure(clip))
-    text, captions = timed("context", told)
+        captions = caption_measurements(clip, text)
     return Prepared(
         start=clip.start,
         end=clip.end,

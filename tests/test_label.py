@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from data_recipes.questions.facts import soft
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import VALUES, Scale, mean_std, soft_target, sos_std
-from mllm_avqa.schema.records import Label
+from mllm_avqa.schema.records import Label, read_records
 
 SCALES = ((1.0, 5.0), (0.0, 100.0), (-2.0, 2.0), (0.0, 9.0))
 SHARES = (-0.04, 0.0, 0.013, 0.25, 0.5, 0.6180339887, 0.98, 1.0, 1.03)  # of the scale; a little outside of it too
@@ -55,8 +57,19 @@ def test_votes_are_used_as_they_are_best_first():
     assert worse_is_more.levels() == pytest.approx([0, 0, 0.25, 0.5, 0.25])
 
 
-def test_votes_on_other_levels_than_five_are_no_level_distribution():
-    seven = Label(mean=6.5, std=0.5, votes=[0, 0, 0, 0, 0, 1, 1], scale=(1, 7))
+@pytest.mark.parametrize("votes", [[0, 0, 0, 0, 0, 1, 1], [1, 2], [], [1, -1, 1, 0, 0]])
+def test_votes_that_are_no_five_levels_are_refused(votes, tmp_path):
+    """They were dropped in silence; a study with other levels gives mean and std."""
+    with pytest.raises(ValidationError, match="no counts of 5 levels"):
+        Label(mean=3.0, votes=votes)
+    row = {"id": "a", "media": "a.mp4", "dataset": "d", "group": "g", "labels": {"video": {"mean": 3, "votes": votes}}}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ConfigError, match=r"r\.jsonl:1[\s\S]*5 levels"):
+        list(read_records(tmp_path / "r.jsonl"))
+
+
+def test_a_study_with_seven_levels_has_mean_and_std():
+    seven = Label(mean=6.5, std=0.5, scale=(1, 7))
     assert seven.levels().shape == (5,)
     assert float(seven.levels() @ VALUES) == pytest.approx(seven.mean_five, abs=1e-6)
 

@@ -1,14 +1,16 @@
 """The whole corridor on a tiny random-weight checkpoint: states, errors, batches."""
 
+import warnings
 import wave
 
 import av
 import numpy as np
 import pytest
 
-from mllm_avqa.corridor import pool_windows
+from mllm_avqa.corridor import lowest, pool_windows
 from mllm_avqa.media import Limits
 from mllm_avqa.rater import Rater, RatingFailure
+from mllm_avqa.schema.card import Pixels
 from mllm_avqa.schema.errors import (
     AvqaError,
     CheckpointError,
@@ -224,3 +226,130 @@ def test_many_files_are_prepared_ahead_but_not_without_bound(rater, tmp_path, mo
     results.close()  # what has not begun is not begun any more
     assert len(begun) < len(copies)
     assert [r.path for r in rater.rate_many(copies, batch_size=2)] == [str(c) for c in copies]
+
+
+# ---- many files: whatever one of them does is its own failure -------------------------------------------------------
+
+
+def test_texts_that_do_not_fit_the_files_are_refused_before_anything_is_read(rater, tmp_path):
+    with pytest.raises(ConfigError, match="1 user_texts for 2 paths"):
+        rater.rate_many([tmp_path / "a.mp4", tmp_path / "b.mp4"], user_texts=["one"])
+
+
+def test_a_file_without_its_text_fails_alone(rater, tmp_path):
+    """Of an iterator nobody knows the length beforehand."""
+    clip = write_video(tmp_path / "a.mp4")
+    one, two = rater.rate_many(iter([clip, clip]), user_texts=["one"])
+    assert one.scores["video"] is not None
+    assert isinstance(two.error, ConfigError) and "only 1 user_texts" in str(two.error)
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_any_error_of_one_clip_is_its_failure_and_the_batch_goes_on(rater, tmp_path, monkeypatch, explain):
+    import mllm_avqa.rater as module
+
+    clips = [write_video(tmp_path / f"{k}.mp4", seconds=0.5 + 0.1 * k) for k in range(4)]
+    hash_of, windows = module.content_hash, Rater.windows
+    pack, rows = module.Corridor.row, []
+
+    def hashed(path):
+        if path.endswith("0.mp4"):
+            raise OSError(5, "Input/output error")
+        return hash_of(path)
+
+    def measured(rater, path, *args, **options):
+        if path.endswith("1.mp4"):
+            raise ValueError("a room fell in\nwith a long story")
+        return windows(rater, path, *args, **options)
+
+    def packed(corridor, window, language):
+        rows.append(id(window))
+        if window.media["input_features"].shape[-1] == measure_of[0]:
+            raise RuntimeError("out of memory")
+        return pack(corridor, window, language)
+
+    (third,) = rater.windows(str(clips[2]))
+    measure_of = [rater.corridor.encode(third, "en").media["input_features"].shape[-1]]
+    monkeypatch.setattr(module, "content_hash", hashed)
+    monkeypatch.setattr(Rater, "windows", measured)
+    monkeypatch.setattr(module.Corridor, "row", packed)
+    a, b, c, d = rater.rate_many(clips, explain=explain)
+    assert [type(x.error).__name__ for x in (a, b, c)] == ["MediaError", "InternalError", "InternalError"]
+    assert str(a.error) == "cannot be read: Input/output error"
+    assert str(b.error) == "ValueError: a room fell in"
+    assert str(c.error) == "RuntimeError: out of memory"
+    assert d.scores["video"] is not None and (d.explanation is not None) == explain
+
+
+# ---- what the card says ---------------------------------------------------------------------------------------------
+
+
+def with_card(rater, **changes):
+    return Rater(rater.backbone, rater.card.model_copy(update=changes), rater.weights, context="none")
+
+
+def test_a_checkpoint_without_an_overall_score(rater, tmp_path):
+    clips = [write_video(tmp_path / f"{k}.mp4", seconds=0.5 + 0.5 * k) for k in range(2)]
+    views = rater.card.views.model_copy(update={"window_seconds": 0.5, "hop_seconds": 0.5})
+    sides = with_card(rater, aspects=["video", "audio"], views=views)
+    try:
+        one = sides.rate(clips[1])
+        many = list(sides.rate_many(clips, explain=True))
+        session = sides.chat(clips[0])
+        held = sides.corridor.encode_clip(sides.windows(str(clips[1])), "en")
+    finally:
+        sides.close()
+    assert one.scores["overall"] is None and "does not score" in one.missing["overall"]
+    assert len(one.windows) == 2 and one.explanation is not None
+    assert many[1].explanation == one.explanation
+    assert session.rating.scores["video"] is not None
+    assert held.worst is held.windows[lowest(held.window_scores)]
+
+
+def test_languages_of_the_card_are_kept(rater, tmp_path):
+    with pytest.raises(ConfigError, match=r"'zh' is none of tiny: it has en \(--lang\)"):
+        Rater(rater.backbone, rater.card.model_copy(update={"languages": ["en"]}), rater.weights, language="zh")
+    english = with_card(rater, languages=["en"])
+    try:
+        (window,) = english.windows(str(write_video(tmp_path / "a.mp4")))
+        with pytest.raises(ConfigError, match="it has en"):
+            english.corridor.encode(window, "zh")
+    finally:
+        english.close()
+
+
+def test_prompts_it_was_not_taught_with_are_refused(rater):
+    with pytest.raises(CheckpointError, match=r"version 7 of the prompts, here is version 1 .*avqa\.yaml"):
+        with_card(rater, prompts="7")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"facts": "grades"},
+        {"pixels": Pixels(mean=-0.25, std=0.5)},
+        {"level_words": list(reversed(WORDS))},
+        {"aspects": ["overall"]},
+        {"isolate": False},
+        {"lists_faults": True},
+    ],
+)
+def test_every_setting_that_decides_a_score_is_in_the_fingerprint(rater, change):
+    """Facts, pixels and level words were left out: rows of different settings would have been mixed."""
+    other = with_card(rater, **change)
+    plain = with_card(rater)
+    assert other.fingerprint["views"] != plain.fingerprint["views"]
+    assert with_card(rater, limits="said elsewhere").fingerprint == plain.fingerprint
+
+
+def test_unknown_aspects_of_a_card_are_refused(tmp_path):
+    (tmp_path / "avqa.yaml").write_text("name: x\nfamily: qwen2_5_omni\naspects: [smell]\n")
+    with pytest.raises(CheckpointError, match="unknown aspect 'smell'; allowed are overall"):
+        Rater.from_pretrained(str(tmp_path))
+
+
+def test_no_advice_of_libraries_reaches_the_user(rater, tmp_path):
+    """The key-value cache goes by two names over the versions of transformers; each warns of the other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        rater.chat(write_video(tmp_path / "a.mp4")).ask("Why?", max_tokens=2)

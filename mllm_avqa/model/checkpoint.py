@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mllm_avqa.model.backbones.base import Backbone
 
+PICKLED = ("*.bin", "*.pt", "*.pth")  # weights of older checkpoints
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -28,10 +29,20 @@ def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
     return directory
 
 
-def weights_hash(directory: Path) -> str:
-    """Short sha256 over the weight files of a checkpoint directory, in name order."""
+def weights_hash(directory: Path, card: Card | None = None) -> str:
+    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are alone.
+
+    card: of an adapter, its base counts as well: a local one by its weights, one of the hub by its commit.
+    """
+    if card is not None and card.base_model is not None:
+        from mllm_avqa.model.backbones.loading import locate
+
+        base, revision = locate(directory, card)
+        under = f"{base}@{revision}" if revision else weights_hash(Path(base))
+        return hashlib.sha256(f"{weights_hash(directory)} on {under}".encode()).hexdigest()[:16]
     digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
+    files = [*directory.glob("*.safetensors")] or [f for kind in PICKLED for f in directory.glob(kind)]
+    for path in sorted(files):
         with path.open("rb") as f:
             while block := f.read(1 << 22):
                 digest.update(block)
@@ -68,7 +79,7 @@ def open_checkpoint(
     place(backbone.model, device or _default_device()).eval()
     precision = str(kind).removeprefix("torch.")
     marks = [precision] * (precision != "float32") + ["nf4"] * four_bit
-    return backbone, card, "-".join([weights_hash(directory), *marks])
+    return backbone, card, "-".join([weights_hash(directory, card), *marks])
 
 
 def _dtype(given: torch.dtype | str) -> torch.dtype:

@@ -25,13 +25,15 @@ from mllm_avqa.schema.rating import ScoreDistribution
 from mllm_avqa.schema.text import TextContext
 
 
-def level_token_ids(backbone: Backbone, aspects: Sequence[str], words: Sequence[str] = WORDS) -> list[int]:
+def level_token_ids(
+    backbone: Backbone, aspects: Sequence[str], words: Sequence[str] = WORDS, languages: Sequence[str] = LANGUAGES
+) -> list[int]:
     """Ids of the five level words at their real position, order best to worst.
 
     Raises CheckpointError unless every word is one token there, the same for all stems, and all are distinct.
     """
     seen: set[tuple[int, ...]] = set()
-    for language in LANGUAGES:
+    for language in languages:
         for aspect in aspects:
             bare = backbone.encode_branch(aspect_branch(aspect, language))
             found = []

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.clip import DecodeSpec
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.files import whole_file
 from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.rating import ASPECTS
 
 CARD_FILE = "avqa.yaml"
+SCORING = {"aspects", "facts", "isolate", "level_words", "lists_faults", "pixels", "pooling", "views"}
 
 
 class ViewSpec(BaseModel):
@@ -76,7 +78,7 @@ class Card(BaseModel):
     family: str  # key of mllm_avqa.model.backbones.FAMILIES
     base_model: str | None = None  # hub name or path when the directory holds an adapter only
     revision: str | None = None
-    aspects: list[str] = ["overall", "video", "audio", "sync", "text"]
+    aspects: list[str] = Field(list(ASPECTS), min_length=1)
     level_words: list[str] = list(WORDS)
     views: ViewSpec = ViewSpec()
     pixels: Pixels | None = None  # None: as the backbone family normalises
@@ -84,13 +86,26 @@ class Card(BaseModel):
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
     facts: Literal["values", "grades"] = "values"  # how evidence is written: `prompting.facts`
     lists_faults: bool = False  # taught to list the faults of each side, and to explain with its lists: `explain.write`
-    languages: list[str] = ["en", "zh"]
+    languages: list[str] = Field(["en", "zh"], min_length=1)  # it can be asked in
     isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
     limits: str = ""  # printed where the checkpoint is used
     licence: str = "Apache-2.0"
     training: dict[str, object] = {}  # provenance: recipe, sources, steps, hardware
     results: dict[str, object] = {}  # measured on held-out sources
     calibration: Calibration | None = None  # intervals of the scores; `python -m eval calibrate --write-card`
+
+    @field_validator("aspects")
+    @classmethod
+    def _known(cls, aspects: list[str]) -> list[str]:
+        unknown = sorted(set(aspects).difference(ASPECTS))
+        if unknown:
+            raise ValueError(f"unknown aspect {unknown[0]!r}; allowed are {', '.join(ASPECTS)}")
+        return aspects
+
+    @property
+    def scoring(self) -> str:
+        """Everything in it that decides a score, apart from weights and prompts."""
+        return repr(self.model_dump(include=SCORING))
 
     @classmethod
     def load(cls, directory: Path) -> Card:

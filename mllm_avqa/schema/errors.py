@@ -1,5 +1,9 @@
 """One exception tree. Every message names the value, what is allowed and, where a flag set it, the flag."""
 
+from __future__ import annotations
+
+from typing import Self
+
 
 class AvqaError(Exception):
     """Base of every error this package raises on purpose. `kind` is the stable word written into batch rows."""
@@ -29,6 +33,17 @@ class ContextUnavailable(AvqaError):
     """A text engine (OCR, speech recognition) or its weights are not to be had; says how to get them."""
 
     kind = "context_unavailable"
+
+
+class InternalError(AvqaError):
+    """What no other error foresaw, on one clip of many: its class and its first line, for the row of that clip."""
+
+    kind = "internal"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        first = next(iter(str(error).splitlines()), "")
+        return cls(f"{type(error).__name__}: {first[:200]}".rstrip(": "))
 
 
 class MediaError(AvqaError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from mllm_avqa.schema.files import read_models, write_models
 from mllm_avqa.schema.levels import WORDS, Scale, soft_target, sos_std
@@ -29,6 +29,16 @@ class Label(BaseModel):
     scale: tuple[float, float] = (1.0, 5.0)  # nominal minimum and maximum of the study, not of the data
     higher_is_better: bool = True
     pseudo: bool = False  # computed from a recipe, not voted by people
+
+    @field_validator("votes")
+    @classmethod
+    def _five_levels(cls, votes: list[float] | None) -> list[float] | None:
+        if votes is not None and (len(votes) != len(WORDS) or min(votes) < 0):
+            raise ValueError(
+                f"votes {votes} are no counts of {len(WORDS)} levels, bad to excellent: give mean and std of a study "
+                "with other levels, and no votes"
+            )
+        return votes
 
     @property
     def native(self) -> Scale:
@@ -52,7 +62,7 @@ class Label(BaseModel):
 
     def levels(self) -> np.ndarray:
         """Level distribution, float64 [5], order of `levels.WORDS`: the votes as they are, else `soft_target`."""
-        if self.votes is not None and len(self.votes) == len(WORDS) and sum(self.votes) > 0:
+        if self.votes is not None and sum(self.votes) > 0:
             worst_first = self.votes if self.higher_is_better else self.votes[::-1]
             return np.array(worst_first[::-1], float) / sum(self.votes)
         return np.array(_soft(self.score, self.std_five))

@@ -39,7 +39,11 @@ RECORDS = [
     record(
         "a2",
         split="train",
-        labels={"overall": Label(mean=75, std=20, scale=(0, 100), higher_is_better=False, votes=[1, 2], pseudo=True)},
+        labels={
+            "overall": Label(
+                mean=75, std=20, scale=(0, 100), higher_is_better=False, votes=[0, 0, 1, 2, 0], pseudo=True
+            )
+        },
         distortions=[fault("blur", 1)],
         questions=[
             Question(stage=1, task="kind", question="?", answer="!"),

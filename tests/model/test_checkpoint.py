@@ -13,6 +13,7 @@ from mllm_avqa.cli import app
 from mllm_avqa.model.backbones import loading
 from mllm_avqa.model.checkpoint import open_checkpoint, weights_hash
 from mllm_avqa.rater import Rater
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
 
 
@@ -32,6 +33,22 @@ def test_the_hash_is_that_of_the_files_in_name_order(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"1")
     (tmp_path / "avqa.yaml").write_bytes(b"not a weight")
     assert weights_hash(tmp_path) == hashlib.sha256(b"1" + b"2" * (5 << 20)).hexdigest()[:16]
+
+
+def test_pickled_weights_and_the_base_of_an_adapter_count(tmp_path):
+    """Pickled weights hashed to nothing, and two adapters of equal bytes on different bases were one checkpoint."""
+    pickled, adapter, empty = tmp_path / "pickled", tmp_path / "adapter", tmp_path / "empty"
+    for folder in (pickled, adapter, empty):
+        folder.mkdir()
+    (pickled / "pytorch_model.bin").write_bytes(b"1")
+    assert weights_hash(pickled) == hashlib.sha256(b"1").hexdigest()[:16] != weights_hash(empty)
+    (adapter / "adapter_model.safetensors").write_bytes(b"2")
+    card = Card(name="a", family="qwen2_5_omni", base_model="../pickled")
+    local = weights_hash(adapter, card)
+    (pickled / "pytorch_model.bin").write_bytes(b"3")
+    hub = [card.model_copy(update={"base_model": "some/base", "revision": r}) for r in ("abc", "def")]
+    found = {weights_hash(adapter), local, weights_hash(adapter, card), *(weights_hash(adapter, c) for c in hub)}
+    assert len(found) == 5
 
 
 def test_float32_on_the_cpu_is_named_by_its_hash_alone(tiny_dir):

@@ -6,7 +6,9 @@ processor; positions are always passed, `rope_deltas` is never used.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -213,7 +215,13 @@ class QwenOmni(ABC):
     # ---- model ------------------------------------------------------------------------------------------------
 
     def hidden(self, batch: dict[str, Any], cache: Any = None) -> Any:
-        return self.core.model(**batch, past_key_values=cache, use_cache=cache is not None)
+        return self.core.model(**batch, **{self.cache_name: cache}, use_cache=cache is not None)
+
+    @cached_property
+    def cache_name(self) -> str:
+        """What `forward` calls its key-value cache: newer versions of transformers have renamed the argument."""
+        names = inspect.signature(type(self.core.model).forward).parameters
+        return "cache" if "cache" in names else "past_key_values"
 
     def head(self) -> torch.nn.Module:
         module: torch.nn.Module = self.core.lm_head
