@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mllm_avqa.model.backbones.base import Backbone
     from mllm_avqa.model.views import Views
     from mllm_avqa.schema.card import Card
-    from train.data import Sample
     from train.objective import Objective
+    from train.questions import Sample
 
 ALLOWED = 1e-5
 FAMILIES = ("qwen2_5_omni", "qwen3_omni", "videollama2")
@@ -134,8 +134,8 @@ def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, A
     from mllm_avqa.schema.records import Label, Record
     from mllm_avqa.schema.text import TextContext, TextItem
     from train.cache import CachedWindow
-    from train.config import Dropout, Mixture
-    from train.data import Collator, Sample
+    from train.data import Collator
+    from train.questions import Sample
 
     facts = [Measurement(name="blur", modality="video", value=3.21, unit="px", severity="strong")]
     context = TextContext(items=[TextItem(origin="subtitle", text="hello", start=0.0, end=1.0)])
@@ -144,19 +144,18 @@ def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, A
     for k, mean in enumerate((1.5, 4.5)):
         labels = {a: Label(mean=mean) for a in ASPECTS}
         record = Record(id=str(k), media="m.mp4", dataset="d", group=str(k), labels=labels)
-        samples.append(Sample(record, CachedWindow(views(card, k), facts, context, {}), asked))
-    single = [Sample(s.record, s.window, [q]) for s in samples for q in asked]
-    none = Dropout(facts=0, views=0, context=0)
+        samples.append(Sample(record, CachedWindow(views(card, k), facts, context, {}), asked, "en"))
+    single = [Sample(s.record, s.window, [q], "en") for s in samples for q in asked]
     made = []
     for rows in (samples, single):
-        collator = Collator(backbone, Mixture(), none, card, 0, draw=partial(_these, rows))
+        collator = Collator(backbone, card, 0, partial(_these, rows))
         made.append(collator([{"record": s.record} for s in samples]))
     return made[0], made[1]
 
 
-def _these(rows: list[Sample], *_: object) -> list[tuple[Sample, str]]:
-    """Instead of rows drawn at random (`train.data.Draw`)."""
-    return [(row, "en") for row in rows]
+def _these(rows: list[Sample], *_: object) -> list[Sample]:
+    """Instead of rows drawn at random (`train.questions.Draw`)."""
+    return rows
 
 
 def views(card: Card, seed: int) -> Views:
@@ -173,21 +172,11 @@ def views(card: Card, seed: int) -> Views:
 
 def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
     """A random-weight model of the family, saved in `folder` and opened from there."""
+    from benchmarks.tiny import build
     from mllm_avqa.schema.card import Card, ViewSpec
-    from train.corpus import corpus
-    from train.tiny import Size, build, save
-    from train.tiny_qwen3 import MixtureSize
-    from train.tiny_qwen3 import build as build_mixture
-    from train.tiny_videollama2 import VideoLlama2Size
-    from train.tiny_videollama2 import build as build_videollama2
+    from train.saving import save
 
-    if name == "qwen3_omni":
-        model, tokenizer = build_mixture(corpus([]), MixtureSize(vocab=900))
-    elif name == "videollama2":
-        model, tokenizer = build_videollama2(corpus([]), VideoLlama2Size(vocab=900))
-    else:
-        size = Size(vocab=900, llm=(64, 2), vision=(64, 2), audio=(64, 1), heads=2)
-        model, tokenizer = build(corpus([]), size)
+    model, tokenizer = build(name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for n, p in model.named_parameters():

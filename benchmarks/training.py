@@ -103,7 +103,7 @@ def prepare(folder: Path) -> Place:
     records = synthesise(RECIPE, folder / "data", workers=None).records
     place = Place(folder, len(records))
     if not place.checkpoint.is_dir():
-        from train import tiny
+        from train import saving
         from train.config import Config
         from train.export import export
         from train.start import fresh
@@ -111,7 +111,7 @@ def prepare(folder: Path) -> Place:
         # see_bands: off, so that pixels are normalised as stock processors do it
         start = {"build": {"size": SIZE, "see_bands": False}, "stages": [{"name": "none", "steps": 1}]}
         config = Config.model_validate(common(place, "start") | {"init": None} | start)
-        tiny.save(*fresh(config, records), folder / "start")
+        saving.save(*fresh(config, records), folder / "start")
         export(folder / "start", place.checkpoint, dtype="float32")
     return place
 

@@ -43,8 +43,8 @@ def run(
 
                 result = describe(cfg, gpus, config.parent)
             else:
-                from train.run import DONE
                 from train.run import run as run_stages
+                from train.stage import DONE
 
                 last = run_stages(cfg, workers)
                 reports = {s.name: json.loads((cfg.output / s.name / DONE).read_text()) for s in cfg.stages}
@@ -69,7 +69,7 @@ def publish(
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            from train.publish import publish as write
+            from train.export import publish as write
 
             write(stage, directory)
     except AvqaError as e:

@@ -17,11 +17,11 @@ from mllm_avqa.schema.card import Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Label, Record, write_records
-from train.config import PARTS, Config, load_config
-from train.dry_run import dry_run
-from train.memory import Setup, Stack, footprint
-from train.merging import check_adapter, fingerprint
-from train.tiny import Size, build, save
+from train.config import PARTS, Config, Size, load_config
+from train.dry_run import Setup, Stack, dry_run, footprint
+from train.nano.tiny import build
+from train.saving import save
+from train.start import check_adapter, fingerprint
 
 BASES = Path(__file__).parent.parent.parent / "train" / "configs" / "bases"
 LOW = {"llm": "lora", "vision": "frozen", "audio": "frozen", "projectors": "full"}
@@ -68,7 +68,7 @@ def test_fixed_memory_is_what_adamw_really_holds(tiny_dir):
     assert told.optimizer == state
 
 
-def test_zero_stages_divide_what_they_divide():
+def test_zero_levels_divide_what_they_divide():
     """Published: ZeRO, arXiv 1910.02054, figure 1: 7.5 B parameters, 64 GPUs, 120 / 31.4 / 16.6 / 1.9 GB."""
     n = 7_500_000_000
     got = [footprint(n, n, [], 0, 0, Setup(64, zero, half=True)).total / 1e9 for zero in range(4)]

@@ -105,14 +105,18 @@ def test_records_without_a_training_split_are_refused(tmp_path):
 def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     from safetensors.torch import load_file
 
+    from mllm_avqa.model.prompting import Branch
     from mllm_avqa.model.rows import collate
     from mllm_avqa.model.views import Views
     from mllm_avqa.schema.records import Record
     from mllm_avqa.schema.text import TextContext
     from train.cache import CachedWindow
-    from train.data import Branch, Sample, make_row
-    from train.publish import publish
-    from train.tiny import Size, build, save
+    from train.config import Size
+    from train.data import make_row
+    from train.export import publish
+    from train.nano.tiny import build
+    from train.questions import Sample
+    from train.saving import save
 
     model, tokenizer = build(["a b c"], Size(vocab=300, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2))
     card = Card(name="x", family="qwen2_5_omni")
@@ -124,7 +128,7 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     for folder in ("stage", "out"):
         b, _ = stages.open_checkpoint(tmp_path / folder)
         window = CachedWindow(Views(None, None, None), [], TextContext(), {})
-        row = make_row(b, Sample(record, window, [Branch("video", "Why?")]), "en", True)
+        row = make_row(b, Sample(record, window, [Branch("video", "Why?")], "en"), card)
         with torch.inference_mode():
             logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
     assert torch.equal(logits[0], logits[1])

@@ -20,8 +20,7 @@ from mllm_avqa.model.rows import stack_media
 from mllm_avqa.schema.records import Record
 from train.config import Config
 from train.data import Clips
-from train.losses import level_kl, moments
-from train.targets import target
+from train.losses import level_kl, moments, target
 
 log = logging.getLogger(__name__)
 MODALITIES = ("video", "audio")
