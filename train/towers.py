@@ -129,7 +129,7 @@ class TowerCache:
         for part, tower in self.towers.items():
             if not tower.asked:
                 continue
-            vision = part == "vision"
+            seen = "video_grid_thw" if part == "vision" else "feature_attention_mask"
             shapes = list(
                 inputs["video_grid_thw"].view(-1, 2, 3) if vision else inputs["feature_attention_mask"].sum(-1)
             )
