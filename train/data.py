@@ -59,9 +59,7 @@ class Clips(Dataset[dict[str, Any]]):
 def make_row(backbone: Backbone, sample: Sample, card: Card) -> Row:
     """The same segments and branches that `Rater` encodes."""
     s = sample
-    return pack_window(
-        backbone, s.window, s.questions, s.language, isolate=card.isolate, style=card.facts, only=s.only
-    )
+    return pack_window(backbone, s.window, s.questions, s.language, isolate=card.isolate, style=card.facts, only=s.only)
 
 
 class Collator:

@@ -129,10 +129,10 @@ class TowerCache:
         for part, tower in self.towers.items():
             if not tower.asked:
                 continue
-            seen = "video_grid_thw" if part == "vision" else "feature_attention_mask"
-            shapes = list(
-                inputs["video_grid_thw"].view(-1, 2, 3) if vision else inputs["feature_attention_mask"].sum(-1)
-            )
+            if part == "vision":
+                shapes = list(inputs["video_grid_thw"].view(-1, 2, 3))
+            else:
+                shapes = list(inputs["feature_attention_mask"].sum(-1))
             lengths = [tower.of.positions(shape) for shape in shapes]
             found = torch.cat([load_file(f)["x"] for f in tower.asked]) if tower.known else None
             self.read += len(tower.asked) if tower.known else 0
