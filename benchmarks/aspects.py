@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.base import Report, Row, Settings, encoded_window, medians
+from benchmarks.base import Findings, Options, Ratio, encoded_window, medians
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     from mllm_avqa.corridor import Encoded
 
     rater, segments, media = encoded_window(settings)
@@ -26,13 +26,15 @@ def run(settings: Settings) -> Report:
     )
     five, one, separate = cost["five"], cost["one"], cost["separate"]
     n = len(aspects)
-    return Report(
+    return Findings(
         "Aspects",
         [
-            Row(f"{n} aspects in one forward / 1 aspect, wall", f"{five}", f"{one}", five.wall / one.wall, "<= 1.10"),
-            Row(f"{n} separate passes / {n} in one, wall", f"{five}", f"{separate}", separate.wall / five.wall, ">= 4"),
-            Row(f"{n} aspects in one forward / 1 aspect, CPU", f"{five}", f"{one}", five.cpu / one.cpu),
-            Row(f"{n} separate passes / {n} in one, CPU", f"{five}", f"{separate}", separate.cpu / five.cpu),
+            Ratio(f"{n} aspects in one forward / 1 aspect, wall", f"{five}", f"{one}", five.wall / one.wall, "<= 1.10"),
+            Ratio(
+                f"{n} separate passes / {n} in one, wall", f"{five}", f"{separate}", separate.wall / five.wall, ">= 4"
+            ),
+            Ratio(f"{n} aspects in one forward / 1 aspect, CPU", f"{five}", f"{one}", five.cpu / one.cpu),
+            Ratio(f"{n} separate passes / {n} in one, CPU", f"{five}", f"{separate}", separate.cpu / five.cpu),
         ],
         [
             f"Same prepared window ({sum(len(s.ids) for s in segments)} prefix tokens); model time only, decoding and "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class Ratio:
     """One comparison. `target` is a bound on the ratio such as "<= 1.10" or ">= 3"; None = told, not judged."""
 
     what: str
@@ -39,14 +39,14 @@ class Row:
 
 
 @dataclass
-class Report:
+class Findings:
     title: str
-    rows: list[Row]
+    rows: list[Ratio]
     notes: list[str] = field(default_factory=list)  # what exactly was compared
 
 
 @dataclass(frozen=True)
-class Settings:
+class Options:
     checkpoint: str = "nano"
     clip: Path = Path("examples/elf.mp4")
     clips: Path | None = None  # folder with further clips
@@ -107,7 +107,7 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, C
     }
 
 
-def encoded_window(settings: Settings) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
+def encoded_window(settings: Options) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
     """The checkpoint, with prefix and media tensors of the clip's first window: model time can be measured alone."""
     from mllm_avqa.rater import Rater
 

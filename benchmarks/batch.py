@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.base import Report, Row, Settings, make_clip, timed
+from benchmarks.base import Findings, Options, Ratio, make_clip, timed
 
 CLIPS = 40
 ASPECTS = ("overall", "video", "audio")  # what the plain loop asks for
@@ -16,7 +16,7 @@ FORMATS = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m4v"}
 DIFFERENT = 10  # encoded clips; the other files are byte-different copies of them
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     from mllm_avqa.rater import Rater, RatingFailure
 
     with tempfile.TemporaryDirectory() as folder:
@@ -37,7 +37,7 @@ def run(settings: Settings) -> Report:
     rows = []
     for name, peer, target in (("plain loop", plain, ">= 3"), ("loop that decodes once per clip", once, None)):
         rows.append(
-            Row(
+            Ratio(
                 f"clips/s, {name}",
                 f"{n / ours.wall:.2f} clips/s",
                 f"{n / peer.wall:.2f} clips/s",
@@ -46,9 +46,9 @@ def run(settings: Settings) -> Report:
             )
         )
         rows.append(
-            Row(f"CPU s per clip, {name}", f"{ours.cpu / n:.3f} s", f"{peer.cpu / n:.3f} s", peer.cpu / ours.cpu)
+            Ratio(f"CPU s per clip, {name}", f"{ours.cpu / n:.3f} s", f"{peer.cpu / n:.3f} s", peer.cpu / ours.cpu)
         )
-    return Report("Batch", rows, notes(n, left_out, torch.get_num_threads()))
+    return Findings("Batch", rows, notes(n, left_out, torch.get_num_threads()))
 
 
 def notes(n: int, left_out: int, threads: int) -> list[str]:

@@ -11,7 +11,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.base import Report, Row, Settings, make_clip
+from benchmarks.base import Findings, Options, Ratio, make_clip
 
 COUNTS = (5, 20, 60)
 CHILD = """
@@ -32,7 +32,7 @@ print(done, own, decoder)
 """
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     from mllm_avqa.rater import resolve_checkpoint
 
     checkpoint = resolve_checkpoint(settings.checkpoint)
@@ -48,8 +48,8 @@ def run(settings: Settings) -> Report:
                 ratio = peaks[many][place] / peaks[few][place]
                 target = "<= 1.05" if many == COUNTS[-1] else None
                 ours, peer = (f"{peaks[n][place]:.0f} MB" for n in (many, few))
-                rows.append(Row(f"{what}: peak RSS, {many} clips / {few} clips", ours, peer, ratio, target))
-    return Report("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])
+                rows.append(Ratio(f"{what}: peak RSS, {many} clips / {few} clips", ours, peer, ratio, target))
+    return Findings("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])
 
 
 def peak(checkpoint: str, threads: int, n: int, clip: Path) -> tuple[float, float]:

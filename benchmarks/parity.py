@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.base import Report, Row, Settings
+from benchmarks.base import Findings, Options, Ratio
 
 if TYPE_CHECKING:
     from mllm_avqa.model.backbones.base import Backbone
@@ -34,12 +34,12 @@ QUESTIONS = (
 )
 
 
-def run(settings: Settings) -> Report:
-    rows: list[Row] = []
+def run(settings: Options) -> Findings:
+    rows: list[Ratio] = []
     for name in FAMILIES:
         for what, difference in differences(name).items():
-            rows.append(Row(f"{name}: {what}", f"{difference:.1e}", f"{ALLOWED:.0e}", difference / ALLOWED, "<= 1"))
-    return Report(
+            rows.append(Ratio(f"{name}: {what}", f"{difference:.1e}", f"{ALLOWED:.0e}", difference / ALLOWED, "<= 1"))
+    return Findings(
         "Parity",
         rows,
         [
@@ -103,19 +103,19 @@ def far(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @dataclass
-class Outcome:
+class Pass:
     logits: torch.Tensor  # [places that are learnt, vocabulary]
     loss: float
     gradients: dict[str, torch.Tensor]
 
 
-def outcome(objective: Objective, batch: dict[str, Any]) -> Outcome:
+def outcome(objective: Objective, batch: dict[str, Any]) -> Pass:
     """Of one forward and backward pass."""
     objective.net.zero_grad()
     loss = objective(**batch)["loss"]
     loss.backward()
     gradients = {n: p.grad.clone() for n, p in objective.net.named_parameters() if p.grad is not None}
-    return Outcome(logits(objective.backbone, batch), float(loss), gradients)
+    return Pass(logits(objective.backbone, batch), float(loss), gradients)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.base import Report, Row, Settings, encoded_window, medians
+from benchmarks.base import Findings, Options, Ratio, encoded_window, medians
 
 if TYPE_CHECKING:
     from eval.questions.task import Aspect
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 QUESTIONS, OPTIONS = 8, 4
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     from eval.questions.readout import option_values
     from eval.questions.task import load_task
     from eval.questions.wording import Asked
@@ -44,13 +44,14 @@ def run(settings: Settings) -> Report:
     cost = medians({"together": together, "one": one_by_one, "option": per_option}, settings.repeats)
     ours, one, option = cost["together"], cost["one"], cost["option"]
     speed = {name: f"{1 / c.wall:.2f} clips/s, {c}" for name, c in cost.items()}
-    return Report(
+    return Findings(
         "Questions",
         [
-            Row(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
+            Ratio(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
                 one.wall / ours.wall, ">= 3"),
-            Row("the same, CPU", f"{ours}", f"{one}", one.cpu / ours.cpu),
-            Row("clips/s, one prefix / option by option", speed["together"], speed["option"], option.wall / ours.wall),
+            Ratio("the same, CPU", f"{ours}", f"{one}", one.cpu / ours.cpu),
+            Ratio("clips/s, one prefix / option by option", speed["together"], speed["option"],
+                option.wall / ours.wall),
         ],
         [
             f"{QUESTIONS} questions with {OPTIONS} options each on one prepared window "

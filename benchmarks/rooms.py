@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Report, Row, Settings, make_clip, medians
+from benchmarks.base import Findings, Options, Ratio, make_clip, medians
 
 CLIPS = (("8 s 540p", 540, 8.0), ("10 s 1080p", 1080, 10.0))
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     from mllm_avqa.rater import resolve_checkpoint
     from mllm_avqa.schema.card import Card
 
     spec = Card.load(resolve_checkpoint(settings.checkpoint)).views
-    rows: list[Row] = []
+    rows: list[Ratio] = []
     notes = [
         "Ours: probe (its time counts as media) and guarded decoding with exact times and a thumbnail of every frame, "
         "every measured fact, views; context is timed apart. One window of the checkpoint's length "
@@ -31,10 +31,10 @@ def run(settings: Settings) -> Report:
         for name, height, seconds in CLIPS:
             path = make_clip(settings.clip, Path(folder) / f"{height}.mp4", height=height, seconds=seconds)
             rows += compare(name, path, spec, settings, notes)
-    return Report("Rooms", rows, notes)
+    return Findings("Rooms", rows, notes)
 
 
-def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[str]) -> list[Row]:
+def compare(name: str, path: Path, spec: Any, settings: Options, notes: list[str]) -> list[Ratio]:
     from mllm_avqa.media import MediaReader
     from mllm_avqa.windows import file_windows
 
@@ -61,14 +61,14 @@ def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[st
     told = ", ".join(f"{r} {each[r]:.3f} s" for r in ("media", "evidence", "views"))
     notes.append(f"{name}: {told}; context level fast, first call {full:.3f} s.")
     return [
-        Row(
+        Ratio(
             f"{name}: media + evidence + views / plain decode, wall",
             f"{core:.3f} s",
             f"{peer.wall:.3f} s",
             core / peer.wall,
             "<= 1.6",
         ),
-        Row(f"{name}: the same, CPU", f"{mine.cpu:.3f} s", f"{peer.cpu:.3f} s", mine.cpu / peer.cpu),
+        Ratio(f"{name}: the same, CPU", f"{mine.cpu:.3f} s", f"{peer.cpu:.3f} s", mine.cpu / peer.cpu),
     ]
 
 

@@ -41,7 +41,7 @@ class Build(Strict):
     see_bands: bool = True  # the vision tower starts as an analyser of frequency bands: quality lives in their energies
 
 
-class Views(Strict):
+class ViewChanges(Strict):
     """What of a clip the model sees, as far as it differs from the card the run starts from (`card.ViewSpec`)."""
 
     window_seconds: Positive | None = None
@@ -60,7 +60,7 @@ class Views(Strict):
             raise ConfigError(f"views: {e.errors()[0]['msg']}") from e
 
 
-class Dataset(Strict):
+class RecordFile(Strict):
     """One record file of a mixture."""
 
     records: Path
@@ -84,7 +84,7 @@ class Lora(Strict):
     experts: bool = False  # also the experts of a mixture: much slower and many more parameters
 
 
-class Part(Strict):
+class PartPlan(Strict):
     """How one part of the model is trained."""
 
     tune: Literal["full", "lora", "frozen"]
@@ -94,10 +94,10 @@ class Part(Strict):
 class Parts(Strict):
     """All parts of the model (`PARTS`); an adapter holds low-rank factors and, in full, the projectors alone."""
 
-    llm: Part
-    vision: Part
-    audio: Part
-    projectors: Part
+    llm: PartPlan
+    vision: PartPlan
+    audio: PartPlan
+    projectors: PartPlan
 
     @model_validator(mode="after")
     def _storable(self) -> Parts:
@@ -119,7 +119,7 @@ class Weights(Strict):
     rank: float = 1.0
 
 
-class Mixture(Strict):
+class QuestionMix(Strict):
     """How many questions of each stage are packed behind one clip (a fraction is a probability)."""
 
     stage1: Factor = 0.0
@@ -128,7 +128,7 @@ class Mixture(Strict):
     tasks: dict[str, Factor] = {}  # how often a task of the questions is drawn, next to one of weight 1
 
 
-class Dropout(Strict):
+class InputDropout(Strict):
     """Share of rows that lose a part of the input, so that no part is leaned on alone."""
 
     facts: float = 0.25  # evidence of one modality
@@ -137,7 +137,7 @@ class Dropout(Strict):
     blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 
-class Shares(Strict):
+class PracticeShares(Strict):
     """Practice rows by sort, as probabilities; the one-sided rows that are left over stay as they are."""
 
     overall: float = Field(0.4, ge=0, le=1)  # batches with rows of both sides
@@ -161,9 +161,9 @@ class Stage(Strict):
     accumulate: Count = 1
     lr: Positive = 1e-3
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    mixture: Mixture = Mixture()
+    mixture: QuestionMix = QuestionMix()
     weights: Weights = Weights()
-    dropout: Dropout = Dropout()
+    dropout: InputDropout = InputDropout()
     # Short forms of `parts`: all in full; or low rank on the language model, projectors in full, towers frozen.
     tune: Literal["full", "lora"] = "full"
     freeze_towers: bool = False
@@ -171,9 +171,9 @@ class Stage(Strict):
     lora: Lora = Lora()
     # An adapter that is there already: train it on, or merge it into the weights and start a new one.
     adapter: Literal["continue", "merge"] = "continue"
-    views: Views = Views()  # a curriculum: smaller windows and budgets first; the last stage's are served
+    views: ViewChanges = ViewChanges()  # a curriculum: smaller windows and budgets first; the last stage's are served
     # Rows of facts alone, mixed and labelled by a teacher; `mixture.stage1` questions in each. {} takes the defaults.
-    practice: Shares | None = None
+    practice: PracticeShares | None = None
     by_length: bool = False  # clips of similar length in one batch: less padding, another order
     save_every: Count = 200
 
@@ -206,13 +206,13 @@ class Warmup(Strict):
 class Config(Strict):
     name: str
     records: Path | None = None  # one record file, or `datasets`
-    datasets: list[Dataset] = []
+    datasets: list[RecordFile] = []
     output: Path
     init: Path | None = None  # a checkpoint directory or a card of train/configs/bases; without it `build` makes one
     # Full weights in place of those that the card of `init` names: a folder, or a hub name as NAME@COMMIT
     base: str | None = None
     build: Build = Build()
-    views: Views = Views()
+    views: ViewChanges = ViewChanges()
     facts: FactStyle = "values"  # how evidence is written; a small model reads "grades" better
     isolate: bool | None = None  # None: as the card of `init` says, else yes (`card.isolate`)
     teacher: bool = False  # levels come from forests on the facts of the training clips, wherever facts are shown
@@ -247,8 +247,8 @@ class Config(Strict):
         return self
 
     @property
-    def sources(self) -> list[Dataset]:
-        return [Dataset(records=self.records)] if self.records is not None else self.datasets
+    def sources(self) -> list[RecordFile]:
+        return [RecordFile(records=self.records)] if self.records is not None else self.datasets
 
     def given(self, *keys: str) -> dict[str, Any]:
         """Those of `keys` that the file sets, with their values."""

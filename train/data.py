@@ -22,7 +22,7 @@ from train import ranks
 from train.cache import load
 from train.losses import Target, target
 from train.nano.teacher import Teacher
-from train.questions import Draw, Sample
+from train.questions import DrawRows, Sample
 from train.ranks import Fillers, empty_row
 from train.towers import TowerCache
 
@@ -69,7 +69,9 @@ class Collator:
     from a running state: a resumed run asks what the unbroken one would have. `epoch` is set by the trainer.
     """
 
-    def __init__(self, backbone: Backbone, card: Card, seed: int, draw: Draw, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, card: Card, seed: int, draw: DrawRows, teacher: Teacher | None = None
+    ) -> None:
         self.backbone, self.card, self.seed = backbone, card, seed
         self.draw, self.teacher = draw, teacher
         self.epoch = 0
@@ -128,7 +130,7 @@ def hash_group(dataset: str, aspect: int) -> int:
     return zlib.crc32(dataset.encode()) * 8 + aspect
 
 
-class Batches:
+class Batcher:
     """Items -> batch of `collator`, plus "about": record ids and how much of everything the batch holds.
 
     A clip that cannot be read is named once, counted in `lost` and replaced by nothing: its batch is smaller. With more

@@ -22,7 +22,7 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
 from train.config import PARTS, Config, Stage, load_config
 from train.parts import counts, select
-from train.sources import Source, mixture_of, read_sources, shares, tasks
+from train.sources import SplitRecords, mixture_of, read_sources, shares, tasks
 from train.start import carded, check_adapter, fresh, rebased, skeleton
 
 SAMPLE = 200  # records whose questions are measured
@@ -117,7 +117,7 @@ def _open(config: Config, train: list[Record]) -> tuple[Backbone, Any, Card]:
 
 
 def _stage(
-    stage: Stage, sources: list[Source], backbone: Backbone, tokenizer: Any, card: Card, setup: Setup
+    stage: Stage, sources: list[SplitRecords], backbone: Backbone, tokenizer: Any, card: Card, setup: Setup
 ) -> dict[str, Any]:
     views = stage.views.over(card.views)
     size = counts(backbone)

@@ -29,7 +29,7 @@ from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.windows import Prepared
-from train.start import open_checkpoint, write_merged
+from train.start import reopened, write_merged
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
@@ -51,7 +51,7 @@ def publish(stage: Path, directory: Path) -> None:
 
     Raises CheckpointError when `stage` is not a checkpoint.
     """
-    write_merged(*open_checkpoint(stage), directory, torch.bfloat16)
+    write_merged(*reopened(stage), directory, torch.bfloat16)
 
 
 def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloat16") -> dict[str, Any]:

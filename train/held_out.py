@@ -23,7 +23,7 @@ from train.towers import TowerCache
 FEWEST = 5  # clips behind a correlation
 
 
-class HeldOut:
+class Validation:
     """Held-out clips of one stage. `score(model)` runs the wrapped objective, in the precision it is trained in."""
 
     def __init__(

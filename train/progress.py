@@ -42,7 +42,7 @@ ASPECT = "eval_srcc_"
 SHOWN = ("loss", "learning_rate", "grad_norm", "clips_per_s", "questions_per_s", "tokens_per_s", "mfu")
 
 
-class Progress(TrainerCallback):
+class StageProgress(TrainerCallback):
     """Of the first rank only; a bar with the time left where stderr is a terminal, beside a line for every log."""
 
     def __init__(self, stage: str) -> None:
@@ -152,7 +152,7 @@ class Arithmetic:
         return towers + self.cost["llm"] * seen["tokens"] + self.attention * seen["squares"]
 
 
-class Clock:
+class StepClock:
     """Time spent in training steps; `aside()` leaves out what is not training (saving, evaluation)."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from mllm_avqa.schema.levels import WORDS, word
 from mllm_avqa.schema.records import Question, Record
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
-from train.config import Dropout, Mixture, Stage
+from train.config import InputDropout, QuestionMix, Stage
 from train.losses import target
 
 LIST = "list"  # task of the questions for all faults of a side (`prompting.list_branch`)
@@ -31,17 +31,23 @@ class Sample:
     taught: bool = False  # level targets are the teacher's
 
 
-Draw = Callable[[list[dict[str, Any]], list[str], random.Random], list[Sample]]  # items, languages -> rows of a batch
+DrawRows = Callable[
+    [list[dict[str, Any]], list[str], random.Random], list[Sample]
+]  # items, languages -> rows of a batch
 
 
 class Drawing:
-    """The usual `Draw`: a row of each item, parts dropped at `dropout`, questions as the mixture says.
+    """The usual `DrawRows`: a row of each item, parts dropped at `dropout`, questions as the mixture says.
 
     own: mixtures by record id, where datasets have factors of their own.
     """
 
     def __init__(
-        self, mixture: Mixture, dropout: Dropout, taught: bool = False, own: Mapping[str, Mixture] | None = None
+        self,
+        mixture: QuestionMix,
+        dropout: InputDropout,
+        taught: bool = False,
+        own: Mapping[str, QuestionMix] | None = None,
     ) -> None:
         self.mixture, self.dropout, self.taught, self.own = mixture, dropout, taught, own or {}
 
@@ -59,7 +65,7 @@ class Drawing:
         return out
 
 
-def thinned(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool = False) -> CachedWindow:
+def thinned(window: CachedWindow, rates: InputDropout, rng: random.Random, blind: bool = False) -> CachedWindow:
     """Without facts, pixels, sound or context, as chance has it; blind: all pixels and sound, never all facts."""
     views, evidence, context = window.views, window.evidence, window.context
     for modality in ("video", "audio"):
@@ -80,7 +86,7 @@ def thinned(window: CachedWindow, rates: Dropout, rng: random.Random, blind: boo
 
 
 def branches(
-    record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random
+    record: Record, mixture: QuestionMix, language: str, missing: dict[str, str], rng: random.Random
 ) -> list[Branch]:
     """The questions of one row: stage-1 questions, every labelled aspect, descriptions and a list of faults."""
     out: list[Branch] = []
@@ -120,7 +126,7 @@ def teaches_lists(stage: Stage, records: list[Record]) -> bool:
     return drawn and any(q.task == LIST for r in records for q in r.questions)
 
 
-def weighted(questions: list[Question], mixture: Mixture, language: str, rng: random.Random) -> list[Question]:
+def weighted(questions: list[Question], mixture: QuestionMix, language: str, rng: random.Random) -> list[Question]:
     """As many stage-1 questions as a row can take, drawn by task weight without repetition, and all others.
 
     Draws of unequal weight without replacement: the largest u^(1/w) (Efraimidis and Spirakis 2006).

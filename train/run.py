@@ -13,9 +13,9 @@ from train import ranks, saving
 from train.config import Config
 from train.manifest import write_manifest
 from train.nano.warmup import warm_up
-from train.sources import Material, read_sources
+from train.sources import RunData, read_sources
 from train.stage import DONE, train_stage
-from train.start import carded, open_checkpoint, start_of
+from train.start import carded, reopened, start_of
 
 
 def run(config: Config, workers: int = 1) -> Path:
@@ -28,7 +28,7 @@ def _run(config: Config, workers: int) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     config.output.mkdir(parents=True, exist_ok=True)
-    material = Material(config, read_sources(config), workers)
+    material = RunData(config, read_sources(config), workers)
     ranks.first(lambda: write_manifest(config))
     current = ranks.first(lambda: start_of(config, [r for s in material.sources for r in s.train]))
     card = carded(config, Card.load(current))
@@ -44,11 +44,11 @@ def _run(config: Config, workers: int) -> Path:
     return current
 
 
-def _warmed(material: Material, start: Path, card: Card) -> Path:
+def _warmed(material: RunData, start: Path, card: Card) -> Path:
     """The start with its towers warmed up."""
     done = material.config.output / "warmup"
     if not (done / DONE).is_file():
-        backbone, _ = open_checkpoint(start, card)
+        backbone, _ = reopened(start, card)
         report = warm_up(backbone, *material.clips(card.views), material.config)
         saving.save(backbone.model, backbone.tokenizer, card, done)
         (done / DONE).write_text(json.dumps(report, indent=1))

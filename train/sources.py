@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Dataset
 
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record, read_records
 from train import cache, ranks
-from train.config import Config, Dataset, Mixture, Stage
+from train.config import Config, QuestionMix, RecordFile, Stage
 from train.data import Clips
 from train.distil import distilled, read_ratings
 from train.nano.teacher import Teacher
@@ -27,10 +27,10 @@ KINDS = ("stage1", "stage2", "stage3")
 
 
 @dataclass
-class Source:
+class SplitRecords:
     """One record file: what is trained on, what is held out."""
 
-    dataset: Dataset
+    dataset: RecordFile
     train: list[Record]
     held_out: list[Record]
 
@@ -40,14 +40,14 @@ class Source:
         return self.dataset.records.parent
 
 
-def read_sources(config: Config) -> list[Source]:
+def read_sources(config: Config) -> list[SplitRecords]:
     """All record files of a config, with a teacher's ratings in the training labels where `distil` asks for them.
 
     Raises ConfigError: a file that is missing, has no training record, shares an id with another, or whose `tasks`
     name a task that none of its questions has.
     """
     ratings = read_ratings(config.distil.ratings) if config.distil is not None else None
-    out: list[Source] = []
+    out: list[SplitRecords] = []
     owner: dict[str, Path] = {}
     share = -(-config.val_clips // len(config.sources))
     for dataset in config.sources:
@@ -67,16 +67,16 @@ def read_sources(config: Config) -> list[Source]:
                 raise ConfigError(f"{dataset.records}: tasks: {task!r} is none of {allowed}")
         if config.distil is not None and ratings is not None:
             train = distilled(train, dataset.records.parent, ratings, config.distil)
-        out.append(Source(dataset, train, [r for r in records if r.split == "val"][:share]))
+        out.append(SplitRecords(dataset, train, [r for r in records if r.split == "val"][:share]))
     return out
 
 
 @dataclass
-class Material:
+class RunData:
     """What all stages of a run learn from."""
 
     config: Config
-    sources: list[Source]
+    sources: list[SplitRecords]
     workers: int  # processes that prepare clips
     _shown: tuple[ViewSpec, tuple[Clips, Clips]] | None = None  # the last that were asked for
 
@@ -108,16 +108,16 @@ class Material:
         return Teacher(clips.records, clips.evidence(), self.config.seed)
 
 
-def mixture_of(stage: Stage, dataset: Dataset) -> Mixture:
+def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
     """The stage's mixture with the dataset's factors."""
     t = dataset.tasks
     own = {k: v for k, v in t.items() if k not in KINDS}
     tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
     kinds = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in KINDS}
-    return Mixture(**kinds, tasks=tasks)
+    return QuestionMix(**kinds, tasks=tasks)
 
 
-def usable(record: Record, stage: Stage, mixture: Mixture) -> bool:
+def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:
     """Whether the record has anything this stage asks for: a score for level rows, questions for the others."""
     if stage.practice:
         return bool({"video", "audio"} & set(record.labels))
@@ -129,7 +129,7 @@ def usable(record: Record, stage: Stage, mixture: Mixture) -> bool:
     )
 
 
-def shares(stage: Stage, sources: list[Source], ids: set[str] | None = None) -> list[dict[str, Any]]:
+def shares(stage: Stage, sources: list[SplitRecords], ids: set[str] | None = None) -> list[dict[str, Any]]:
     """Of each source: clips, clips usable in this stage, and its share of the rows. `ids`: those that can be read.
 
     Raises ConfigError when no source has anything for the stage.
@@ -150,7 +150,7 @@ def shares(stage: Stage, sources: list[Source], ids: set[str] | None = None) -> 
     return out
 
 
-class Weighted(TorchDataset[dict[str, Any]]):
+class WeightedClips(Dataset[dict[str, Any]]):
     """Clips in the proportions of the weights: position -> clip, as many positions as the stage trains rows.
 
     A clip of weight 2 comes twice as often as one of weight 1; every round through a source is in another order.
@@ -176,8 +176,8 @@ class Weighted(TorchDataset[dict[str, Any]]):
         return item | {"turn": index}
 
 
-def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[Source], seed: int) -> Any:
-    """The stage's data set: `clips` themselves where every clip counts once, else `Weighted`. records: of the clips."""
+def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[SplitRecords], seed: int) -> Any:
+    """The stage's data set: `clips` themselves where all count once, else `WeightedClips`. records: of the clips."""
     groups: list[list[int]] = []
     at = {r.id: k for k, r in enumerate(records)}
     for s in sources:
@@ -188,10 +188,10 @@ def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[Source]
     if len(set(weights)) == 1 and sum(map(len, groups)) == len(records):
         return clips
     rows = max(sum(map(len, groups)), stage.steps * stage.batch * stage.accumulate * ranks.world())
-    return Weighted(clips, groups, weights, rows, seed)
+    return WeightedClips(clips, groups, weights, rows, seed)
 
 
-def drawing(stage: Stage, sources: list[Source], taught: bool) -> Drawing:
+def drawing(stage: Stage, sources: list[SplitRecords], taught: bool) -> Drawing:
     """How rows of a stage are drawn, where datasets have factors of their own by these."""
     own = {r.id: m for s in sources for m in [mixture_of(stage, s.dataset)] for r in s.train}
     return Drawing(stage.mixture, stage.dropout, taught, own)

@@ -21,17 +21,17 @@ from mllm_avqa.schema.records import Record
 from train import ranks, saving
 from train.arguments import in_one_dtype, training_arguments
 from train.config import PARTS, Config, Stage
-from train.data import Batches, Clips, Collator
-from train.held_out import HeldOut
+from train.data import Batcher, Clips, Collator
+from train.held_out import Validation
 from train.lengths import row_lengths
 from train.nano.practice import FactClips, Practice
 from train.nano.teacher import Teacher
 from train.objective import Objective
 from train.parts import checkpointed, select, tuned
-from train.progress import Progress, trackers
+from train.progress import StageProgress, trackers
 from train.questions import teaches_lists
-from train.sources import Material, drawing, mixed
-from train.start import carded, check_adapter, fingerprint, open_checkpoint, write_merged
+from train.sources import RunData, drawing, mixed
+from train.start import carded, check_adapter, reopened, weights_sample, write_merged
 from train.stopping import Interrupted, Stopper
 from train.towers import TowerCache, tower_cache
 from train.trainer import Epochs, RatingTrainer
@@ -41,7 +41,7 @@ DONE = "stage.json"  # written last: its presence means the stage is finished
 
 
 def train_stage(
-    material: Material, stage: Stage, start: Path, directory: Path, views: ViewSpec, teacher: Teacher | None
+    material: RunData, stage: Stage, start: Path, directory: Path, views: ViewSpec, teacher: Teacher | None
 ) -> None:
     """Train a stage from checkpoint `start` into `directory`, going on where an earlier call was interrupted."""
     from transformers import set_seed
@@ -55,8 +55,8 @@ def train_stage(
     backbone, card = _opened(config, stage, start, directory, views, clips.records)
     towers = tower_cache(config, backbone, card)
     rows, collator = _rows(material, stage, backbone, card, clips, teacher, towers)
-    held_out = HeldOut(backbone, card, val, config.languages[0], stage.batch, towers)
-    batches = Batches(collator, held_out.fillers, towers)
+    held_out = Validation(backbone, card, val, config.languages[0], stage.batch, towers)
+    batches = Batcher(collator, held_out.fillers, towers)
     levels = level_token_ids(backbone, card.aspects, card.level_words)
     trainer = RatingTrainer(
         model=Objective(backbone, levels, stage.weights, towers),
@@ -67,7 +67,7 @@ def train_stage(
         callbacks=[
             stopper := Stopper(),
             Epochs(collator),
-            Progress(stage.name),
+            StageProgress(stage.name),
             *trackers(config.output, stage.name),
         ],
         card=card,
@@ -84,7 +84,7 @@ def train_stage(
     report = _report(trainer, batches, time.time() - begin)
     trainer.save_model(str(directory))
     collator.backbone = backbone  # from here on it sees all there is
-    logits = _logits(backbone, batch := Batches(collator, held_out.fillers)([rows[0]]))
+    logits = _logits(backbone, batch := Batcher(collator, held_out.fillers)([rows[0]]))
     unset_hf_deepspeed_config()  # from here on weights are read whole
     report["reload_max_diff"] = ranks.first(lambda: reload_difference(backbone, logits, directory, batch))
     if ranks.rank() == 0:
@@ -100,7 +100,7 @@ def _merged(stage: Stage, start: Path, directory: Path) -> Path:
         return start
     merged = directory / "merged"
     if not (merged / CARD_FILE).is_file():  # written last
-        write_merged(*open_checkpoint(start), merged)
+        write_merged(*reopened(start), merged)
     return merged
 
 
@@ -111,7 +111,7 @@ def _opened(
     own = Card.load(start)
     check_adapter(start, own)
     card = carded(config, own).model_copy(update={"views": views})
-    backbone, _ = open_checkpoint(start, card)
+    backbone, _ = reopened(start, card)
     select(backbone, stage)
     in_one_dtype(backbone.model)
     if config.gradient_checkpointing:
@@ -120,7 +120,7 @@ def _opened(
     known: dict[str, object] = {}
     if hasattr(backbone.model, "peft_config"):
         card.base_model = base_from(start, card, directory)
-        known["base"] = fingerprint(start, own)
+        known["base"] = weights_sample(start, own)
     else:
         card.base_model = card.revision = None
     card.lists_faults |= teaches_lists(stage, records)
@@ -131,7 +131,7 @@ def _opened(
 
 
 def _rows(
-    material: Material,
+    material: RunData,
     stage: Stage,
     backbone: Backbone,
     card: Card,
@@ -150,7 +150,7 @@ def _rows(
     return rows, Collator(towers.in_front if towers else backbone, card, seed, draw, teacher)
 
 
-def _report(trainer: RatingTrainer, batches: Batches, seconds: float) -> dict[str, Any]:
+def _report(trainer: RatingTrainer, batches: Batcher, seconds: float) -> dict[str, Any]:
     history = [h for h in trainer.state.log_history if "loss" in h]
     assert trainer.held_out is not None
     return {
@@ -179,7 +179,7 @@ def reload_difference(backbone: Backbone, logits: torch.Tensor, directory: Path,
 
     Raises CheckpointError above 1e-5: a checkpoint that does not give back what was trained must not go unnoticed.
     """
-    again, _ = open_checkpoint(directory)
+    again, _ = reopened(directory)
     for p in again.model.parameters():  # not its buffers: they stay in fp32 (`RatingTrainer`)
         p.data = p.data.to(logits)
     again.model.to(logits.device)

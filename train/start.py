@@ -107,11 +107,11 @@ def _tokenizer(base: str, revision: str | None) -> Any:
         return None
 
 
-SAMPLES = 64  # places of a weight file that go into its fingerprint
+SAMPLES = 64  # places of a weight file that go into its weights_sample
 PLACE = 4096  # bytes
 
 
-def open_checkpoint(directory: Path, card: Card | None = None) -> tuple[Backbone, Card]:
+def reopened(directory: Path, card: Card | None = None) -> tuple[Backbone, Card]:
     """A checkpoint in fp32, with its own card or with `card` in its place."""
     card = card or Card.load(directory)
     return load_backbone(directory, card, torch.float32), card
@@ -152,7 +152,7 @@ def rebased(config: Config, directory: Path) -> None:
     card.save(directory)
 
 
-def fingerprint(directory: Path, card: Card) -> str | None:
+def weights_sample(directory: Path, card: Card) -> str | None:
     """Short hash that tells the full weights of a checkpoint from any others; a hub name stands for itself.
 
     Read are the sizes of the weight files and 4 kB at 64 places of each: trained weights differ everywhere. None where
@@ -174,7 +174,7 @@ def fingerprint(directory: Path, card: Card) -> str | None:
 
 
 def check_adapter(directory: Path, card: Card) -> None:
-    """An adapter must lie on the weights it was trained on: the same fingerprint, and shapes that fit.
+    """An adapter must lie on the weights it was trained on: the same weights_sample, and shapes that fit.
 
     A base on the hub is known by its commit. Raises CheckpointError naming what differs.
     """
@@ -182,7 +182,7 @@ def check_adapter(directory: Path, card: Card) -> None:
         return
     stages = [s for s in card.training.values() if isinstance(s, dict)]
     known = next((s["base"] for s in reversed(stages) if "base" in s), None)
-    found = fingerprint(directory, card)
+    found = weights_sample(directory, card)
     if known is not None and known != found:
         raise CheckpointError(
             f"{directory} is an adapter of other weights ({known}) than those at {card.base_model} ({found}) "

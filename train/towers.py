@@ -27,7 +27,7 @@ from train.arguments import zero_level
 from train.config import Config
 from train.parts import part_of
 
-Media = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 MODELLING = "mllm_avqa.model.backbones"  # what makes a tower's input
 
 
@@ -91,10 +91,10 @@ class TowerCache:
                     tower.files[id(arrays[0])] = tower.folder / key[:2] / f"{key}.safetensors"
             tower.known = all(f.is_file() for f in tower.files.values())
 
-    def media_tensors(self, views: Views) -> Media:
+    def media_tensors(self, views: Views) -> Tensors:
         """`Backbone.media_tensors`; of clips that are known only the shapes are right."""
         skip = {part: self._ask(part, views) for part in self.towers}
-        light: Media = {}
+        light: Tensors = {}
         if skip.get("vision"):
             grids = self._entry("vision")["shape"]
             light["pixel_values_videos"] = torch.zeros(int(grids.prod(-1).sum()), 1)
@@ -116,7 +116,7 @@ class TowerCache:
             tower.asked.append(file)
         return file is not None and tower.known
 
-    def _entry(self, part: str) -> Media:
+    def _entry(self, part: str) -> Tensors:
         from safetensors.torch import load_file
 
         return load_file(self.towers[part].asked[-1])

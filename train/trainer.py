@@ -14,7 +14,7 @@ from mllm_avqa.schema.card import Card
 from train import progress, ranks, saving
 from train.config import Stage
 from train.data import Collator
-from train.held_out import HeldOut
+from train.held_out import Validation
 from train.lengths import ByLength
 from train.objective import LOSSES, Objective
 from train.parts import set_rates
@@ -39,7 +39,7 @@ class RatingTrainer(Trainer):
         *args: Any,
         card: Card,
         stage: Stage,
-        held_out: HeldOut | None = None,
+        held_out: Validation | None = None,
         lengths: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -53,7 +53,7 @@ class RatingTrainer(Trainer):
         self._recent: list[str] = []  # record ids since the last optimizer step
         self._seen = torch.zeros(len(progress.COUNTS), dtype=torch.float64)  # in batches since the last log
         self._arithmetic = progress.Arithmetic(self.trained.backbone)
-        self._clock = progress.Clock()
+        self._clock = progress.StepClock()
 
     @property
     def trained(self) -> Objective:
@@ -61,7 +61,7 @@ class RatingTrainer(Trainer):
         return module
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._clock = progress.Clock()
+        self._clock = progress.StepClock()
         return super().train(*args, **kwargs)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.base import Report, Row, Settings, cpu_seconds, make_clip, medians
+from benchmarks.base import Findings, Options, Ratio, cpu_seconds, make_clip, medians
 from benchmarks.batch import chosen
 from benchmarks.report import render
 from benchmarks.rooms import plain_decode
@@ -18,12 +18,12 @@ ELF = Path(__file__).parents[2] / "examples" / "elf.mp4"
 
 @pytest.mark.parametrize(("ratio", "target", "met"), [(1.05, "<= 1.10", True), (2.9, ">= 3", False), (9, None, None)])
 def test_targets(ratio, target, met):
-    assert Row("x", "1", "2", ratio, target).met is met
+    assert Ratio("x", "1", "2", ratio, target).met is met
 
 
 def test_report_has_hardware_and_verdicts_but_no_paths():
-    settings = Settings(checkpoint="/somewhere/runs/tiny", clip=Path("/somewhere/a.mp4"), threads=1)
-    text = render([Report("T", [Row("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
+    settings = Options(checkpoint="/somewhere/runs/tiny", clip=Path("/somewhere/a.mp4"), threads=1)
+    text = render([Findings("T", [Ratio("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
     assert "cores" in text
     assert "missed" in text
     assert "`tiny`" in text

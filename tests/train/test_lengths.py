@@ -1,4 +1,4 @@
-"""Batches of similar length: less padding, every clip once an epoch, the same order for all ranks and after a stop."""
+"""Batcher of similar length: less padding, every clip once an epoch, the same order for all ranks and after a stop."""
 
 import itertools
 import json

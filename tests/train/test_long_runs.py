@@ -235,7 +235,7 @@ def test_tower_outputs_are_kept_and_change_nothing(mixed_data, tmp_path, monkeyp
 def test_tower_outputs_of_other_weights_views_or_precision_are_not_taken(tiny_dir, tmp_path):
     from train.towers import TowerCache
 
-    backbone, card = stages.open_checkpoint(tiny_dir)
+    backbone, card = stages.reopened(tiny_dir)
     backbone.model.requires_grad_(False)
 
     def folders(card=card, bf16=False):

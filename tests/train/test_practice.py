@@ -17,7 +17,7 @@ from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.records import Distortion, Label, Question, Record
 from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
-from train.config import Shares, Stage
+from train.config import PracticeShares, Stage
 from train.losses import target
 from train.nano.practice import FactClips, Practice, mix, renamed
 from train.nano.teacher import Teacher, _predict, code, codes, names_of
@@ -135,7 +135,7 @@ def unasked(items, languages, rng):
 
 def drawn(items, usual=unasked, **shares):
     clips = FactClips(items)
-    practice = Practice(clips, 2, Shares(**shares), usual)
+    practice = Practice(clips, 2, PracticeShares(**shares), usual)
     return practice.draw([i for i in clips.items if i["window"]], ["en"], random.Random(0))
 
 
@@ -204,7 +204,7 @@ def test_whole_rows_have_pixels_and_sound_again(items):
 def test_a_clip_that_cannot_be_read_is_passed_on_and_lends_nothing(items):
     clips = FactClips([*items, {"record": items[0]["record"], "window": None, "error": "BadZipFile: cut"}])
     assert clips[len(items)]["error"] == "BadZipFile: cut"
-    practice = Practice(clips, 2, Shares(), unasked)
+    practice = Practice(clips, 2, PracticeShares(), unasked)
     assert all(len(having) == len(items) for having in map(practice.having.get, ("video", "audio")))
 
 

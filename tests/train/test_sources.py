@@ -10,9 +10,9 @@ from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Question, Record, write_records
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
-from train.config import Config, Dataset, Mixture, Stage
+from train.config import Config, QuestionMix, RecordFile, Stage
 from train.questions import weighted
-from train.sources import Weighted, drawing, mixed, mixture_of, read_sources, shares
+from train.sources import WeightedClips, drawing, mixed, mixture_of, read_sources, shares
 
 TASKS = ("kind", "severity", "when")
 
@@ -54,7 +54,7 @@ def mix(c):
 def test_weights_are_proportions_of_rows(files):
     c = config(files, {"records": "a.jsonl", "weight": 3}, "b.jsonl")
     rows, clips, sources = mix(c)
-    assert isinstance(rows, Weighted)
+    assert isinstance(rows, WeightedClips)
     assert len(rows) == 400  # a row of every step: the sampler never starts again in the middle of a stage
     seen = Counter(rows[k]["record"].dataset for k in range(len(rows)))
     assert seen == {"a": 200, "b": 200}  # 3 x 10 clips beside 1 x 30
@@ -86,15 +86,15 @@ def test_records_without_anything_for_the_stage_are_left_out_and_told(files, cap
 
 
 def test_tasks_of_a_dataset_are_factors_on_the_stage():
-    stage = Stage(name="s", steps=1, mixture=Mixture(stage1=2, stage2=1, tasks={"kind": 3}))
-    got = mixture_of(stage, Dataset(records="a", tasks={"stage1": 0.5, "kind": 2, "when": 0}))
-    assert got == Mixture(stage1=1, stage2=1, tasks={"kind": 6, "when": 0})
+    stage = Stage(name="s", steps=1, mixture=QuestionMix(stage1=2, stage2=1, tasks={"kind": 3}))
+    got = mixture_of(stage, RecordFile(records="a", tasks={"stage1": 0.5, "kind": 2, "when": 0}))
+    assert got == QuestionMix(stage1=1, stage2=1, tasks={"kind": 6, "when": 0})
 
 
 def test_questions_are_drawn_by_task_weight():
     (r,) = records("a", 1)
     rng = random.Random(0)
-    mixture = Mixture(stage1=1, tasks={"kind": 4, "when": 0})
+    mixture = QuestionMix(stage1=1, tasks={"kind": 4, "when": 0})
     first = Counter(weighted(r.questions, mixture, "en", rng)[0].task for _ in range(2000))
     assert set(first) == {"kind", "severity"}
     assert first["kind"] / first["severity"] == pytest.approx(4, rel=0.2)  # analytic: equal counts, weights 4 to 1

@@ -24,10 +24,10 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Question, Record
 from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
-from train.config import Mixture, Shares
+from train.config import PracticeShares, QuestionMix
 from train.data import Clips
 from train.nano.teacher import REST, SIDES
-from train.questions import LIST, Draw, Sample, branches, explanation, whole
+from train.questions import LIST, DrawRows, Sample, branches, explanation, whole
 
 RENAMED = 0.5  # of the rows that are written without a clip
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
@@ -58,7 +58,7 @@ class FactClips(Dataset[dict[str, Any]]):
 class Practice:
     """Draws rows that start from the clips of a batch. `whole` draws those that stay as they are."""
 
-    def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
+    def __init__(self, clips: FactClips, questions: float, shares: PracticeShares, whole: DrawRows) -> None:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, "text")}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
@@ -148,7 +148,7 @@ class Practice:
         side, evidence, mixed = rng.choice(SIDES), window.evidence, False
         if rng.random() < self.shares.described:
             # Unmixed facts of training clips: the sides' scores would be learnt by heart here.
-            questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
+            questions = branches(record, QuestionMix(stage2=1, stage3=1), language, window.missing, rng)
             questions = [q for q in questions if not (q.stem and q.aspect in SIDES)]
         else:
             other = rng.choice(self.having[side] or [item])["window"].evidence
