@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.base import Findings, Options, Ratio, encoded_window, medians
+from benchmarks.base import Findings, Options, Ratio, medians
+from mllm_avqa.corridor import Encoded
+from mllm_avqa.rater import Rater
+
+
+def encoded_window(settings: Options) -> tuple[Rater, Encoded]:
+    """The checkpoint, with the first window of the clip encoded: model time can be measured alone."""
+    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
+    try:
+        p = next(rater.windows(str(settings.clip)))
+    finally:
+        rater.close()
+    return rater, rater.corridor.encode(p, rater.language)
 
 
 def run(settings: Options) -> Findings:
-    from mllm_avqa.corridor import Encoded
-
-    rater, segments, media = encoded_window(settings)
+    rater, encoded = encoded_window(settings)
     aspects = list(rater.card.aspects)
 
     def score(names: list[str]) -> None:
-        rater.corridor.score([Encoded(segments, media, names)])
+        rater.corridor.score([encoded._replace(aspects=names)])
 
     cost = medians(
         {
@@ -37,8 +47,8 @@ def run(settings: Options) -> Findings:
             Ratio(f"{n} separate passes / {n} in one, CPU", f"{five}", f"{separate}", separate.cpu / five.cpu),
         ],
         [
-            f"Same prepared window ({sum(len(s.ids) for s in segments)} prefix tokens); model time only, decoding and "
-            f"tokenising of the prefix excluded; medians of {settings.repeats} interleaved runs, "
+            f"Same prepared window ({sum(len(s.ids) for s in encoded.segments)} prefix tokens); model time only, "
+            f"decoding and tokenising of the prefix excluded; medians of {settings.repeats} interleaved runs, "
             f"{torch.get_num_threads()} threads."
         ],
     )

@@ -6,9 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import torch
 
 from benchmarks.base import Findings, Options, Ratio, make_clip, timed
+from mllm_avqa.model.views import make_views
+from mllm_avqa.rater import Rater, RatingFailure
+from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
+from mllm_avqa.schema.text import TextContext
+from mllm_avqa.windows import Prepared
 
 CLIPS = 40
 ASPECTS = ("overall", "video", "audio")  # what the plain loop asks for
@@ -17,8 +24,6 @@ DIFFERENT = 10  # encoded clips; the other files are byte-different copies of th
 
 
 def run(settings: Options) -> Findings:
-    from mllm_avqa.rater import Rater, RatingFailure
-
     with tempfile.TemporaryDirectory() as folder:
         files = make_clips(settings.clip, Path(folder))
         rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads)
@@ -88,12 +93,6 @@ def further_clips(folder: Path) -> list[Path]:
 
 def plain_views(path: Path, spec: Any) -> Any:
     """The window's views as a first script gets them: decode everything, keep what is needed."""
-    import av
-    import numpy as np
-
-    from mllm_avqa.model.views import make_views
-    from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
-
     video = audio = None
     with av.open(str(path)) as c:
         if c.streams.video:
@@ -125,10 +124,6 @@ def chosen(n: int, segments: int, run: int) -> list[int]:
 
 
 def prompt(rater: Any, views: Any, aspect: str) -> float:
-    from mllm_avqa.schema.clip import MediaInfo
-    from mllm_avqa.schema.text import TextContext
-    from mllm_avqa.windows import Prepared
-
     p = Prepared(0.0, 0.0, MediaInfo.model_construct(), views, [], TextContext(), {})
     encoded = rater.corridor.encode(p, "en")._replace(aspects=[aspect])
     return float(rater.corridor.score([encoded])[0][aspect].score)

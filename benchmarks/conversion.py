@@ -6,14 +6,12 @@ Ours checks every field and holds one row group; the peers check nothing and, wi
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Cost, Findings, Options, Ratio, medians
+from benchmarks.base import Cost, Findings, Options, Ratio, child, medians
 
 RECORDS = 4000
 MEMORY = (4000, 40_000)  # records
@@ -69,7 +67,7 @@ def run(settings: Options) -> Findings:
         peaks = {}
         for n in MEMORY:
             part = make_records(Path(folder) / f"{n}.jsonl", n)
-            peaks[n] = {way: peak(way, part, Path(folder) / f"{way}.parquet") for way in ("ours", "peer")}
+            peaks[n] = {way: child(CHILD, way, part, Path(folder) / f"{way}.parquet")[0] for way in ("ours", "peer")}
         few, many = (peaks[n] for n in MEMORY)
         growth = {way: many[way] - few[way] for way in ("ours", "peer")}
         rows.append(
@@ -112,10 +110,3 @@ def make_records(path: Path, n: int) -> Path:
 
     write_records(path, map(record, range(n)))
     return path
-
-
-def peak(way: str, source: Path, out: Path) -> float:
-    """Peak RSS in MB of a process that converts `source`. Linux counts in KiB, macOS in bytes."""
-    command = [sys.executable, "-c", CHILD, way, str(source), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return int(done[-1]) / (1e6 if sys.platform == "darwin" else 1e6 / 1024)

@@ -10,19 +10,31 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from peft import get_peft_model
 
 from benchmarks.base import Findings, Options, Ratio
-
-if TYPE_CHECKING:
-    from mllm_avqa.model.backbones.base import Backbone
-    from mllm_avqa.model.views import Views
-    from mllm_avqa.schema.card import Card
-    from train.objective import Objective
-    from train.questions import Sample
+from benchmarks.tiny import build
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.lora import lora_config
+from mllm_avqa.model.prompting import Branch, aspect_branch
+from mllm_avqa.model.scoring import level_token_ids
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card, ViewSpec
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Label, Record
+from mllm_avqa.schema.text import TextContext, TextItem
+from train.cache import CachedWindow
+from train.config import Weights
+from train.data import Collator
+from train.objective import Objective
+from train.questions import Sample
+from train.saving import save
 
 ALLOWED = 1e-5
 FAMILIES = ("qwen2_5_omni", "qwen3_omni", "videollama2")
@@ -53,10 +65,6 @@ def run(settings: Options) -> Findings:
 
 def differences(name: str) -> dict[str, float]:
     """Largest |difference| of a tiny model of a family by what is compared; gradients relative to the largest one."""
-    from mllm_avqa.model.scoring import level_token_ids
-    from train.config import Weights
-    from train.objective import Objective
-
     with TemporaryDirectory() as folder:
         backbone, card = tiny(name, Path(folder) / "full")
         packed, separate = batches(backbone, card)
@@ -76,10 +84,6 @@ def differences(name: str) -> dict[str, float]:
 
 def _adapter(backbone: Backbone, card: Card, batch: dict[str, Any], folder: Path) -> dict[str, float]:
     """An adapter with factors that are not zero: reloaded, and merged into the weights."""
-    from peft import get_peft_model
-
-    from mllm_avqa.model.backbones.lora import lora_config
-
     backbone.model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
     torch.manual_seed(1)
     with torch.no_grad():
@@ -128,15 +132,6 @@ def logits(backbone: Backbone, batch: dict[str, Any]) -> torch.Tensor:
 
 def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same questions packed behind their clip, and each in a row of its own."""
-    from mllm_avqa.model.prompting import Branch, aspect_branch
-    from mllm_avqa.schema.levels import WORDS
-    from mllm_avqa.schema.measurement import Measurement
-    from mllm_avqa.schema.records import Label, Record
-    from mllm_avqa.schema.text import TextContext, TextItem
-    from train.cache import CachedWindow
-    from train.data import Collator
-    from train.questions import Sample
-
     facts = [Measurement(name="blur", modality="video", value=3.21, unit="px", severity="strong")]
     context = TextContext(items=[TextItem(origin="subtitle", text="hello", start=0.0, end=1.0)])
     asked = [aspect_branch(a, "en", level=WORDS[0]) for a in ASPECTS] + [Branch(a, q, "", s) for a, q, s in QUESTIONS]
@@ -160,8 +155,6 @@ def _these(rows: list[Sample], *_: object) -> list[Sample]:
 
 def views(card: Card, seed: int) -> Views:
     """Random frames in steps of the card's patch, and noise; the two clips differ in size and length."""
-    from mllm_avqa.model.views import Views
-
     rng, side = np.random.default_rng(seed), card.views.patch
     return Views(
         whole=rng.integers(0, 255, (4, 2 * side, (3 - seed) * side, 3), dtype=np.uint8),
@@ -172,10 +165,6 @@ def views(card: Card, seed: int) -> Views:
 
 def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
     """A random-weight model of the family, saved in `folder` and opened from there."""
-    from benchmarks.tiny import build
-    from mllm_avqa.schema.card import Card, ViewSpec
-    from train.saving import save
-
     model, tokenizer = build(name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -188,8 +177,5 @@ def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
 
 
 def opened(folder: Path) -> tuple[Backbone, Card]:
-    from mllm_avqa.model.backbones import load_backbone
-    from mllm_avqa.schema.card import Card
-
     card = Card.load(folder)
     return load_backbone(folder, card, torch.float32), card

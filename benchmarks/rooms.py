@@ -8,15 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
+
 from benchmarks.base import Findings, Options, Ratio, make_clip, medians
+from mllm_avqa.media import MediaReader
+from mllm_avqa.rater import resolve_checkpoint
+from mllm_avqa.schema.card import Card
+from mllm_avqa.windows import file_windows
 
 CLIPS = (("8 s 540p", 540, 8.0), ("10 s 1080p", 1080, 10.0))
 
 
 def run(settings: Options) -> Findings:
-    from mllm_avqa.rater import resolve_checkpoint
-    from mllm_avqa.schema.card import Card
-
     spec = Card.load(resolve_checkpoint(settings.checkpoint)).views
     rows: list[Ratio] = []
     notes = [
@@ -35,9 +38,6 @@ def run(settings: Options) -> Findings:
 
 
 def compare(name: str, path: Path, spec: Any, settings: Options, notes: list[str]) -> list[Ratio]:
-    from mllm_avqa.media import MediaReader
-    from mllm_avqa.windows import file_windows
-
     reader = MediaReader()
     rooms: dict[str, list[float]] = {}
     times: list[float] = []
@@ -74,8 +74,6 @@ def compare(name: str, path: Path, spec: Any, settings: Options, notes: list[str
 
 def plain_decode(path: Path, seconds: float, keep: list[float]) -> tuple[int, int]:
     """Decode picture and sound up to `seconds`; frames at the times in `keep` become rgb24. Returns their numbers."""
-    import av
-
     wanted = set(keep)
     frames = samples = 0
     with av.open(str(path)) as c:

@@ -15,7 +15,12 @@ import yaml
 from benchmarks import training
 from benchmarks.base import Findings, Options, Ratio, timed
 from benchmarks.training import BATCH, EPOCHS, WARM, Place, StepCost
+from data_recipes.formats.export import export_questions
+from data_recipes.formats.peers import Choice
+from mllm_avqa.media import MediaReader
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.windows import file_windows
 
 QUESTIONS = 5  # of every clip
 Tuned = tuple[str, int]  # what is tuned, questions of a clip
@@ -83,9 +88,6 @@ def versions(python: Path) -> str:
 
 def exported(place: Place, questions: int) -> Path:
     """The rows of ms-swift: `questions` of every clip, one row each."""
-    from data_recipes.formats.export import export_questions
-    from data_recipes.formats.peers import Choice
-
     path, every = place.folder / f"questions-{questions}.jsonl", place.folder / "questions.jsonl"
     export_questions(place.records, every, "ms-swift", Choice(stages=frozenset({1}), language="en"), absolute=True)
     lines = every.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -162,10 +164,6 @@ def differences(preparation: float) -> list[str]:
 
 def preparation(place: Place) -> float:
     """CPU seconds that a clip takes to be decoded, measured and cut into views, decoder process included."""
-    from mllm_avqa.media import MediaReader
-    from mllm_avqa.schema.card import Card
-    from mllm_avqa.windows import file_windows
-
     spec = Card.load(place.checkpoint).views
     clips = sorted((place.folder / "data" / "clips").iterdir())
     with MediaReader() as reader:

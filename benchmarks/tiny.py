@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+from mllm_avqa.model.backbones import family
+from train.nano.corpus import corpus
+from train.nano.tiny import train_tokenizer
 
 VOCAB = 900
 SIZES = Path(__file__).with_suffix(".yaml")
@@ -13,12 +18,6 @@ SIZES = Path(__file__).with_suffix(".yaml")
 
 def build(name: str, seed: int = 0) -> tuple[Any, Any]:
     """A model of the family's class in `transformers` and its tokenizer (`train.saving.save` writes them)."""
-    import torch
-
-    from mllm_avqa.model.backbones import family
-    from train.nano.corpus import corpus
-    from train.nano.tiny import train_tokenizer
-
     kind = family(name)
     model_class = kind.model_class()
     tokenizer = train_tokenizer(corpus([]), VOCAB, kind.control)

@@ -7,6 +7,7 @@ import shutil
 from benchmarks import training
 from benchmarks.base import Findings, Options, Ratio
 from benchmarks.training import StepCost
+from mllm_avqa.rater import resolve_checkpoint
 
 QUESTIONS, BATCH = 5, 2
 MODEL = "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni"
@@ -19,8 +20,6 @@ SPANS = (
 
 
 def run(settings: Options) -> Findings:
-    from mllm_avqa.rater import resolve_checkpoint
-
     checkpoint = resolve_checkpoint(settings.checkpoint).resolve()
     with training.workplace(settings) as place:
         kept = place.folder / "kept-towers"

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from benchmarks.base import Options
+from data_recipes.synthesis.synth import synthesise
 from mllm_avqa.schema.errors import AvqaError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,8 +98,6 @@ def workplace(settings: Options) -> Iterator[Place]:
 
 def prepare(folder: Path) -> Place:
     """Make what is missing. Clips are of the example clip, whatever `--clip` says: their questions must be true."""
-    from data_recipes.synthesis.synth import synthesise
-
     folder = folder.resolve()
     records = synthesise(RECIPE, folder / "data", workers=None).records
     place = Place(folder, len(records))

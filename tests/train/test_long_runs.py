@@ -204,7 +204,7 @@ def test_the_best_checkpoint_outlives_newer_ones(mixed_data, tmp_path, monkeypat
     def scored(self, model):
         return {"video": {"srcc": next(scores), "n": 6}}
 
-    monkeypatch.setattr("train.held_out.HeldOut.score", scored)
+    monkeypatch.setattr("train.held_out.Validation.score", scored)
     stages.run(config(mixed_data, tmp_path, stage={"steps": 5, "save_every": 1}))
     kept = {p.name for p in (tmp_path / "only").glob("checkpoint-*")}
     assert kept == {"checkpoint-2", "checkpoint-5"}
