@@ -45,7 +45,7 @@ def main(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.md; default: stdout.")] = None,
 ) -> None:
     """Compare with the obvious alternatives. Run it on an otherwise idle machine."""
-    from benchmarks.base import Settings
+    from benchmarks.base import Options
     from benchmarks.report import render
     from mllm_avqa.schema.errors import AvqaError, ConfigError
 
@@ -56,7 +56,7 @@ def main(
                 raise ConfigError(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
         if not clip.is_file():
             raise ConfigError(f"clip {clip} does not exist (--clip)")
-        settings = Settings(checkpoint, clip, clips, repeats, threads, peer_python, keep)
+        settings = Options(checkpoint, clip, clips, repeats, threads, peer_python, keep)
         reports = []
         for name in names or NAMES:
             typer.echo(f"{name} ...", err=True)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import av
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
-
-    from mllm_avqa.model.rows import EncodedSegment
-    from mllm_avqa.rater import Rater
+from benchmarks.clock import spent
 
 
 @dataclass(frozen=True)
-class Row:
+class Ratio:
     """One comparison. `target` is a bound on the ratio such as "<= 1.10" or ">= 3"; None = told, not judged."""
 
     what: str
@@ -39,14 +36,14 @@ class Row:
 
 
 @dataclass
-class Report:
+class Findings:
     title: str
-    rows: list[Row]
+    rows: list[Ratio]
     notes: list[str] = field(default_factory=list)  # what exactly was compared
 
 
 @dataclass(frozen=True)
-class Settings:
+class Options:
     checkpoint: str = "nano"
     clip: Path = Path("examples/elf.mp4")
     clips: Path | None = None  # folder with further clips
@@ -65,32 +62,18 @@ class Cost:
         return f"{self.wall:.3f} s wall, {self.cpu:.3f} s CPU"
 
 
-def cpu_seconds(children: Iterable[int] = ()) -> float:
-    """CPU time of this process, of children that ended, and of the living ones with these process ids."""
-    total = time.process_time()
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    total += ended.ru_utime + ended.ru_stime
-    for pid in children:
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.is_file():
-            fields = stat.read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / 100  # utime, stime in USER_HZ, which is 100
-    return total
-
-
-def living_children() -> list[int]:
-    """Process ids of this process's children (all threads)."""
-    found: list[int] = []
-    for path in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # a thread that ended meanwhile; its children now belong to another one
-            found += [int(pid) for pid in path.read_text().split()]
-    return found
-
-
 def timed(call: Callable[[], object]) -> Cost:
-    wall, cpu = time.perf_counter(), cpu_seconds(living_children())
+    wall, cpu = time.perf_counter(), spent()
     call()
-    return Cost(time.perf_counter() - wall, cpu_seconds(living_children()) - cpu)
+    return Cost(time.perf_counter() - wall, spent() - cpu)
+
+
+def child(code: str, *arguments: object) -> list[float]:
+    """The numbers in the last line that `python -c code arguments` prints, sizes in `ru_maxrss` units as MB."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # Linux counts in KiB, macOS in bytes
+    return [int(n) / unit for n in done[-1].split()]
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, Cost]:
@@ -107,23 +90,8 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, C
     }
 
 
-def encoded_window(settings: Settings) -> tuple[Rater, list[EncodedSegment], dict[str, torch.Tensor]]:
-    """The checkpoint, with prefix and media tensors of the clip's first window: model time can be measured alone."""
-    from mllm_avqa.rater import Rater
-
-    rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads, context="none")
-    try:
-        p = next(rater.windows(str(settings.clip)))
-    finally:
-        rater.close()
-    segments, media, _ = rater.corridor.encode(p, rater.language)
-    return rater, segments, media
-
-
 def make_clip(source: Path, target: Path, *, height: int, seconds: float, start: float = 0.0) -> Path:
     """Scale and loop a clip (H.264, AAC, mp4). Width keeps the aspect, both sides even; frame rate is the source's."""
-    import av
-
     frames, sound, rate, fps = _decoded(source)
     width = round(frames[0].shape[1] * height / frames[0].shape[0] / 2) * 2
     count = round(seconds * float(fps))
@@ -151,8 +119,6 @@ def make_clip(source: Path, target: Path, *, height: int, seconds: float, start:
 
 def _decoded(source: Path) -> tuple[list[np.ndarray], np.ndarray, int, Any]:
     """Frames rgb24, sound float32 [1 or 2 channels, n], its rate, frames per second."""
-    import av
-
     with av.open(str(source)) as c:
         fps = c.streams.video[0].average_rate
         frames = [f.to_ndarray(format="rgb24") for f in c.decode(video=0)]

@@ -6,9 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import torch
 
-from benchmarks.base import Report, Row, Settings, make_clip, timed
+from benchmarks.base import Findings, Options, Ratio, make_clip, timed
+from mllm_avqa.model.views import make_views
+from mllm_avqa.rater import Rater, RatingFailure
+from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
+from mllm_avqa.schema.text import TextContext
+from mllm_avqa.windows import Prepared
 
 CLIPS = 40
 ASPECTS = ("overall", "video", "audio")  # what the plain loop asks for
@@ -16,9 +23,7 @@ FORMATS = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m4v"}
 DIFFERENT = 10  # encoded clips; the other files are byte-different copies of them
 
 
-def run(settings: Settings) -> Report:
-    from mllm_avqa.rater import Rater, RatingFailure
-
+def run(settings: Options) -> Findings:
     with tempfile.TemporaryDirectory() as folder:
         files = make_clips(settings.clip, Path(folder))
         rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads)
@@ -37,7 +42,7 @@ def run(settings: Settings) -> Report:
     rows = []
     for name, peer, target in (("plain loop", plain, ">= 3"), ("loop that decodes once per clip", once, None)):
         rows.append(
-            Row(
+            Ratio(
                 f"clips/s, {name}",
                 f"{n / ours.wall:.2f} clips/s",
                 f"{n / peer.wall:.2f} clips/s",
@@ -46,9 +51,9 @@ def run(settings: Settings) -> Report:
             )
         )
         rows.append(
-            Row(f"CPU s per clip, {name}", f"{ours.cpu / n:.3f} s", f"{peer.cpu / n:.3f} s", peer.cpu / ours.cpu)
+            Ratio(f"CPU s per clip, {name}", f"{ours.cpu / n:.3f} s", f"{peer.cpu / n:.3f} s", peer.cpu / ours.cpu)
         )
-    return Report("Batch", rows, notes(n, left_out, torch.get_num_threads()))
+    return Findings("Batch", rows, notes(n, left_out, torch.get_num_threads()))
 
 
 def notes(n: int, left_out: int, threads: int) -> list[str]:
@@ -88,12 +93,6 @@ def further_clips(folder: Path) -> list[Path]:
 
 def plain_views(path: Path, spec: Any) -> Any:
     """The window's views as a first script gets them: decode everything, keep what is needed."""
-    import av
-    import numpy as np
-
-    from mllm_avqa.model.views import make_views
-    from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
-
     video = audio = None
     with av.open(str(path)) as c:
         if c.streams.video:
@@ -125,10 +124,6 @@ def chosen(n: int, segments: int, run: int) -> list[int]:
 
 
 def prompt(rater: Any, views: Any, aspect: str) -> float:
-    from mllm_avqa.schema.clip import MediaInfo
-    from mllm_avqa.schema.text import TextContext
-    from mllm_avqa.windows import Prepared
-
     p = Prepared(0.0, 0.0, MediaInfo.model_construct(), views, [], TextContext(), {})
     encoded = rater.corridor.encode(p, "en")._replace(aspects=[aspect])
     return float(rater.corridor.score([encoded])[0][aspect].score)

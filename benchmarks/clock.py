@@ -13,8 +13,18 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+
+def living_children() -> list[int]:
+    """Process ids of this process's children (all threads)."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread that ended meanwhile; its children now belong to another one
+            found += [int(pid) for pid in path.read_text().split()]
+    return found
 
 
 def spent() -> float:
@@ -22,12 +32,10 @@ def spent() -> float:
     own = os.times()
     total = time.process_time() + own.children_user + own.children_system
     tick = os.sysconf("SC_CLK_TCK")
-    for path in Path("/proc/self/task").glob("*/children"):
-        for pid in path.read_text().split():
-            stat = Path(f"/proc/{pid}/stat")
-            if stat.is_file():
-                fields = stat.read_text().rpartition(")")[2].split()
-                total += (int(fields[11]) + int(fields[12])) / tick  # utime, stime
+    for pid in living_children():
+        with suppress(FileNotFoundError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / tick  # utime, stime
     return total
 
 

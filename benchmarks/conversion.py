@@ -6,14 +6,12 @@ Ours checks every field and holds one row group; the peers check nothing and, wi
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Cost, Report, Row, Settings, medians
+from benchmarks.base import Cost, Findings, Options, Ratio, child, medians
 
 RECORDS = 4000
 MEMORY = (4000, 40_000)  # records
@@ -32,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     import datasets
 
     from data_recipes.formats.export import convert
@@ -69,11 +67,11 @@ def run(settings: Settings) -> Report:
         peaks = {}
         for n in MEMORY:
             part = make_records(Path(folder) / f"{n}.jsonl", n)
-            peaks[n] = {way: peak(way, part, Path(folder) / f"{way}.parquet") for way in ("ours", "peer")}
+            peaks[n] = {way: child(CHILD, way, part, Path(folder) / f"{way}.parquet")[0] for way in ("ours", "peer")}
         few, many = (peaks[n] for n in MEMORY)
         growth = {way: many[way] - few[way] for way in ("ours", "peer")}
         rows.append(
-            Row(
+            Ratio(
                 f"JSONL to Parquet: growth of peak RSS from {MEMORY[0]:,} to {MEMORY[1]:,} records",
                 f"{growth['ours']:.0f} MB",
                 f"{growth['peer']:.0f} MB",
@@ -85,12 +83,12 @@ def run(settings: Settings) -> Report:
         f"{RECORDS:,} made records of 8 questions each; CPU seconds decide, {settings.repeats} repeats.",
         "json.loads and `datasets` check nothing; ours validates every field and names file and line of a wrong one.",
     ]
-    return Report("Conversion", rows, notes)
+    return Findings("Conversion", rows, notes)
 
 
-def _row(what: str, ours: Cost, peer: Cost, target: str | None = None) -> Row:
+def _row(what: str, ours: Cost, peer: Cost, target: str | None = None) -> Ratio:
     speed, peer_speed = (f"{RECORDS / c.cpu:,.0f} records/s" for c in (ours, peer))
-    return Row(f"{what}, CPU time", speed, peer_speed, ours.cpu / peer.cpu, target)
+    return Ratio(f"{what}, CPU time", speed, peer_speed, ours.cpu / peer.cpu, target)
 
 
 def make_records(path: Path, n: int) -> Path:
@@ -112,10 +110,3 @@ def make_records(path: Path, n: int) -> Path:
 
     write_records(path, map(record, range(n)))
     return path
-
-
-def peak(way: str, source: Path, out: Path) -> float:
-    """Peak RSS in MB of a process that converts `source`. Linux counts in KiB, macOS in bytes."""
-    command = [sys.executable, "-c", CHILD, way, str(source), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return int(done[-1]) / (1e6 if sys.platform == "darwin" else 1e6 / 1024)

@@ -5,18 +5,17 @@ Only the last step is judged: 5 clips do not fill the pipeline yet (at most 8 wi
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.base import Report, Row, Settings, make_clip
+from benchmarks.base import Findings, Options, Ratio, child, make_clip
+from mllm_avqa.rater import resolve_checkpoint
 
 COUNTS = (5, 20, 60)
 CHILD = """
 import resource, sys
-from benchmarks.base import living_children
+from benchmarks.clock import living_children
 from mllm_avqa.rater import Rater
 
 def high_water(pid):  # KiB; unlike ru_maxrss of a child it does not begin at the size of the process that forked it
@@ -24,23 +23,22 @@ def high_water(pid):  # KiB; unlike ru_maxrss of a child it does not begin at th
         return max((int(line.split()[1]) for line in f if line.startswith("VmHWM")), default=0)
 
 rater = Rater.from_pretrained(sys.argv[1], threads=int(sys.argv[2]) or None)
-done = sum(1 for _ in rater.rate_many([sys.argv[4]] * int(sys.argv[3])))
+for _ in rater.rate_many([sys.argv[4]] * int(sys.argv[3])):
+    pass
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decoder = max((high_water(pid) for pid in living_children()), default=0)
 rater.close()
-print(done, own, decoder)
+print(own, decoder)
 """
 
 
-def run(settings: Settings) -> Report:
-    from mllm_avqa.rater import resolve_checkpoint
-
+def run(settings: Options) -> Findings:
     checkpoint = resolve_checkpoint(settings.checkpoint)
-    peaks: dict[int, tuple[float, float]] = {}
+    peaks: dict[int, list[float]] = {}  # MB of the scoring process, of the decoder beside it
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(settings.clip, Path(folder) / "clip.mp4", height=360, seconds=4.0)
         for n in COUNTS:
-            peaks[n] = peak(str(checkpoint), settings.threads or 0, n, clip)
+            peaks[n] = child(CHILD, checkpoint, settings.threads or 0, n, clip)
     rows = []
     for few, many in pairwise(COUNTS):
         for place, what in enumerate(("scoring process", "decoder process")):
@@ -48,13 +46,5 @@ def run(settings: Settings) -> Report:
                 ratio = peaks[many][place] / peaks[few][place]
                 target = "<= 1.05" if many == COUNTS[-1] else None
                 ours, peer = (f"{peaks[n][place]:.0f} MB" for n in (many, few))
-                rows.append(Row(f"{what}: peak RSS, {many} clips / {few} clips", ours, peer, ratio, target))
-    return Report("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])
-
-
-def peak(checkpoint: str, threads: int, n: int, clip: Path) -> tuple[float, float]:
-    """(peak RSS of the scoring process, of the decoder beside it) in MB. Linux counts in KiB, macOS in bytes."""
-    command = [sys.executable, "-c", CHILD, checkpoint, str(threads), str(n), str(clip)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    return int(done[-2]) / unit, int(done[-1]) / unit
+                rows.append(Ratio(f"{what}: peak RSS, {many} clips / {few} clips", ours, peer, ratio, target))
+    return Findings("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])

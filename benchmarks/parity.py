@@ -10,19 +10,31 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from peft import get_peft_model
 
-from benchmarks.base import Report, Row, Settings
-
-if TYPE_CHECKING:
-    from mllm_avqa.model.backbones.base import Backbone
-    from mllm_avqa.model.views import Views
-    from mllm_avqa.schema.card import Card
-    from train.data import Sample
-    from train.objective import Objective
+from benchmarks.base import Findings, Options, Ratio
+from benchmarks.tiny import build
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.lora import lora_config
+from mllm_avqa.model.prompting import Branch, aspect_branch
+from mllm_avqa.model.scoring import level_token_ids
+from mllm_avqa.model.views import Views
+from mllm_avqa.schema.card import Card, ViewSpec
+from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.records import Label, Record
+from mllm_avqa.schema.text import TextContext, TextItem
+from train.cache import CachedWindow
+from train.config import Weights
+from train.data import Collator
+from train.objective import Objective
+from train.questions import Sample
+from train.saving import save
 
 ALLOWED = 1e-5
 FAMILIES = ("qwen2_5_omni", "qwen3_omni", "videollama2")
@@ -34,12 +46,12 @@ QUESTIONS = (
 )
 
 
-def run(settings: Settings) -> Report:
-    rows: list[Row] = []
+def run(settings: Options) -> Findings:
+    rows: list[Ratio] = []
     for name in FAMILIES:
         for what, difference in differences(name).items():
-            rows.append(Row(f"{name}: {what}", f"{difference:.1e}", f"{ALLOWED:.0e}", difference / ALLOWED, "<= 1"))
-    return Report(
+            rows.append(Ratio(f"{name}: {what}", f"{difference:.1e}", f"{ALLOWED:.0e}", difference / ALLOWED, "<= 1"))
+    return Findings(
         "Parity",
         rows,
         [
@@ -53,10 +65,6 @@ def run(settings: Settings) -> Report:
 
 def differences(name: str) -> dict[str, float]:
     """Largest |difference| of a tiny model of a family by what is compared; gradients relative to the largest one."""
-    from mllm_avqa.model.scoring import level_token_ids
-    from train.config import Weights
-    from train.objective import Objective
-
     with TemporaryDirectory() as folder:
         backbone, card = tiny(name, Path(folder) / "full")
         packed, separate = batches(backbone, card)
@@ -76,10 +84,6 @@ def differences(name: str) -> dict[str, float]:
 
 def _adapter(backbone: Backbone, card: Card, batch: dict[str, Any], folder: Path) -> dict[str, float]:
     """An adapter with factors that are not zero: reloaded, and merged into the weights."""
-    from peft import get_peft_model
-
-    from mllm_avqa.model.backbones.lora import lora_config
-
     backbone.model = get_peft_model(backbone.model, lora_config(backbone, 4, 8))
     torch.manual_seed(1)
     with torch.no_grad():
@@ -103,19 +107,19 @@ def far(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @dataclass
-class Outcome:
+class Pass:
     logits: torch.Tensor  # [places that are learnt, vocabulary]
     loss: float
     gradients: dict[str, torch.Tensor]
 
 
-def outcome(objective: Objective, batch: dict[str, Any]) -> Outcome:
+def outcome(objective: Objective, batch: dict[str, Any]) -> Pass:
     """Of one forward and backward pass."""
     objective.net.zero_grad()
     loss = objective(**batch)["loss"]
     loss.backward()
     gradients = {n: p.grad.clone() for n, p in objective.net.named_parameters() if p.grad is not None}
-    return Outcome(logits(objective.backbone, batch), float(loss), gradients)
+    return Pass(logits(objective.backbone, batch), float(loss), gradients)
 
 
 @torch.no_grad()
@@ -128,15 +132,6 @@ def logits(backbone: Backbone, batch: dict[str, Any]) -> torch.Tensor:
 
 def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same questions packed behind their clip, and each in a row of its own."""
-    from mllm_avqa.model.prompting import Branch, aspect_branch
-    from mllm_avqa.schema.levels import WORDS
-    from mllm_avqa.schema.measurement import Measurement
-    from mllm_avqa.schema.records import Label, Record
-    from mllm_avqa.schema.text import TextContext, TextItem
-    from train.cache import CachedWindow
-    from train.config import Dropout, Mixture
-    from train.data import Collator, Sample
-
     facts = [Measurement(name="blur", modality="video", value=3.21, unit="px", severity="strong")]
     context = TextContext(items=[TextItem(origin="subtitle", text="hello", start=0.0, end=1.0)])
     asked = [aspect_branch(a, "en", level=WORDS[0]) for a in ASPECTS] + [Branch(a, q, "", s) for a, q, s in QUESTIONS]
@@ -144,25 +139,22 @@ def batches(backbone: Backbone, card: Card) -> tuple[dict[str, Any], dict[str, A
     for k, mean in enumerate((1.5, 4.5)):
         labels = {a: Label(mean=mean) for a in ASPECTS}
         record = Record(id=str(k), media="m.mp4", dataset="d", group=str(k), labels=labels)
-        samples.append(Sample(record, CachedWindow(views(card, k), facts, context, {}), asked))
-    single = [Sample(s.record, s.window, [q]) for s in samples for q in asked]
-    none = Dropout(facts=0, views=0, context=0)
+        samples.append(Sample(record, CachedWindow(views(card, k), facts, context, {}), asked, "en"))
+    single = [Sample(s.record, s.window, [q], "en") for s in samples for q in asked]
     made = []
     for rows in (samples, single):
-        collator = Collator(backbone, Mixture(), none, card, 0, draw=partial(_these, rows))
+        collator = Collator(backbone, card, 0, partial(_these, rows))
         made.append(collator([{"record": s.record} for s in samples]))
     return made[0], made[1]
 
 
-def _these(rows: list[Sample], *_: object) -> list[tuple[Sample, str]]:
-    """Instead of rows drawn at random (`train.data.Draw`)."""
-    return [(row, "en") for row in rows]
+def _these(rows: list[Sample], *_: object) -> list[Sample]:
+    """Instead of rows drawn at random (`train.questions.Draw`)."""
+    return rows
 
 
 def views(card: Card, seed: int) -> Views:
     """Random frames in steps of the card's patch, and noise; the two clips differ in size and length."""
-    from mllm_avqa.model.views import Views
-
     rng, side = np.random.default_rng(seed), card.views.patch
     return Views(
         whole=rng.integers(0, 255, (4, 2 * side, (3 - seed) * side, 3), dtype=np.uint8),
@@ -173,21 +165,7 @@ def views(card: Card, seed: int) -> Views:
 
 def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
     """A random-weight model of the family, saved in `folder` and opened from there."""
-    from mllm_avqa.schema.card import Card, ViewSpec
-    from train.corpus import corpus
-    from train.tiny import Size, build, save
-    from train.tiny_qwen3 import MixtureSize
-    from train.tiny_qwen3 import build as build_mixture
-    from train.tiny_videollama2 import VideoLlama2Size
-    from train.tiny_videollama2 import build as build_videollama2
-
-    if name == "qwen3_omni":
-        model, tokenizer = build_mixture(corpus([]), MixtureSize(vocab=900))
-    elif name == "videollama2":
-        model, tokenizer = build_videollama2(corpus([]), VideoLlama2Size(vocab=900))
-    else:
-        size = Size(vocab=900, llm=(64, 2), vision=(64, 2), audio=(64, 1), heads=2)
-        model, tokenizer = build(corpus([]), size)
+    model, tokenizer = build(name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for n, p in model.named_parameters():
@@ -199,8 +177,5 @@ def tiny(name: str, folder: Path) -> tuple[Backbone, Card]:
 
 
 def opened(folder: Path) -> tuple[Backbone, Card]:
-    from mllm_avqa.model.backbones import load_backbone
-    from mllm_avqa.schema.card import Card
-
     card = Card.load(folder)
     return load_backbone(folder, card, torch.float32), card

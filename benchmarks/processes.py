@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from benchmarks import training
-from benchmarks.base import Report, Row, Settings
-from benchmarks.training import BATCH, WARM, Cost
+from benchmarks.base import Findings, Options, Ratio
+from benchmarks.training import BATCH, WARM, StepCost
 
 PROCESSES = 2
 QUESTIONS = 5
 
 
-def run(settings: Settings) -> Report:
-    alone: list[Cost] = []
-    together: list[Cost] = []
+def run(settings: Options) -> Findings:
+    alone: list[StepCost] = []
+    together: list[StepCost] = []
     with training.workplace(settings) as place:
         config = training.written(place, "processes", training.stage(place, "full", QUESTIONS))
         first = WARM * place.clips // BATCH
@@ -23,11 +23,11 @@ def run(settings: Settings) -> Report:
     return report(alone, together)
 
 
-def report(alone: list[Cost], together: list[Cost]) -> Report:
+def report(alone: list[StepCost], together: list[StepCost]) -> Findings:
     """Costs of the same number of steps; the processes have twice the rows."""
     one, two = (training.middle([c.rows / c.wall for c in costs]) for costs in (alone, together))
     waits = training.middle([c.cpu / c.wall for c in together])
-    rows = [Row(f"clips/s, {PROCESSES} processes / 1 process", f"{two:.2f}/s", f"{one:.2f}/s", two / one, ">= 1.6")]
+    rows = [Ratio(f"clips/s, {PROCESSES} processes / 1 process", f"{two:.2f}/s", f"{one:.2f}/s", two / one, ">= 1.6")]
     notes = [
         f"`torchrun --standalone --nproc_per_node {PROCESSES} -m train run CONFIG` against `python -m train run "
         f"CONFIG`, one thread a process: 9 M parameters, all trained in bf16 autocast, {BATCH} clips a process and "
@@ -35,4 +35,4 @@ def report(alone: list[Cost], together: list[Cost]) -> Report:
         f"{alone[0].steps} steps after {WARM} epoch of warm-up; medians of {len(alone)} runs each, in turns.",
         f"The first of the two processes computes {waits:.0%} of its time; the rest is waiting for the other one.",
     ]
-    return Report("Processes", rows, notes)
+    return Findings("Processes", rows, notes)

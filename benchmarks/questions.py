@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from benchmarks.base import Report, Row, Settings, encoded_window, medians
-
-if TYPE_CHECKING:
-    from eval.questions.task import Aspect
-    from eval.questions.wording import Asked
+from benchmarks.aspects import encoded_window
+from benchmarks.base import Findings, Options, Ratio, medians
+from eval.questions.readout import option_values
+from eval.questions.task import Aspect, Item, Task, load_task
+from eval.questions.wording import Asked, ask
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.scoring import EncodedClip
 
 QUESTIONS, OPTIONS = 8, 4
 
 
-def run(settings: Settings) -> Report:
-    from eval.questions.readout import option_values
-    from eval.questions.task import load_task
-    from eval.questions.wording import Asked
-    from mllm_avqa.corridor import Encoded
-    from mllm_avqa.model.scoring import EncodedClip
-
-    rater, segments, media = encoded_window(settings)
+def run(settings: Options) -> Findings:
+    rater, encoded = encoded_window(settings)
     asked = questions(load_task("av_questions").form)
 
     def encode() -> EncodedClip:
-        return rater.corridor.hold(Encoded(segments, media, []))[1]
+        return rater.corridor.hold(encoded._replace(aspects=[]))[1]
 
     def together() -> list[list[float]]:
         return option_values(encode(), asked)
@@ -44,17 +38,18 @@ def run(settings: Settings) -> Report:
     cost = medians({"together": together, "one": one_by_one, "option": per_option}, settings.repeats)
     ours, one, option = cost["together"], cost["one"], cost["option"]
     speed = {name: f"{1 / c.wall:.2f} clips/s, {c}" for name, c in cost.items()}
-    return Report(
+    return Findings(
         "Questions",
         [
-            Row(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
+            Ratio(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
                 one.wall / ours.wall, ">= 3"),
-            Row("the same, CPU", f"{ours}", f"{one}", one.cpu / ours.cpu),
-            Row("clips/s, one prefix / option by option", speed["together"], speed["option"], option.wall / ours.wall),
+            Ratio("the same, CPU", f"{ours}", f"{one}", one.cpu / ours.cpu),
+            Ratio("clips/s, one prefix / option by option", speed["together"], speed["option"],
+                option.wall / ours.wall),
         ],
         [
             f"{QUESTIONS} questions with {OPTIONS} options each on one prepared window "
-            f"({sum(len(s.ids) for s in segments)} prefix tokens); model time only, decoding excluded; "
+            f"({sum(len(s.ids) for s in encoded.segments)} prefix tokens); model time only, decoding excluded; "
             f"medians of {settings.repeats} interleaved runs, {torch.get_num_threads()} threads.",
             f"Largest difference of an option's log-probability between the two ways: {apart:.1e}.",
         ],
@@ -63,10 +58,6 @@ def run(settings: Settings) -> Report:
 
 def questions(form: str) -> list[Asked]:
     """Questions about the faults of picture and sound, in the words of the recipes."""
-    from eval.questions.task import Item, Task
-    from eval.questions.wording import ask
-    from mllm_avqa.model.prompting import load_prompts
-
     words = load_prompts("questions", "en")
     names = list(words["names"].values())
     task = Task(name="made", version="1", about="", source="", licence="", form=form)

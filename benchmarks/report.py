@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.base import Report, Row, Settings
+from benchmarks.base import Findings, Options, Ratio
 from eval import machine
 from eval.markdown import table
 
 HEAD = ("what", "ours", "peer", "ratio", "target")
 
 
-def render(reports: Sequence[Report], settings: Settings) -> str:
+def render(reports: Sequence[Findings], settings: Options) -> str:
     m = machine.describe(settings.threads)
     versions = m["versions"]
     assert isinstance(versions, dict)  # machine.versions returns a dict
@@ -29,6 +29,6 @@ def render(reports: Sequence[Report], settings: Settings) -> str:
     return "\n\n".join(parts)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Ratio) -> list[str]:
     verdict = {True: " met", False: " **missed**", None: ""}[row.met]
     return [row.what, row.ours, row.peer, f"{row.ratio:.2f}", (row.target or "–") + verdict]

@@ -8,17 +8,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Report, Row, Settings, make_clip, medians
+import av
+
+from benchmarks.base import Findings, Options, Ratio, make_clip, medians
+from mllm_avqa.media import MediaReader
+from mllm_avqa.rater import resolve_checkpoint
+from mllm_avqa.schema.card import Card
+from mllm_avqa.windows import file_windows
 
 CLIPS = (("8 s 540p", 540, 8.0), ("10 s 1080p", 1080, 10.0))
 
 
-def run(settings: Settings) -> Report:
-    from mllm_avqa.rater import resolve_checkpoint
-    from mllm_avqa.schema.card import Card
-
+def run(settings: Options) -> Findings:
     spec = Card.load(resolve_checkpoint(settings.checkpoint)).views
-    rows: list[Row] = []
+    rows: list[Ratio] = []
     notes = [
         "Ours: probe (its time counts as media) and guarded decoding with exact times and a thumbnail of every frame, "
         "every measured fact, views; context is timed apart. One window of the checkpoint's length "
@@ -31,13 +34,10 @@ def run(settings: Settings) -> Report:
         for name, height, seconds in CLIPS:
             path = make_clip(settings.clip, Path(folder) / f"{height}.mp4", height=height, seconds=seconds)
             rows += compare(name, path, spec, settings, notes)
-    return Report("Rooms", rows, notes)
+    return Findings("Rooms", rows, notes)
 
 
-def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[str]) -> list[Row]:
-    from mllm_avqa.media import MediaReader
-    from mllm_avqa.windows import file_windows
-
+def compare(name: str, path: Path, spec: Any, settings: Options, notes: list[str]) -> list[Ratio]:
     reader = MediaReader()
     rooms: dict[str, list[float]] = {}
     times: list[float] = []
@@ -61,21 +61,19 @@ def compare(name: str, path: Path, spec: Any, settings: Settings, notes: list[st
     told = ", ".join(f"{r} {each[r]:.3f} s" for r in ("media", "evidence", "views"))
     notes.append(f"{name}: {told}; context level fast, first call {full:.3f} s.")
     return [
-        Row(
+        Ratio(
             f"{name}: media + evidence + views / plain decode, wall",
             f"{core:.3f} s",
             f"{peer.wall:.3f} s",
             core / peer.wall,
             "<= 1.6",
         ),
-        Row(f"{name}: the same, CPU", f"{mine.cpu:.3f} s", f"{peer.cpu:.3f} s", mine.cpu / peer.cpu),
+        Ratio(f"{name}: the same, CPU", f"{mine.cpu:.3f} s", f"{peer.cpu:.3f} s", mine.cpu / peer.cpu),
     ]
 
 
 def plain_decode(path: Path, seconds: float, keep: list[float]) -> tuple[int, int]:
     """Decode picture and sound up to `seconds`; frames at the times in `keep` become rgb24. Returns their numbers."""
-    import av
-
     wanted = set(keep)
     frames = samples = 0
     with av.open(str(path)) as c:

@@ -13,13 +13,18 @@ from pathlib import Path
 import yaml
 
 from benchmarks import training
-from benchmarks.base import Report, Row, Settings, timed
-from benchmarks.training import BATCH, EPOCHS, WARM, Cost, Place
+from benchmarks.base import Findings, Options, Ratio, timed
+from benchmarks.training import BATCH, EPOCHS, WARM, Place, StepCost
+from data_recipes.formats.export import export_questions
+from data_recipes.formats.peers import Choice
+from mllm_avqa.media import MediaReader
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.windows import file_windows
 
 QUESTIONS = 5  # of every clip
-Kind = tuple[str, int]  # what is tuned, questions of a clip
-KINDS: tuple[Kind, ...] = (("lora", 1), ("full", 1), ("lora", QUESTIONS))
+Tuned = tuple[str, int]  # what is tuned, questions of a clip
+KINDS: tuple[Tuned, ...] = (("lora", 1), ("full", 1), ("lora", QUESTIONS))
 TITLE = "Training against ms-swift"
 INSTALL = "pip install ms-swift==4.6.0 torch==2.15.0 torchvision==0.29.2 qwen-omni-utils decord soundfile av"
 VERSIONS = """
@@ -48,13 +53,13 @@ PLAIN = (
 )
 
 
-def run(settings: Settings) -> Report:
+def run(settings: Options) -> Findings:
     if settings.peer_python is None:
         return skipped("give the interpreter of an environment that has it (--peer-python PATH)")
     python = settings.peer_python.absolute()  # not resolved: the link is what makes an environment of it
     told = versions(python)
-    ours: dict[Kind, list[Cost]] = {kind: [] for kind in KINDS}
-    theirs: dict[Kind, list[Cost]] = {kind: [] for kind in KINDS}
+    ours: dict[Tuned, list[StepCost]] = {kind: [] for kind in KINDS}
+    theirs: dict[Tuned, list[StepCost]] = {kind: [] for kind in KINDS}
     with training.workplace(settings) as place:
         datasets = {n: exported(place, n) for n in (1, QUESTIONS)}
         for _ in range(settings.repeats):
@@ -65,8 +70,8 @@ def run(settings: Settings) -> Report:
         return report(ours, theirs, preparation(place), told, commands(place, datasets[1]))
 
 
-def skipped(why: str) -> Report:
-    return Report(TITLE, [], [f"Skipped: ms-swift is not here: {why}.", f"It pins older libraries: `{INSTALL}`."])
+def skipped(why: str) -> Findings:
+    return Findings(TITLE, [], [f"Skipped: ms-swift is not here: {why}.", f"It pins older libraries: `{INSTALL}`."])
 
 
 def versions(python: Path) -> str:
@@ -83,9 +88,6 @@ def versions(python: Path) -> str:
 
 def exported(place: Place, questions: int) -> Path:
     """The rows of ms-swift: `questions` of every clip, one row each."""
-    from data_recipes.formats.export import export_questions
-    from data_recipes.formats.peers import Choice
-
     path, every = place.folder / f"questions-{questions}.jsonl", place.folder / "questions.jsonl"
     export_questions(place.records, every, "ms-swift", Choice(stages=frozenset({1}), language="en"), absolute=True)
     lines = every.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -104,7 +106,7 @@ def arguments(place: Place, dataset: Path, tune: str, questions: int) -> list[st
     ]
 
 
-def peer(python: Path, place: Place, dataset: Path, tune: str, questions: int) -> Cost:
+def peer(python: Path, place: Place, dataset: Path, tune: str, questions: int) -> StepCost:
     """`swift sft` under the clock."""
     ticks = training.clocked(
         [str(python)],
@@ -119,13 +121,13 @@ def peer(python: Path, place: Place, dataset: Path, tune: str, questions: int) -
 
 
 def report(
-    ours: Mapping[Kind, list[Cost]],
-    theirs: Mapping[Kind, list[Cost]],
+    ours: Mapping[Tuned, list[StepCost]],
+    theirs: Mapping[Tuned, list[StepCost]],
     preparation: float,
     versions: str,
     commands: list[str],
-) -> Report:
-    """Rows of a `Cost` are clips on our side and questions on the peer's. preparation: CPU seconds per clip."""
+) -> Findings:
+    """Rows of a `StepCost` are clips on our side and questions on the peer's. preparation: CPU seconds per clip."""
     mine = {kind: training.middle([c.cpu_per_row for c in costs]) for kind, costs in ours.items()}
     peer = {kind: training.middle([c.cpu_per_row for c in costs]) for kind, costs in theirs.items()}
     lora, full, several = KINDS
@@ -137,11 +139,11 @@ def report(
     ]
     loads = [f"{tune}, {n} asked: {ours[tune, n][0].load} / {theirs[tune, n][0].load}" for tune, n in KINDS]
     notes = [f"Peer: {versions}.", f"Ours / peer, a row: {'; '.join(loads)}.", *differences(preparation)]
-    return Report(TITLE, rows, [*notes, f"Medians of {len(ours[lora])} runs of each, in turns.", *commands])
+    return Findings(TITLE, rows, [*notes, f"Medians of {len(ours[lora])} runs of each, in turns.", *commands])
 
 
-def _row(what: str, ours: float, peer: float, target: str | None = None) -> Row:
-    return Row(what, f"{ours:.3f} s", f"{peer:.3f} s", peer / ours, target)
+def _row(what: str, ours: float, peer: float, target: str | None = None) -> Ratio:
+    return Ratio(what, f"{ours:.3f} s", f"{peer:.3f} s", peer / ours, target)
 
 
 def differences(preparation: float) -> list[str]:
@@ -162,10 +164,6 @@ def differences(preparation: float) -> list[str]:
 
 def preparation(place: Place) -> float:
     """CPU seconds that a clip takes to be decoded, measured and cut into views, decoder process included."""
-    from mllm_avqa.media import MediaReader
-    from mllm_avqa.schema.card import Card
-    from mllm_avqa.windows import file_windows
-
     spec = Card.load(place.checkpoint).views
     clips = sorted((place.folder / "data" / "clips").iterdir())
     with MediaReader() as reader:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.base import Cost, Report, Row, Settings, make_clip
+from benchmarks.base import Cost, Findings, Options, Ratio, make_clip
 
 HEIGHT, SECONDS = 540, 8.0
 LEVEL = 3
@@ -28,7 +28,7 @@ TARGET = ">= 0.6"
 WORDS = "a clip with lines of words that are spoken and shown so that captions can go wrong"
 
 
-def run(settings: Settings, seconds: float = SECONDS, names: Sequence[str] | None = None) -> Report:
+def run(settings: Options, seconds: float = SECONDS, names: Sequence[str] | None = None) -> Findings:
     """Every kind of fault once, at level 3; `names` limits them."""
     from data_recipes.distortions import kinds
     from data_recipes.synthesis.synth import cores, worker_environment
@@ -50,21 +50,23 @@ def interleaved(names: Sequence[str]) -> list[str]:
     return [*jobs, FLOOR]
 
 
-def report(floors: Sequence[Cost], ours: Mapping[str, Cost], processes: int, seconds: float) -> Report:
+def report(floors: Sequence[Cost], ours: Mapping[str, Cost], processes: int, seconds: float) -> Findings:
     """Rows of what the clips of both sides cost. Rates are those of all processes together."""
     floor = statistics.mean(c.cpu for c in floors)
     mean = statistics.mean(c.cpu for c in ours.values())
     peer = processes / statistics.mean(c.wall for c in floors)
     rate = processes / statistics.mean(c.wall for c in ours.values())
     rows = [
-        Row(f"{len(ours)} kinds equally often, CPU per clip", f"{mean:.3f} s", f"{floor:.3f} s", floor / mean, TARGET),
-        Row("clips per second", f"{rate:.2f}/s", f"{peer:.2f}/s", rate / peer),
+        Ratio(
+            f"{len(ours)} kinds equally often, CPU per clip", f"{mean:.3f} s", f"{floor:.3f} s", floor / mean, TARGET
+        ),
+        Ratio("clips per second", f"{rate:.2f}/s", f"{peer:.2f}/s", rate / peer),
     ]
     rows += [
-        Row(kind, f"{cost.cpu:.3f} s", f"{floor:.3f} s", floor / cost.cpu)
+        Ratio(kind, f"{cost.cpu:.3f} s", f"{floor:.3f} s", floor / cost.cpu)
         for kind, cost in sorted(ours.items(), key=lambda item: item[1].cpu, reverse=True)
     ]
-    return Report(
+    return Findings(
         "Synthesis",
         rows,
         [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 
 from benchmarks import training
-from benchmarks.base import Report, Row, Settings
-from benchmarks.training import Cost
+from benchmarks.base import Findings, Options, Ratio
+from benchmarks.training import StepCost
+from mllm_avqa.rater import resolve_checkpoint
 
 QUESTIONS, BATCH = 5, 2
 MODEL = "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni"
@@ -18,9 +19,7 @@ SPANS = (
 )
 
 
-def run(settings: Settings) -> Report:
-    from mllm_avqa.rater import resolve_checkpoint
-
+def run(settings: Options) -> Findings:
     checkpoint = resolve_checkpoint(settings.checkpoint).resolve()
     with training.workplace(settings) as place:
         kept = place.folder / "kept-towers"
@@ -33,9 +32,9 @@ def run(settings: Settings) -> Report:
         start = {"init": str(checkpoint), "views": {}}
         plain = training.written(place, "towers-plain", stage, **start)
         cached = training.written(place, "towers-cached", stage, **start, tower_cache=str(kept))
-        first: list[Cost] = []
-        second: list[Cost] = []
-        without: list[Cost] = []
+        first: list[StepCost] = []
+        second: list[StepCost] = []
+        without: list[StepCost] = []
         half = place.clips // BATCH
         for _ in range(settings.repeats):
             shutil.rmtree(kept, ignore_errors=True)
@@ -46,16 +45,16 @@ def run(settings: Settings) -> Report:
     return report(first, second, without)
 
 
-def report(first: list[Cost], second: list[Cost], without: list[Cost]) -> Report:
+def report(first: list[StepCost], second: list[StepCost], without: list[StepCost]) -> Findings:
     a, b, c = (training.middle([x.cpu_per_row for x in costs]) for costs in (first, second, without))
     shares = {name: training.middle([x.spans[name] / x.cpu for x in without]) for name in without[0].spans}
     bound = 1 / (1 - sum(shares.values()))
     told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     ours, peer, none = (f"{x:.3f} s" for x in (b, a, c))
     rows = [
-        Row("CPU per clip, second epoch / first", ours, peer, a / b, ">= 1.3"),
-        Row("CPU per clip, second epoch / without a cache", ours, none, c / b),
-        Row("bound: steps without towers, projectors and their inputs", f"{c / bound:.3f} s", none, bound),
+        Ratio("CPU per clip, second epoch / first", ours, peer, a / b, ">= 1.3"),
+        Ratio("CPU per clip, second epoch / without a cache", ours, none, c / b),
+        Ratio("bound: steps without towers, projectors and their inputs", f"{c / bound:.3f} s", none, bound),
     ]
     notes = [
         "`python -m train run CONFIG` with `tower_cache: FOLDER`: `init` is the checkpoint, an adapter on its language "
@@ -64,4 +63,4 @@ def report(first: list[Cost], second: list[Cost], without: list[Cost]) -> Report
         f"First epoch, but for its first step: computed and written; second: read. Medians of {len(first)} runs.",
         f"Shares of CPU time without a cache: {told}.",
     ]
-    return Report("Tower cache", rows, notes)
+    return Findings("Tower cache", rows, notes)

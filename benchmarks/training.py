@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.base import Settings
+from benchmarks.base import Options
+from data_recipes.synthesis.synth import synthesise
 from mllm_avqa.schema.errors import AvqaError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +66,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """What the timed steps of a run took, in seconds, and what they were given."""
 
     steps: int
@@ -86,7 +87,7 @@ class Cost:
 
 
 @contextmanager
-def workplace(settings: Settings) -> Iterator[Place]:
+def workplace(settings: Options) -> Iterator[Place]:
     """Clips, their questions, and a checkpoint of random weights, in `--keep FOLDER` or for the time being."""
     if settings.keep is not None:
         yield prepare(settings.keep)
@@ -97,13 +98,11 @@ def workplace(settings: Settings) -> Iterator[Place]:
 
 def prepare(folder: Path) -> Place:
     """Make what is missing. Clips are of the example clip, whatever `--clip` says: their questions must be true."""
-    from data_recipes.synthesis.synth import synthesise
-
     folder = folder.resolve()
     records = synthesise(RECIPE, folder / "data", workers=None).records
     place = Place(folder, len(records))
     if not place.checkpoint.is_dir():
-        from train import tiny
+        from train import saving
         from train.config import Config
         from train.export import export
         from train.start import fresh
@@ -111,7 +110,7 @@ def prepare(folder: Path) -> Place:
         # see_bands: off, so that pixels are normalised as stock processors do it
         start = {"build": {"size": SIZE, "see_bands": False}, "stages": [{"name": "none", "steps": 1}]}
         config = Config.model_validate(common(place, "start") | {"init": None} | start)
-        tiny.save(*fresh(config, records), folder / "start")
+        saving.save(*fresh(config, records), folder / "start")
         export(folder / "start", place.checkpoint, dtype="float32")
     return place
 
@@ -187,10 +186,10 @@ def clocked(
     return [json.loads(line) for line in ticks.read_text(encoding="utf-8").splitlines()]
 
 
-def between(ticks: Sequence[Mapping[str, Any]], first: int, last: int, processes: int = 1) -> Cost:
+def between(ticks: Sequence[Mapping[str, Any]], first: int, last: int, processes: int = 1) -> StepCost:
     """What the steps after `first` up to `last` took (numbers of steps, from 1). Rows are of all processes."""
     a, b = ticks[first - 1], ticks[last - 1]
-    return Cost(
+    return StepCost(
         steps=last - first,
         rows=(b["rows"] - a["rows"]) * processes,
         tokens=(b["tokens"] - a["tokens"]) * processes,
@@ -201,7 +200,7 @@ def between(ticks: Sequence[Mapping[str, Any]], first: int, last: int, processes
     )
 
 
-def after_warm_up(ticks: Sequence[Mapping[str, Any]], processes: int = 1) -> Cost:
+def after_warm_up(ticks: Sequence[Mapping[str, Any]], processes: int = 1) -> StepCost:
     """All epochs but the first of a run of WARM + EPOCHS."""
     return between(ticks, len(ticks) * WARM // (WARM + EPOCHS), len(ticks), processes)
 

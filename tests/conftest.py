@@ -14,8 +14,10 @@ from mllm_avqa.schema.text import TextContext, TextItem
 def tiny_dir(tmp_path_factory):
     """A checkpoint directory with a random-weight Qwen2.5-Omni thinker of 0.2 M parameters."""
     from mllm_avqa.schema.card import Card, ViewSpec
-    from train.corpus import corpus
-    from train.tiny import Size, build, save
+    from train.config import Size
+    from train.nano.corpus import corpus
+    from train.nano.tiny import build
+    from train.saving import save
 
     directory = tmp_path_factory.mktemp("tiny")
     model, tokenizer = build(corpus([]), Size(vocab=900, llm=(64, 2), vision=(64, 2), audio=(64, 1), heads=2))

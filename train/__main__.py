@@ -7,10 +7,13 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mllm_avqa.schema.errors import AvqaError
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: not finished, nothing wrong
@@ -23,6 +26,18 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
 
 
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """What libraries print must not mix with the result; what goes wrong on purpose is a message and an exit code."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except AvqaError as e:
+        again = e.kind == "interrupted"
+        typer.echo(f"{e}; run the same command to go on" if again else f"error: {e}", err=True)
+        raise typer.Exit(TRY_AGAIN if again else 2) from e
+
+
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="YAML of train/configs/")],
@@ -32,29 +47,21 @@ def run(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
-    from mllm_avqa.schema.errors import AvqaError
-    from train.config import load_config
+    with _settled():
+        from train.config import load_config
 
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
-            cfg = load_config(config, set_)
-            if dry_run:
-                from train.dry_run import dry_run as describe
+        cfg = load_config(config, set_)
+        if dry_run:
+            from train.dry_run import dry_run as describe
 
-                result = describe(cfg, gpus, config.parent)
-            else:
-                from train.run import DONE
-                from train.run import run as run_stages
+            result = describe(cfg, gpus, config.parent)
+        else:
+            from train.run import run as run_stages
+            from train.stage import DONE
 
-                last = run_stages(cfg, workers)
-                reports = {s.name: json.loads((cfg.output / s.name / DONE).read_text()) for s in cfg.stages}
-                result = {"checkpoint": str(last), "stages": reports}
-    except AvqaError as e:
-        if e.kind == "interrupted":
-            typer.echo(f"{e}; run the same command to go on", err=True)
-            raise typer.Exit(TRY_AGAIN) from e
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from e
+            last = run_stages(cfg, workers)
+            reports = {s.name: json.loads((cfg.output / s.name / DONE).read_text()) for s in cfg.stages}
+            result = {"checkpoint": str(last), "stages": reports}
     if os.environ.get("RANK", "0") == "0":
         typer.echo(json.dumps(result, indent=1))
 
@@ -65,16 +72,10 @@ def publish(
     directory: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
 ) -> None:
     """Write a finished stage as one bf16 checkpoint: adapters merged, card beside the weights."""
-    from mllm_avqa.schema.errors import AvqaError
+    with _settled():
+        from train.export import publish as write
 
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            from train.publish import publish as write
-
-            write(stage, directory)
-    except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from e
+        write(stage, directory)
     typer.echo(str(directory))
 
 
@@ -86,16 +87,10 @@ def export(
     dtype: Annotated[str, typer.Option(help="bfloat16 or float32")] = "bfloat16",
 ) -> None:
     """Merge an adapter and write what stock transformers and serving engines load."""
-    from mllm_avqa.schema.errors import AvqaError
+    with _settled():
+        from train.export import export as write
 
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            from train.export import export as write
-
-            report = write(checkpoint, directory, str(example) if example else None, dtype)
-    except AvqaError as e:
-        typer.echo(f"error: {e}", err=True)
-        raise typer.Exit(2) from e
+        report = write(checkpoint, directory, str(example) if example else None, dtype)
     typer.echo(json.dumps(report, indent=1))
 
 

@@ -39,7 +39,7 @@ def training_arguments(config: Config, stage: Stage, directory: Path) -> Any:
         bf16=config.bf16,
         use_cpu=not torch.cuda.is_available(),
         deepspeed=settings,
-        ddp_find_unused_parameters=False,  # `lockstep` sees to it that all are used
+        ddp_find_unused_parameters=False,  # `ranks.Fillers` sees to it that all are used
         ddp_timeout=1800,
         logging_steps=min(20, max(1, stage.steps // 5)),
         save_steps=stage.save_every,
@@ -74,8 +74,8 @@ def deepspeed_settings(config: Config) -> dict[str, Any] | None:
     return settings
 
 
-def zero_stage(config: Config) -> int:
-    """0 without DeepSpeed."""
+def zero_level(config: Config) -> int:
+    """How much ZeRO splits among processes: 1 optimizer state, 2 gradients too, 3 weights too; 0 without DeepSpeed."""
     settings = deepspeed_settings(config)
     return int(settings.get("zero_optimization", {}).get("stage", 0)) if settings else 0
 

@@ -1,6 +1,6 @@
 """Prepared windows of training clips on disk: decoding, evidence and context are done once, not every epoch.
 
-A cache file belongs to one clip, one view spec and one catalogue of facts; when any of them changes it is made anew.
+A cache file belongs to one clip, one view spec and the code that made it; when any of them changes it is made anew.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from mllm_avqa import __version__
-from mllm_avqa.evidence import FACTS
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import AvqaError
-from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.files import WINDOW_CODE, code_hash, whole_file
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
 from mllm_avqa.schema.text import TextContext
@@ -41,11 +39,9 @@ class CachedWindow:
 
 def cache_path(root: Path, record: Record, media: Path, spec: ViewSpec, context: str) -> Path:
     stat = media.stat()
-    facts = [__version__, repr(FACTS)]  # other facts or thresholds: other text in the prompt
-    span = [record.start, record.end]
-    given = json.dumps(
-        [record.context, span, spec.model_dump(), context, stat.st_size, stat.st_mtime_ns, facts], default=str
-    )
+    code = code_hash(*WINDOW_CODE, __name__)  # other views, facts or thresholds: other windows
+    told = [record.context, record.start, record.end, spec.model_dump(), context]
+    given = json.dumps([*told, stat.st_size, stat.st_mtime_ns, code], default=str)
     return root / f"{record.id}-{hashlib.sha256(given.encode()).hexdigest()[:12]}.npz"
 
 

@@ -1,16 +1,17 @@
-"""Training configuration: one YAML holds one stage or several, which run in order. `config_file` reads it."""
+"""Training configuration: one YAML holds one stage or several, which run in order; how it is read."""
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mllm_avqa.model.prompting import FactStyle
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
-from train.tiny import Size
 
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -23,6 +24,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Size(Strict):
+    """Widths and depths of the three parts of a model from random weights."""
+
+    vocab: int = 1024
+    llm: tuple[int, int] = (192, 4)  # width, layers
+    vision: tuple[int, int] = (128, 3)
+    audio: tuple[int, int] = (128, 3)
+    heads: int = 4  # LLM attention heads; two key-value heads
+
+
 class Build(Strict):
     """Start from random weights: a new tokenizer from prompts and records, a model of this size."""
 
@@ -30,7 +41,7 @@ class Build(Strict):
     see_bands: bool = True  # the vision tower starts as an analyser of frequency bands: quality lives in their energies
 
 
-class Views(Strict):
+class ViewChanges(Strict):
     """What of a clip the model sees, as far as it differs from the card the run starts from (`card.ViewSpec`)."""
 
     window_seconds: Positive | None = None
@@ -49,7 +60,7 @@ class Views(Strict):
             raise ConfigError(f"views: {e.errors()[0]['msg']}") from e
 
 
-class Dataset(Strict):
+class RecordFile(Strict):
     """One record file of a mixture."""
 
     records: Path
@@ -73,7 +84,7 @@ class Lora(Strict):
     experts: bool = False  # also the experts of a mixture: much slower and many more parameters
 
 
-class Part(Strict):
+class PartPlan(Strict):
     """How one part of the model is trained."""
 
     tune: Literal["full", "lora", "frozen"]
@@ -83,10 +94,10 @@ class Part(Strict):
 class Parts(Strict):
     """All parts of the model (`PARTS`); an adapter holds low-rank factors and, in full, the projectors alone."""
 
-    llm: Part
-    vision: Part
-    audio: Part
-    projectors: Part
+    llm: PartPlan
+    vision: PartPlan
+    audio: PartPlan
+    projectors: PartPlan
 
     @model_validator(mode="after")
     def _storable(self) -> Parts:
@@ -108,7 +119,7 @@ class Weights(Strict):
     rank: float = 1.0
 
 
-class Mixture(Strict):
+class QuestionMix(Strict):
     """How many questions of each stage are packed behind one clip (a fraction is a probability)."""
 
     stage1: Factor = 0.0
@@ -117,7 +128,7 @@ class Mixture(Strict):
     tasks: dict[str, Factor] = {}  # how often a task of the questions is drawn, next to one of weight 1
 
 
-class Dropout(Strict):
+class InputDropout(Strict):
     """Share of rows that lose a part of the input, so that no part is leaned on alone."""
 
     facts: float = 0.25  # evidence of one modality
@@ -126,7 +137,7 @@ class Dropout(Strict):
     blind: float = 0.0  # share of batches without any pixels and sound: facts are learnt at a third of the cost
 
 
-class Shares(Strict):
+class PracticeShares(Strict):
     """Practice rows by sort, as probabilities; the one-sided rows that are left over stay as they are."""
 
     overall: float = Field(0.4, ge=0, le=1)  # batches with rows of both sides
@@ -150,9 +161,9 @@ class Stage(Strict):
     accumulate: Count = 1
     lr: Positive = 1e-3
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    mixture: Mixture = Mixture()
+    mixture: QuestionMix = QuestionMix()
     weights: Weights = Weights()
-    dropout: Dropout = Dropout()
+    dropout: InputDropout = InputDropout()
     # Short forms of `parts`: all in full; or low rank on the language model, projectors in full, towers frozen.
     tune: Literal["full", "lora"] = "full"
     freeze_towers: bool = False
@@ -160,9 +171,9 @@ class Stage(Strict):
     lora: Lora = Lora()
     # An adapter that is there already: train it on, or merge it into the weights and start a new one.
     adapter: Literal["continue", "merge"] = "continue"
-    views: Views = Views()  # a curriculum: smaller windows and budgets first; the last stage's are served
+    views: ViewChanges = ViewChanges()  # a curriculum: smaller windows and budgets first; the last stage's are served
     # Rows of facts alone, mixed and labelled by a teacher; `mixture.stage1` questions in each. {} takes the defaults.
-    practice: Shares | None = None
+    practice: PracticeShares | None = None
     by_length: bool = False  # clips of similar length in one batch: less padding, another order
     save_every: Count = 200
 
@@ -195,13 +206,13 @@ class Warmup(Strict):
 class Config(Strict):
     name: str
     records: Path | None = None  # one record file, or `datasets`
-    datasets: list[Dataset] = []
+    datasets: list[RecordFile] = []
     output: Path
     init: Path | None = None  # a checkpoint directory or a card of train/configs/bases; without it `build` makes one
     # Full weights in place of those that the card of `init` names: a folder, or a hub name as NAME@COMMIT
     base: str | None = None
     build: Build = Build()
-    views: Views = Views()
+    views: ViewChanges = ViewChanges()
     facts: FactStyle = "values"  # how evidence is written; a small model reads "grades" better
     isolate: bool | None = None  # None: as the card of `init` says, else yes (`card.isolate`)
     teacher: bool = False  # levels come from forests on the facts of the training clips, wherever facts are shown
@@ -236,8 +247,8 @@ class Config(Strict):
         return self
 
     @property
-    def sources(self) -> list[Dataset]:
-        return [Dataset(records=self.records)] if self.records is not None else self.datasets
+    def sources(self) -> list[RecordFile]:
+        return [RecordFile(records=self.records)] if self.records is not None else self.datasets
 
     def given(self, *keys: str) -> dict[str, Any]:
         """Those of `keys` that the file sets, with their values."""
@@ -245,7 +256,93 @@ class Config(Strict):
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML, see `config_file.read`. Raises ConfigError; for an unknown key it names the nearest one."""
-    from train.config_file import read
+    """Read a YAML.
 
-    return read(path, Config, overrides or [])
+    `extends: FILE` (relative to the YAML) takes over its values; mappings are merged, lists and values replaced.
+    overrides: "a.b=c", list items by index. Raises ConfigError; for an unknown key it names the nearest one.
+    """
+    path = Path(path)
+    data = _extended(path, ())
+    for item in overrides or []:
+        _override(data, item, path)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as e:
+        raise ConfigError("\n".join(_explain(path, error) for error in e.errors())) from e
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        by = f" (extends in {seen[-1]})" if seen else ""
+        raise ConfigError(f"config {path} does not exist{by}")
+    if path.resolve() in [p.resolve() for p in seen]:
+        raise ConfigError(f"config {path} extends itself, over {', '.join(map(str, seen))}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{path}: not YAML: {e}") from e
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys to values, found {type(data).__name__}")
+    below = data.pop("extends", None)
+    return data if below is None else _merged(_extended(path.parent / str(below), (*seen, path)), data)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if both else value
+    return out
+
+
+def _override(data: dict[str, Any], item: str, path: Path) -> None:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {item}: expected KEY=VALUE, such as stages.0.steps=10")
+    node: Any = data
+    *parents, last = key.split(".")
+    try:
+        for p in parents:
+            node = node[int(p)] if isinstance(node, list) else node.setdefault(p, {})
+        node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
+    except (ValueError, IndexError, TypeError, AttributeError) as e:
+        raise ConfigError(f"--set {item}: no such place in {path}") from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"--set {item}: {value!r} is not a YAML value") from e
+
+
+def _explain(path: Path, error: Any) -> str:
+    where = ".".join(str(x) for x in error["loc"])
+    message = f"{path}: {where}: {error['msg']}" if where else f"{path}: {error['msg']}"
+    if error["type"] != "extra_forbidden":
+        return message
+    *parents, key = error["loc"]
+    here = [name for m in _models_at(Config, parents) for name in m.model_fields]
+    for names in (here, sorted(_keys(Config) - {key})):  # the right key at this place, or a key of another place
+        near = difflib.get_close_matches(str(key), names, n=1)
+        if near:
+            return f"{message}; did you mean {near[0]!r}?"
+    return f"{message}; allowed here: {', '.join(here)}"
+
+
+def _models_at(model: type[BaseModel], loc: list[Any]) -> list[type[BaseModel]]:
+    found = [model]
+    for step in loc:
+        if isinstance(step, str):
+            found = [i for m in found if step in m.model_fields for i in _inner(m.model_fields[step].annotation)]
+    return found
+
+
+def _inner(annotation: Any) -> list[type[BaseModel]]:
+    """Models in an annotation: itself, or what a list, a union or a mapping holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _inner(a)]
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    keys: set[str] = set(model.model_fields)
+    for field in model.model_fields.values():
+        for inner in _inner(field.annotation):
+            keys |= _keys(inner)
+    return keys

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch.utils.data import Dataset
 
 from mllm_avqa.corridor import pack_window
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, explain_branch
 from mllm_avqa.model.rows import Row, collate
-from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.levels import WORDS, word
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
-from mllm_avqa.schema.text import TextContext
-from train.cache import CachedWindow, load
-from train.config import Dropout, Mixture, Stage
-from train.targets import Target, target
-from train.teacher import Teacher
+from train import ranks
+from train.cache import load
+from train.losses import Target, target
+from train.nano.teacher import Teacher
+from train.questions import DrawRows, Sample
+from train.ranks import Fillers, empty_row
+from train.towers import TowerCache
 
-LIST = "list"  # task of the questions for all faults of a side (`prompting.list_branch`)
-
-
-@dataclass
-class Sample:
-    """One row to be: what the model gets to see and what it is asked."""
-
-    record: Record
-    window: CachedWindow
-    questions: list[Branch]
-    only: tuple[str, ...] | None = None  # segments of the prefix; None: all
-    taught: bool = False  # level targets are the teacher's
+log = logging.getLogger(__name__)
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # what a damaged cache file raises
 
 
 class Clips(Dataset[dict[str, Any]]):
-    """Index -> record and its prepared window. Every epoch draws other questions and another dropout."""
+    """Index -> record and its prepared window: None, and why, for one that turns out unreadable in the middle of a run.
+
+    Every epoch draws other questions and another dropout (`Collator.epoch`).
+    """
 
     def __init__(self, records: list[Record], paths: dict[str, Path]) -> None:
         self.records = [r for r in records if r.id in paths]
@@ -52,7 +45,10 @@ class Clips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        return {"record": record, "window": load(self.paths[record.id])}
+        try:
+            return {"record": record, "window": load(self.paths[record.id])}
+        except UNREADABLE as e:
+            return {"record": record, "window": None, "error": f"{type(e).__name__}: {e}"}
 
     def evidence(self) -> dict[str, list[Measurement]]:
         """Facts of every clip that can be read, by record id."""
@@ -60,164 +56,44 @@ class Clips(Dataset[dict[str, Any]]):
         return {name: w.evidence for name, w in windows if w is not None}
 
 
-def drop(window: CachedWindow, rates: Dropout, rng: random.Random, blind: bool = False) -> CachedWindow:
-    """Lose facts, pixels, sound or context of one row; blind: all pixels and sound, never all facts."""
-    views, evidence, context = window.views, window.evidence, window.context
-    for modality in ("video", "audio"):
-        if blind:
-            continue
-        if rng.random() < rates.facts:
-            evidence = [m for m in evidence if m.modality != modality]
-        elif rng.random() < rates.views and any(m.modality == modality for m in evidence):
-            v = views
-            views = (
-                Views(None, None, v.sound, v.seconds_per_pair)
-                if modality == "video"
-                else Views(v.whole, v.fragments, None, v.seconds_per_pair)
-            )
-    if rng.random() < rates.context:
-        context = TextContext()
-    return CachedWindow(Views(None, None, None) if blind else views, evidence, context, window.missing)
-
-
-def branches(
-    record: Record, mixture: Mixture, language: str, missing: dict[str, str], rng: random.Random
-) -> list[Branch]:
-    """The questions of one row: stage-1 questions, every labelled aspect, descriptions and a list of faults."""
-    out: list[Branch] = []
-    pool = record.asked(1, language)
-    count = int(mixture.stage1) + (rng.random() < mixture.stage1 % 1)
-    for q in rng.sample(pool, min(count, len(pool))):
-        out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
-    if rng.random() < mixture.stage2:
-        for aspect in record.labels:
-            if aspect not in missing:
-                out.append(aspect_branch(aspect, language, level=WORDS[0]))
-    explained = explanation(record, language, missing, rng)
-    if explained is not None and rng.random() < mixture.stage3:
-        out.append(explained)
-    for task in ("describe", LIST):
-        sides = [q for q in record.asked(3, language, task) if q.aspect != "overall" and q.aspect not in missing]
-        if sides and rng.random() < mixture.stage3 / 2:
-            q = rng.choice(sides)
-            out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
-    return out
-
-
-def explanation(record: Record, language: str, missing: dict[str, str], rng: random.Random) -> Branch | None:
-    """A description of the whole clip behind its scores and its lists of faults, as a rating asks for it."""
-    whole = [q.answer for q in record.asked(3, language, "describe") if q.aspect == "overall"]
-    if not whole:
-        return None
-    levels = {a: word(target(lb).mean) for a, lb in record.labels.items() if a not in missing}
-    faults = {q.aspect: q.answer for q in record.asked(3, language, LIST) if q.aspect in levels}
-    return explain_branch(levels, language, rng.choice(whole), faults)
-
-
-def teaches_lists(stage: Stage, records: list[Record]) -> bool:
-    """Whether a model is taught to list the faults of a side before it explains (`Card.lists_faults`)."""
-    drawn = stage.mixture.stage3 > 0
-    if (shares := stage.practice) is not None:
-        drawn = (drawn and shares.whole > 0) or shares.listed > 0 or shares.overall * shares.described > 0
-    return drawn and any(q.task == LIST for r in records for q in r.questions)
-
-
-def make_row(backbone: Backbone, sample: Sample, language: str, isolate: bool, style: FactStyle = "values") -> Row:
+def make_row(backbone: Backbone, sample: Sample, card: Card) -> Row:
     """The same segments and branches that `Rater` encodes."""
-    return pack_window(
-        backbone, sample.window, sample.questions, language, isolate=isolate, style=style, only=sample.only
-    )
-
-
-def whole_rows(
-    items: list[dict[str, Any]],
-    languages: list[str],
-    rng: random.Random,
-    rates: Dropout,
-    taught: bool,
-    asked: Callable[[Record, str, dict[str, str], random.Random], list[Branch]],
-) -> list[tuple[Sample, str]]:
-    """A row of each item, with its language: parts dropped at `rates`, questions as `asked` draws them."""
-    blind = rng.random() < rates.blind
-    out = []
-    for item in items:
-        language = rng.choice(languages)
-        window = drop(item["window"], rates, rng, blind)
-        questions = asked(item["record"], language, window.missing, rng)
-        out.append((Sample(item["record"], window, questions, taught=taught), language))
-    return out
-
-
-Draw = Callable[[list[dict[str, Any]], list[str], random.Random], list[tuple[Sample, str]]]
+    s = sample
+    return pack_window(backbone, s.window, s.questions, s.language, isolate=card.isolate, style=card.facts, only=s.only)
 
 
 class Collator:
-    """Batch of items -> model inputs and targets.
+    """Batch of items -> model inputs and targets (`asked`).
 
-    answer_at, answer_ids: flat positions (row, column) whose next token is an answer token, and that token;
-    level_at, level_target, level_mean, level_std, level_group: the same for level positions.
-    `draw` replaces the usual questions by its own rows (`practice.Practice`); `teacher` labels those that ask for it.
+    `teacher` labels those rows of `draw` that ask for it. What is drawn follows from seed, epoch and items alone, not
+    from a running state: a resumed run asks what the unbroken one would have. `epoch` is set by the trainer.
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        mixture: Mixture,
-        dropout: Dropout,
-        card: Card,
-        seed: int,
-        teacher: Teacher | None = None,
-        draw: Draw | None = None,
+        self, backbone: Backbone, card: Card, seed: int, draw: DrawRows, teacher: Teacher | None = None
     ) -> None:
-        self.backbone, self.mixture, self.dropout, self.card = backbone, mixture, dropout, card
-        self.seed, self.teacher = seed, teacher
-        self.draw = draw
-
-    def _samples(self, items: list[dict[str, Any]], rng: random.Random) -> list[tuple[Sample, str]]:
-        if self.draw is not None:
-            return self.draw(items, list(self.card.languages), rng)
-        taught = self.teacher is not None
-        return whole_rows(items, list(self.card.languages), rng, self.dropout, taught, self._asked)
-
-    def _asked(self, record: Record, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
-        return branches(record, self.mixture, language, missing, rng)
+        self.backbone, self.card, self.seed = backbone, card, seed
+        self.draw, self.teacher = draw, teacher
+        self.epoch = 0
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        # Drawn from the batch itself, not from a running state: a resumed run asks what the unbroken one would have.
-        rng = random.Random(f"{self.seed}/" + "/".join(i["record"].id for i in items))
-        rows: list[Row] = []
-        answer_at: list[tuple[int, int]] = []
-        answer_ids: list[int] = []
-        level_at: list[tuple[int, int]] = []
-        level: dict[str, list[Any]] = {"target": [], "mean": [], "std": [], "group": []}
-        samples = self._samples(items, rng)
-        targets = self._targets([s for s, _ in samples])
-        for k, (sample, language) in enumerate(samples):
-            row = make_row(self.backbone, sample, language, self.card.isolate, self.card.facts)
-            rows.append(row)
+        # A clip may come several times in an epoch of weighted sources: `turn` tells its rows apart.
+        who = [f"{i['record'].id}@{i.get('turn', 0)}" for i in items]
+        rng = random.Random("/".join([str(self.seed), str(self.epoch), *who]))
+        samples = self.draw(items, list(self.card.languages), rng)
+        rows = [make_row(self.backbone, s, self.card) for s in samples]
+        answers: list[tuple[int, int, int]] = []
+        levels: list[tuple[int, int, int, Target]] = []
+        for k, (sample, row, targets) in enumerate(zip(samples, rows, self._targets(samples), strict=True)):
             for start, b in zip(row.starts, row.branches, strict=True):
                 first = b.stem_end
                 if b.level:
-                    t = targets[k][b.aspect]
-                    level_at.append((k, start + first))
-                    level["target"].append(t.probs)
-                    level["mean"].append(t.mean)
-                    level["std"].append(t.std)
                     # ranks are compared within one dataset and one aspect only
-                    level["group"].append(hash_group(sample.record.dataset, self.card.aspects.index(b.aspect)))
+                    group = hash_group(sample.record.dataset, self.card.aspects.index(b.aspect))
+                    levels.append((k, start + first, group, targets[b.aspect]))
                     first += 1  # the level token itself is learnt from the soft target, not from this word
-                for at in range(first, len(b.ids) - 1):
-                    answer_at.append((k, start + at))
-                    answer_ids.append(b.ids[at + 1])
-        batch: dict[str, Any] = {"inputs": collate(rows, self.backbone.tokenizer.pad_token_id)}
-        batch["answer_at"] = torch.tensor(answer_at, dtype=torch.long).view(-1, 2)
-        batch["answer_ids"] = torch.tensor(answer_ids, dtype=torch.long)
-        batch["level_at"] = torch.tensor(level_at, dtype=torch.long).view(-1, 2)
-        batch["level_target"] = torch.tensor(level["target"], dtype=torch.float32).view(-1, 5)
-        batch["level_mean"] = torch.tensor(level["mean"], dtype=torch.float32)
-        batch["level_std"] = torch.tensor(level["std"], dtype=torch.float32)
-        batch["level_group"] = torch.tensor(level["group"], dtype=torch.long)
-        return batch
+                answers += [(k, start + at, b.ids[at + 1]) for at in range(first, len(b.ids) - 1)]
+        return {"inputs": collate(rows, self.backbone.tokenizer.pad_token_id), **asked(answers, levels)}
 
     def _targets(self, samples: list[Sample]) -> list[dict[str, Target]]:
         """Level targets by aspect: the labels, or what the teacher makes of the facts that the row shows."""
@@ -230,8 +106,74 @@ class Collator:
         return out
 
 
+def asked(answers: list[tuple[int, int, int]], levels: list[tuple[int, int, int, Target]]) -> dict[str, torch.Tensor]:
+    """(row, column, next token) of answer tokens and (row, column, group, target) of level positions, as tensors.
+
+    answer_at [A, 2], answer_ids [A]; level_at [L, 2], level_group, level_mean, level_std [L], level_target [L, 5].
+    """
+    said = torch.tensor(answers, dtype=torch.long).view(-1, 3)
+    at = torch.tensor([where[:3] for where in levels], dtype=torch.long).view(-1, 3)
+    targets = [t for *_, t in levels]
+    return {
+        "answer_at": said[:, :2],
+        "answer_ids": said[:, 2],
+        "level_at": at[:, :2],
+        "level_group": at[:, 2],
+        "level_target": torch.tensor([t.probs for t in targets], dtype=torch.float32).view(-1, 5),
+        "level_mean": torch.tensor([t.mean for t in targets], dtype=torch.float32),
+        "level_std": torch.tensor([t.std for t in targets], dtype=torch.float32),
+    }
+
+
 def hash_group(dataset: str, aspect: int) -> int:
     """A stable number per dataset and aspect (Python's own hash differs between processes)."""
-    import zlib
-
     return zlib.crc32(dataset.encode()) * 8 + aspect
+
+
+class Batcher:
+    """Items -> batch of `collator`, plus "about": record ids and how much of everything the batch holds.
+
+    A clip that cannot be read is named once, counted in `lost` and replaced by nothing: its batch is smaller. With more
+    than one rank every batch has pictures and sound (`ranks.Fillers`).
+    """
+
+    def __init__(self, collator: Collator, fillers: Fillers, towers: TowerCache | None = None) -> None:
+        self.collator, self.fillers, self.towers = collator, fillers, towers
+        self.lost: dict[str, str] = {}
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        for item in items:
+            name = item["record"].id
+            if item["window"] is None and name not in self.lost:
+                self.lost[name] = item["error"]
+                log.warning("clip %s cannot be read and is left out: %s", name, item["error"])
+        items = [i for i in items if i["window"] is not None]
+        if self.towers is not None:
+            self.towers.open([i["window"].views for i in items])
+        pad = self.fillers.pad
+        nothing: dict[str, Any] = {"inputs": collate([empty_row(pad)], pad), **asked([], [])}
+        batch = self.collator(items) if items else nothing
+        about = _about(batch, pad) | {"ids": [i["record"].id for i in items], "clips": len(items)}
+        if ranks.world() > 1:
+            batch["inputs"] = self.fillers.fill(batch["inputs"])
+        if self.towers is not None:
+            batch["recall"] = self.towers.lookups(batch["inputs"])
+            for part, count in (("vision", "patches"), ("audio", "mel")):
+                if part in batch["recall"] and batch["recall"][part].found is not None:
+                    about[count] = 0  # not computed
+        return batch | {"about": about}
+
+
+def _about(batch: dict[str, Any], pad: int) -> dict[str, Any]:
+    """Questions, tokens, the squares of row lengths (attention), picture patches and mel frames of a collated batch."""
+    inputs = batch["inputs"]
+    places = torch.cat([batch["answer_at"], batch["level_at"]])
+    flat = (places[:, 0] * (inputs["input_ids"].shape[1] + 1) + places[:, 1]).unique()  # sorted
+    lengths = (inputs["input_ids"] != pad).sum(1)
+    return {
+        "questions": int((flat.diff() > 1).sum()) + bool(len(flat)),  # an answer is a run of neighbouring places
+        "tokens": int(lengths.sum()),
+        "squares": int((lengths**2).sum()),
+        "patches": len(inputs.get("pixel_values_videos", ())),
+        "mel": int(inputs["feature_attention_mask"].sum()) if "feature_attention_mask" in inputs else 0,
+    }

@@ -18,7 +18,7 @@ from mllm_avqa.schema.levels import WORDS, mean_std
 from mllm_avqa.schema.rating import Rating, ScoreDistribution
 from mllm_avqa.schema.records import Label, Record
 from train.config import Distil
-from train.targets import target
+from train.losses import target
 
 log = logging.getLogger(__name__)
 Aspects = dict[str, np.ndarray]  # aspect -> probabilities [5], order of WORDS

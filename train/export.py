@@ -29,6 +29,7 @@ from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.windows import Prepared
+from train.start import reopened, write_merged
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
@@ -45,6 +46,14 @@ CODE = {"video": VIDEO_CODE, "audio": SOUND_CODE}
 SMALL = {"video": "video_second_per_grid", "audio": "feature_attention_mask"}  # inputs that are no arrays of the window
 
 
+def publish(stage: Path, directory: Path) -> None:
+    """Write `stage` as a full-weight bf16 checkpoint into `directory` (existing weights there are replaced).
+
+    Raises CheckpointError when `stage` is not a checkpoint.
+    """
+    write_merged(*reopened(stage), directory, torch.bfloat16)
+
+
 def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloat16") -> dict[str, Any]:
     """Write checkpoint `source`, adapter merged, into the new folder `out`; score `clip` with it as an example.
 
@@ -57,7 +66,7 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)} (--dtype)")
     card = Card.load(source)
     backbone: Any = load_backbone(source, card, torch.float32)
-    full = _full_class(card)
+    full, processor = backbone.stock_classes() or (None, None)
     backbone.model.eval()
     window = _window(clip, card) if clip is not None else None
     before = _scores(backbone, card, window) if window is not None else {}
@@ -72,7 +81,7 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
         backbone.tokenizer.save_pretrained(part)
     else:
         _write_model(model, full, part)
-        _write_processor(backbone, part)
+        _write_processor(backbone, processor, part)
     card = card.model_copy(update={"base_model": None, "revision": None})
     card.save(part)
     stock = stock_aspects(card) if full is not None else []
@@ -108,19 +117,6 @@ def prompt_ids(segments: list[EncodedSegment], branch: EncodedBranch, isolate: b
     return [*(i for s in seen for i in s.ids), *branch.ids[: branch.stem_end + 1]]
 
 
-def _full_class(card: Card) -> Any:
-    """The class of the whole model, of which the thinker is a part; None for a family that transformers has not."""
-    if card.family == "qwen2_5_omni":
-        from transformers import Qwen2_5OmniForConditionalGeneration
-
-        return Qwen2_5OmniForConditionalGeneration
-    if card.family == "qwen3_omni":
-        from transformers import Qwen3OmniMoeForConditionalGeneration
-
-        return Qwen3OmniMoeForConditionalGeneration
-    return None
-
-
 def _write_model(thinker: Any, full: Any, directory: Path) -> None:
     config = full.config_class(thinker_config=thinker.config.to_dict(), enable_audio_output=False)
     with torch.device("meta"):
@@ -132,10 +128,9 @@ def _write_model(thinker: Any, full: Any, directory: Path) -> None:
     torch.save({}, directory / "spk_dict.pt")  # voices of a talker that is not there: the full class asks for the file
 
 
-def _write_processor(backbone: Any, directory: Path) -> None:
-    from transformers import Qwen2_5OmniProcessor, Qwen2VLImageProcessor, Qwen3OmniMoeProcessor
+def _write_processor(backbone: Any, kind: Any, directory: Path) -> None:
+    from transformers import Qwen2VLImageProcessor
 
-    kind = Qwen3OmniMoeProcessor if "Qwen3" in type(backbone).__name__ else Qwen2_5OmniProcessor
     video = backbone.video_processor
     image = Qwen2VLImageProcessor(
         patch_size=video.patch_size, image_mean=list(video.image_mean), image_std=list(video.image_std)

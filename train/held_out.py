@@ -8,23 +8,22 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 
-from mllm_avqa.corridor import pack_window
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import aspect_branch
 from mllm_avqa.model.rows import Row, collate
 from mllm_avqa.model.scoring import on_device
 from mllm_avqa.schema.card import Card
 from train import ranks
-from train.data import Clips
-from train.lockstep import Fillers, empty_row
-from train.losses import moments
-from train.targets import target
+from train.data import Clips, make_row
+from train.losses import moments, target
+from train.questions import Sample
+from train.ranks import Fillers, empty_row
 from train.towers import TowerCache
 
 FEWEST = 5  # clips behind a correlation
 
 
-class HeldOut:
+class Validation:
     """Held-out clips of one stage. `score(model)` runs the wrapped objective, in the precision it is trained in."""
 
     def __init__(
@@ -63,15 +62,14 @@ class HeldOut:
         items = [i for i in (self.clips[k] for k in indices) if i["window"] is not None]
         if self.towers is not None:
             self.towers.open([i["window"].views for i in items])
+        shown_to = self.towers.in_front if self.towers is not None else self.backbone
         for item in items:
-            w = item["window"]
-            aspects = [a for a in item["record"].labels if a not in w.missing]
-            row = pack_window(
-                self.backbone, w, [aspect_branch(a, self.language) for a in aspects], self.language,
-                isolate=self.card.isolate, style=self.card.facts,
-            )  # fmt: skip
+            record, w = item["record"], item["window"]
+            aspects = [a for a in record.labels if a not in w.missing]
+            questions = [aspect_branch(a, self.language) for a in aspects]
+            row = make_row(shown_to, Sample(record, w, questions, self.language), self.card)
             at += [(len(rows), s + b.stem_end) for s, b in zip(row.starts, row.branches, strict=True)]
-            asked += [(a, target(item["record"].labels[a]).mean) for a in aspects]
+            asked += [(a, target(record.labels[a]).mean) for a in aspects]
             rows.append(row)
         inputs = collate(rows or [empty_row(self.fillers.pad)], self.fillers.pad)
         if ranks.world() > 1:

@@ -1,4 +1,4 @@
-"""Batches of rows of similar length: a batch is as long as its longest row, and the rest of it is padding."""
+"""Batcher of rows of similar length: a batch is as long as its longest row, and the rest of it is padding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mllm_avqa.model.prompting import Media, prefix_segments
 from mllm_avqa.schema.card import Card
 from train import ranks
 from train.cache import CachedWindow
-from train.sources import Rows
+from train.sources import WeightedClips
 
 POOL = 50  # batches sorted together: the fewer, the more different clips meet in a batch
 MEL = 160  # samples in a mel frame
@@ -53,7 +53,7 @@ def row_lengths(rows: Any, backbone: Backbone, card: Card) -> list[int]:
 
     Questions are drawn when the batch is made and are left out. Every window is read once, by the first rank.
     """
-    clips, order = (rows.clips, rows.order) if isinstance(rows, Rows) else (rows, range(len(rows)))
+    clips, order = (rows.clips, rows.order) if isinstance(rows, WeightedClips) else (rows, range(len(rows)))
 
     def measured() -> dict[int, int]:
         return {k: prefix_length(clips[k]["window"], backbone, card) for k in sorted(set(order))}

@@ -1,15 +1,33 @@
-"""Losses of the level stage: soft level targets, level mass, and rank fidelity.
+"""Targets and losses of level rows: soft level targets, level mass, and rank fidelity.
 
 L = CE(answer text, level positions excluded) + kl * KL(q || p_closed) + mass * (-log mass) + rank * L_fidelity
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
 from mllm_avqa.schema.levels import VALUES
+from mllm_avqa.schema.records import Label
 from train import ranks
+
+
+@dataclass
+class Target:
+    """Label of one aspect on 1-5, higher better."""
+
+    mean: float
+    std: float
+    probs: list[float]  # order of levels.WORDS
+
+
+def target(label: Label) -> Target:
+    """A record's label as mean, std and soft level target. Votes, where given, are used as they are."""
+    return Target(label.score, label.std_five, label.levels().tolist())
+
 
 FLOOR = 1e-8  # floor of each root's argument: keeps the gradient of sqrt finite at 0
 

@@ -15,7 +15,7 @@ from train.config import Weights
 from train.losses import answer_ce, level_kl, moments, shared_fidelity
 from train.towers import Lookup, TowerCache
 
-PARTS = ("answer", "kl", "mass", "rank")  # of the loss
+LOSSES = ("answer", "kl", "mass", "rank")  # parts of the loss, by their weights
 
 
 class Objective(nn.Module):

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.files import whole_file
 from train import ranks
@@ -25,7 +26,7 @@ MARK = "layout.json"
 
 
 def layout(trainer: Any) -> dict[str, int]:
-    """What a resumed run must share with the one that saved: processes, ZeRO stage, rows of an optimizer step."""
+    """What a resumed run must share with the one that saved: processes, ZeRO level, rows of an optimizer step."""
     a = trainer.args
     plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
     rows = a.per_device_train_batch_size * a.gradient_accumulation_steps * ranks.world()
@@ -74,7 +75,7 @@ def last_checkpoint(directory: Path, shape: dict[str, int]) -> Path | None:
     cut = saved["zero"] or shape["zero"]
     keys = [k for k in ("processes", "zero", "rows") if saved[k] != shape[k] and (cut or k == "rows")]
     if keys:
-        names = {"processes": "processes", "zero": "as ZeRO stage", "rows": "rows in an optimizer step"}
+        names = {"processes": "processes", "zero": "as ZeRO level", "rows": "rows in an optimizer step"}
         then, now = (", ".join(f"{s[k]} {names[k]}" for k in keys) for s in (saved, shape))
         raise ConfigError(
             f"{found[-1].parent} was saved with {then}, this run has {now}: start it as before, or continue from its "
@@ -82,6 +83,14 @@ def last_checkpoint(directory: Path, shape: dict[str, int]) -> Path | None:
             "`accumulate`, `deepspeed`)"
         )
     return found[-1].parent
+
+
+def save(model: Any, tokenizer: Any, card: Card, directory: Path) -> None:
+    """A checkpoint directory: weights, tokenizer and avqa.yaml."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    card.save(directory)
 
 
 def write_model(trainer: Any, directory: Path) -> None:

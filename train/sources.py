@@ -1,4 +1,4 @@
-"""Record files of a run: read, checked, and mixed by weight and task."""
+"""Record files of a run: read, checked, prepared, and mixed by weight and task."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import logging
 import random
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Dataset
 
-from mllm_avqa.model.prompting import Branch
+from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.records import Question, Record, read_records
-from train import ranks
-from train.config import Config, Dataset, Dropout, Mixture, Stage
-from train.data import Sample, branches, whole_rows
+from mllm_avqa.schema.records import Record, read_records
+from train import cache, ranks
+from train.config import Config, QuestionMix, RecordFile, Stage
+from train.data import Clips
 from train.distil import distilled, read_ratings
+from train.nano.teacher import Teacher
+from train.questions import Drawing
 
 log = logging.getLogger(__name__)
 KINDS = ("stage1", "stage2", "stage3")
 
 
 @dataclass
-class Source:
+class SplitRecords:
     """One record file: what is trained on, what is held out."""
 
-    dataset: Dataset
+    dataset: RecordFile
     train: list[Record]
     held_out: list[Record]
 
@@ -37,14 +40,14 @@ class Source:
         return self.dataset.records.parent
 
 
-def read_sources(config: Config) -> list[Source]:
+def read_sources(config: Config) -> list[SplitRecords]:
     """All record files of a config, with a teacher's ratings in the training labels where `distil` asks for them.
 
     Raises ConfigError: a file that is missing, has no training record, shares an id with another, or whose `tasks`
     name a task that none of its questions has.
     """
     ratings = read_ratings(config.distil.ratings) if config.distil is not None else None
-    out: list[Source] = []
+    out: list[SplitRecords] = []
     owner: dict[str, Path] = {}
     share = -(-config.val_clips // len(config.sources))
     for dataset in config.sources:
@@ -64,20 +67,57 @@ def read_sources(config: Config) -> list[Source]:
                 raise ConfigError(f"{dataset.records}: tasks: {task!r} is none of {allowed}")
         if config.distil is not None and ratings is not None:
             train = distilled(train, dataset.records.parent, ratings, config.distil)
-        out.append(Source(dataset, train, [r for r in records if r.split == "val"][:share]))
+        out.append(SplitRecords(dataset, train, [r for r in records if r.split == "val"][:share]))
     return out
 
 
-def mixture_of(stage: Stage, dataset: Dataset) -> Mixture:
+@dataclass
+class RunData:
+    """What all stages of a run learn from."""
+
+    config: Config
+    sources: list[SplitRecords]
+    workers: int  # processes that prepare clips
+    _shown: tuple[ViewSpec, tuple[Clips, Clips]] | None = None  # the last that were asked for
+
+    def clips(self, views: ViewSpec) -> tuple[Clips, Clips]:
+        """Training and held-out clips of all sources as `views` shows them; those that cannot be read are left out."""
+        if self._shown is None or self._shown[0] != views:
+            self._shown = views, self._prepared(views)
+        return self._shown[1]
+
+    def _prepared(self, views: ViewSpec) -> tuple[Clips, Clips]:
+        paths: dict[str, Path] = {}
+        for s in self.sources:
+            build = partial(cache.build, [*s.train, *s.held_out], s.folder, s.folder / "cache", views)
+            made, errors = ranks.first(partial(build, workers=self.workers))
+            paths |= made
+            if errors:
+                first = next(iter(errors.items()))
+                log.warning("%s: %d clips cannot be used, first: %s", s.dataset.records, len(errors), first)
+        clips = Clips([r for s in self.sources for r in s.train], paths)
+        val = Clips([r for s in self.sources for r in s.held_out], paths)
+        log.info("%d training clips, %d held-out clips", len(clips), len(val))
+        return clips, val
+
+    def teacher(self, views: ViewSpec) -> Teacher | None:
+        """Fitted on the facts of the clips, if the config asks for one."""
+        if not self.config.teacher:
+            return None
+        clips, _ = self.clips(views)
+        return Teacher(clips.records, clips.evidence(), self.config.seed)
+
+
+def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
     """The stage's mixture with the dataset's factors."""
     t = dataset.tasks
     own = {k: v for k, v in t.items() if k not in KINDS}
     tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
     kinds = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in KINDS}
-    return Mixture(**kinds, tasks=tasks)
+    return QuestionMix(**kinds, tasks=tasks)
 
 
-def usable(record: Record, stage: Stage, mixture: Mixture) -> bool:
+def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:
     """Whether the record has anything this stage asks for: a score for level rows, questions for the others."""
     if stage.practice:
         return bool({"video", "audio"} & set(record.labels))
@@ -89,7 +129,7 @@ def usable(record: Record, stage: Stage, mixture: Mixture) -> bool:
     )
 
 
-def shares(stage: Stage, sources: list[Source], ids: set[str] | None = None) -> list[dict[str, Any]]:
+def shares(stage: Stage, sources: list[SplitRecords], ids: set[str] | None = None) -> list[dict[str, Any]]:
     """Of each source: clips, clips usable in this stage, and its share of the rows. `ids`: those that can be read.
 
     Raises ConfigError when no source has anything for the stage.
@@ -110,7 +150,7 @@ def shares(stage: Stage, sources: list[Source], ids: set[str] | None = None) -> 
     return out
 
 
-class Rows(TorchDataset[dict[str, Any]]):
+class WeightedClips(Dataset[dict[str, Any]]):
     """Clips in the proportions of the weights: position -> clip, as many positions as the stage trains rows.
 
     A clip of weight 2 comes twice as often as one of weight 1; every round through a source is in another order.
@@ -133,11 +173,11 @@ class Rows(TorchDataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item: dict[str, Any] = self.clips[self.order[index]]
-        return item
+        return item | {"turn": index}
 
 
-def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[Source], seed: int) -> Any:
-    """The stage's data set: `clips` themselves where every clip counts once, else `Rows`. records: of the clips."""
+def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[SplitRecords], seed: int) -> Any:
+    """The stage's data set: `clips` themselves where all count once, else `WeightedClips`. records: of the clips."""
     groups: list[list[int]] = []
     at = {r.id: k for k, r in enumerate(records)}
     for s in sources:
@@ -148,44 +188,13 @@ def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[Source]
     if len(set(weights)) == 1 and sum(map(len, groups)) == len(records):
         return clips
     rows = max(sum(map(len, groups)), stage.steps * stage.batch * stage.accumulate * ranks.world())
-    return Rows(clips, groups, weights, rows, seed)
+    return WeightedClips(clips, groups, weights, rows, seed)
 
 
-class Draw:
-    """Rows of a mixture whose datasets or tasks have factors of their own (`data.Draw`); None where nothing has."""
-
-    def __init__(self, stage: Stage, sources: list[Source], taught: bool) -> None:
-        self.dropout: Dropout = stage.dropout
-        self.taught = taught
-        self.mixture = {r.id: m for s in sources for m in [mixture_of(stage, s.dataset)] for r in s.train}
-
-    def __call__(
-        self, items: list[dict[str, Any]], languages: list[str], rng: random.Random
-    ) -> list[tuple[Sample, str]]:
-        return whole_rows(items, languages, rng, self.dropout, self.taught, self._asked)
-
-    def _asked(self, record: Record, language: str, missing: dict[str, str], rng: random.Random) -> list[Branch]:
-        mixture = self.mixture[record.id]
-        picked = record.model_copy(update={"questions": weighted(record.questions, mixture, language, rng)})
-        return branches(picked, mixture, language, missing, rng)
-
-
-def drawing(stage: Stage, sources: list[Source], taught: bool) -> Draw | None:
-    """The drawing of a stage, None where the usual one does."""
-    plain = not stage.mixture.tasks and not any(s.dataset.tasks for s in sources)
-    return None if plain or stage.practice else Draw(stage, sources, taught)
-
-
-def weighted(questions: list[Question], mixture: Mixture, language: str, rng: random.Random) -> list[Question]:
-    """As many stage-1 questions as a row can take, drawn by task weight without repetition, and all others.
-
-    Draws of unequal weight without replacement: the largest u^(1/w) (Efraimidis and Spirakis 2006).
-    """
-    weight = {q.task: mixture.tasks.get(q.task, 1.0) for q in questions}
-    own = [q for q in questions if q.language == language and weight[q.task] > 0]
-    first = [q for q in own if q.stage == 1]
-    first.sort(key=lambda q: -(rng.random() ** (1 / weight[q.task])))
-    return first[: int(mixture.stage1) + 1] + [q for q in own if q.stage != 1]
+def drawing(stage: Stage, sources: list[SplitRecords], taught: bool) -> Drawing:
+    """How rows of a stage are drawn, where datasets have factors of their own by these."""
+    own = {r.id: m for s in sources for m in [mixture_of(stage, s.dataset)] for r in s.train}
+    return Drawing(stage.mixture, stage.dropout, taught, own)
 
 
 def tasks(records: list[Record]) -> dict[str, int]:

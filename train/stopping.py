@@ -1,4 +1,4 @@
-"""Preemption: a signal asks for a checkpoint and the end of the run; all ranks end after the same step."""
+"""What may end a training run on purpose: a signal that asks for it, a value that is not finite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,29 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from mllm_avqa.schema.errors import AvqaError
 from train import ranks
+
+
+class NotFinite(AvqaError):
+    """The loss or its gradient is NaN or infinite. The message names the records of the batch."""
+
+    kind = "not_finite"
+
+    def __init__(self, what: str, value: float, step: int, ids: list[str], parts: dict[str, float]) -> None:
+        self.ids = ids
+        shares = "".join(f", {name} {v:.4g}" for name, v in parts.items())
+        super().__init__(
+            f"the {what} is {value} at step {step}{shares}; records of the batch: {', '.join(ids) or 'none'}. "
+            "The last checkpoint is intact: look at these records, or lower `lr`"
+        )
+
+
+class Interrupted(AvqaError):
+    """The run was asked to stop and has saved a checkpoint; the same command goes on from there."""
+
+    kind = "interrupted"
+
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # what schedulers send before they take a machine away

@@ -1,33 +1,34 @@
 """Outputs of frozen towers, computed once and read from disk ever after.
 
 What is kept is the output of a tower's last block, before the projector: that one may be trained. The key of an entry
-is made of the tower's weights and arithmetic, the view spec, and the very frames or samples that are shown: whatever
-changes, the entry is not found and is made anew. A clip that is known needs neither its tower nor the processor before
-it. Every entry is a file of its own, memory-mapped when it is read.
+is made of the tower's weights, arithmetic and code, the view spec, and the very frames or samples that are shown:
+whatever changes, the entry is not found and is made anew. A clip that is known needs neither its tower nor the
+processor before it. Every entry is a file of its own, memory-mapped when it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.base import Backbone, Keepable
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.files import whole_file
-from train.arguments import zero_stage
+from mllm_avqa.schema.files import code_hash, whole_file
+from train.arguments import zero_level
 from train.config import Config
 from train.parts import part_of
 
-Media = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
+MODELLING = "mllm_avqa.model.backbones"  # what makes a tower's input
 
 
 @dataclass
@@ -42,11 +43,9 @@ class Lookup:
 
 @dataclass
 class Tower:
-    """One frozen tower: its blocks, what stands before them, and what the present batch needs of it."""
+    """One frozen tower, and what the present batch needs of it."""
 
-    module: Any
-    blocks: str  # attribute: the list of blocks
-    before: str | None  # attribute: costly module before them
+    of: Keepable
     folder: Path
     files: dict[int, Path] = field(default_factory=dict)  # by identity of the array that is shown
     known: bool = False  # all of the batch
@@ -54,29 +53,32 @@ class Tower:
 
 
 class TowerCache:
-    """`open` a batch, let the collator work, then `lookups` says what a forward may skip or should keep (`around`)."""
+    """`open` a batch, let the collator work, then `lookups` says what a forward may skip or should keep (`around`).
+
+    For the collator it stands in the backbone's place: the same in all but `media_tensors`.
+    """
 
     def __init__(self, backbone: Backbone, card: Card, folder: Path, bf16: bool) -> None:
-        """Takes over `backbone.media_tensors`. Raises ConfigError for a family whose towers are not known here."""
-        if card.family != "qwen2_5_omni":
-            raise ConfigError(f"tower_cache: knows the towers of qwen2_5_omni, not those of {card.family}")
+        """Raises ConfigError for a backbone none of whose towers can be kept."""
+        known = backbone.keepable()
+        if not known:
+            raise ConfigError(f"tower_cache: a backbone of family {card.family} has no towers that can be kept")
         core = backbone.model.get_base_model() if hasattr(backbone.model, "peft_config") else backbone.model
-        visual, audio = core.model.visual, core.model.audio_tower
         self.towers: dict[str, Tower] = {}
-        for part, module, blocks, before in (
-            ("vision", visual, "blocks", "patch_embed"),
-            ("audio", audio, "layers", None),
-        ):
+        for part, tower in known.items():
             weights = [p for n, p in core.named_parameters() if part_of(n, backbone) == part]
             if not any(p.requires_grad for p in weights):
-                key = _digest(weights, f"{bf16} {card.views.model_dump_json()}")
-                self.towers[part] = Tower(module, blocks, before, folder / f"{part}-{key[:16]}")
-        self.bins, self.chunk = audio.num_mel_bins, 2 * audio.n_window
+                key = _digest(weights, f"{bf16} {card.views.model_dump_json()} {code_hash(MODELLING)}")
+                self.towers[part] = Tower(tower, folder / f"{part}-{key[:16]}")
         self.read = self.made = 0
-        self._media: Callable[[Views], Media] = backbone.media_tensors
-        if self.towers:
-            backbone.media_tensors = self._media_of  # type: ignore[method-assign]
         self._backbone = backbone
+
+    @property
+    def in_front(self) -> Backbone:
+        return cast("Backbone", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
 
     def open(self, shown: list[Views]) -> None:
         """Before the collator: the clips of the batch that is to be made."""
@@ -89,14 +91,10 @@ class TowerCache:
                     tower.files[id(arrays[0])] = tower.folder / key[:2] / f"{key}.safetensors"
             tower.known = all(f.is_file() for f in tower.files.values())
 
-    def close(self) -> None:
-        """From here on the backbone sees all there is."""
-        self._backbone.media_tensors = self._media  # type: ignore[method-assign, assignment]
-
-    def _media_of(self, views: Views) -> Media:
+    def media_tensors(self, views: Views) -> Tensors:
         """`Backbone.media_tensors`; of clips that are known only the shapes are right."""
         skip = {part: self._ask(part, views) for part in self.towers}
-        light: Media = {}
+        light: Tensors = {}
         if skip.get("vision"):
             grids = self._entry("vision")["shape"]
             light["pixel_values_videos"] = torch.zeros(int(grids.prod(-1).sum()), 1)
@@ -105,10 +103,10 @@ class TowerCache:
             views = Views(None, None, views.sound, views.seconds_per_pair)
         if skip.get("audio"):
             frames = int(self._entry("audio")["shape"])
-            light["input_features"] = torch.zeros(1, self.bins, frames)
+            light["input_features"] = torch.zeros(1, self.towers["audio"].of.bins, frames)
             light["feature_attention_mask"] = torch.ones(1, frames, dtype=torch.long)
             views = Views(views.whole, views.fragments, None, views.seconds_per_pair)
-        return light | self._media(views)
+        return light | self._backbone.media_tensors(views)
 
     def _ask(self, part: str, views: Views) -> bool:
         """Notes that a row shows this clip to the tower. True if its entry can be used."""
@@ -118,7 +116,7 @@ class TowerCache:
             tower.asked.append(file)
         return file is not None and tower.known
 
-    def _entry(self, part: str) -> Media:
+    def _entry(self, part: str) -> Tensors:
         from safetensors.torch import load_file
 
         return load_file(self.towers[part].asked[-1])
@@ -133,10 +131,9 @@ class TowerCache:
                 continue
             if part == "vision":
                 shapes = list(inputs["video_grid_thw"].view(-1, 2, 3))
-                lengths = [int(g.prod(-1).sum()) for g in shapes]
             else:
                 shapes = list(inputs["feature_attention_mask"].sum(-1))
-                lengths = [_halved(int(n), self.chunk) for n in shapes]
+            lengths = [tower.of.positions(shape) for shape in shapes]
             found = torch.cat([load_file(f)["x"] for f in tower.asked]) if tower.known else None
             self.read += len(tower.asked) if tower.known else 0
             out[part] = Lookup(tower.asked, shapes, lengths, found)
@@ -156,7 +153,7 @@ class TowerCache:
         from safetensors.torch import save_file
 
         out: list[torch.Tensor] = []
-        last = getattr(tower.module, tower.blocks)[-1]
+        last = getattr(tower.of.module, tower.of.blocks)[-1]
         hook = last.register_forward_hook(lambda m, a, y: out.append(y[0] if isinstance(y, tuple) else y))
         try:
             yield
@@ -177,7 +174,7 @@ def tower_cache(config: Config, backbone: Backbone, card: Card) -> TowerCache | 
     """
     if config.tower_cache is None:
         return None
-    if zero_stage(config) == 3:
+    if zero_level(config) == 3:
         raise ConfigError("tower_cache does not go with ZeRO-3: take train/deepspeed/zero2.json, or leave it out")
     cache = TowerCache(backbone, card, config.tower_cache, config.bf16)
     return cache if cache.towers else None
@@ -198,23 +195,18 @@ class Constant(nn.Module):
 @contextmanager
 def _recalled(tower: Tower, lookup: Lookup) -> Iterator[None]:
     assert lookup.found is not None
-    pair = tower.blocks == "layers"  # the sound tower's layers give tuples
-    instead: dict[str, nn.Module] = {tower.blocks: nn.ModuleList([Constant(lookup.found, pair)])}
-    if tower.before is not None:
-        instead[tower.before] = Constant(torch.zeros_like(lookup.found))
-    held = {name: getattr(tower.module, name) for name in instead}
+    of = tower.of
+    instead: dict[str, nn.Module] = {of.blocks: nn.ModuleList([Constant(lookup.found, of.pair)])}
+    if of.before is not None:
+        instead[of.before] = Constant(torch.zeros_like(lookup.found))
+    held = {name: getattr(of.module, name) for name in instead}
     for name, module in instead.items():
-        setattr(tower.module, name, module)
+        setattr(of.module, name, module)
     try:
         yield
     finally:
         for name, module in held.items():
-            setattr(tower.module, name, module)
-
-
-def _halved(frames: int, chunk: int) -> int:
-    """Positions of that many mel frames: each chunk is halved on its own, rounding up."""
-    return frames // chunk * -(-chunk // 2) + -(-(frames % chunk) // 2)
+            setattr(of.module, name, module)
 
 
 def _digest(tensors: list[torch.Tensor], more: str) -> str:

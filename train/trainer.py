@@ -8,16 +8,27 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from mllm_avqa.schema.card import Card
-from train import ranks, saving, speed
+from train import progress, ranks, saving
 from train.config import Stage
-from train.errors import NotFinite
-from train.held_out import HeldOut
+from train.data import Collator
+from train.held_out import Validation
 from train.lengths import ByLength
-from train.objective import PARTS, Objective
+from train.objective import LOSSES, Objective
 from train.parts import set_rates
+from train.stopping import NotFinite
+
+
+class Epochs(TrainerCallback):
+    """Tells the collator the epoch, before it makes the epoch's first batch."""
+
+    def __init__(self, collator: Collator) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.collator.epoch = int(state.epoch or 0)  # a fraction where a run goes on in the middle of one
 
 
 class RatingTrainer(Trainer):
@@ -28,20 +39,21 @@ class RatingTrainer(Trainer):
         *args: Any,
         card: Card,
         stage: Stage,
-        held_out: HeldOut | None = None,
+        held_out: Validation | None = None,
         lengths: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
         """lengths: of the training rows, where batches are to hold rows of similar length (`lengths.ByLength`)."""
         super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)  # `progress` says more
         self.card, self.stage, self.held_out, self.lengths = card, stage, held_out, lengths
         # The objective already averages; without this the loss would be multiplied by the accumulation steps.
         self.model_accepts_loss_kwargs = False
-        self._sums = torch.zeros(2, len(PARTS), device=self.args.device)  # of the loss's parts; batches that had them
+        self._sums = torch.zeros(2, len(LOSSES), device=self.args.device)  # of the loss's parts; batches that had them
         self._recent: list[str] = []  # record ids since the last optimizer step
-        self._seen = torch.zeros(len(speed.COUNTS), dtype=torch.float64)  # in batches since the last log
-        self._arithmetic = speed.Arithmetic(self.trained.backbone)
-        self._clock = speed.Clock()
+        self._seen = torch.zeros(len(progress.COUNTS), dtype=torch.float64)  # in batches since the last log
+        self._arithmetic = progress.Arithmetic(self.trained.backbone)
+        self._clock = progress.StepClock()
 
     @property
     def trained(self) -> Objective:
@@ -49,7 +61,7 @@ class RatingTrainer(Trainer):
         return module
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._clock = speed.Clock()
+        self._clock = progress.StepClock()
         return super().train(*args, **kwargs)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,14 +94,14 @@ class RatingTrainer(Trainer):
     ) -> Any:
         about = inputs.get("about", {})
         out = model(**{k: v for k, v in inputs.items() if k != "about"})
-        for k, part in enumerate(PARTS):
+        for k, part in enumerate(LOSSES):
             if part in out:
                 self._sums[0, k] += out[part]
                 self._sums[1, k] += 1
         self._recent += about.get("ids", [])
-        self._seen += torch.tensor([about.get(name, 0) for name in speed.COUNTS])
+        self._seen += torch.tensor([about.get(name, 0) for name in progress.COUNTS])
         if not torch.isfinite(out["loss"]):
-            parts = {p: float(out[p]) for p in PARTS if p in out}
+            parts = {p: float(out[p]) for p in LOSSES if p in out}
             raise NotFinite("loss", float(out["loss"]), self.state.global_step, about.get("ids", []), parts)
         return (out["loss"], out) if return_outputs else out["loss"]
 
@@ -104,12 +116,12 @@ class RatingTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
             sums = self.accelerator.reduce(self._sums, "sum")
-            logs |= {f"loss_{p}": round(float(s / n), 4) for p, s, n in zip(PARTS, *sums, strict=True) if n}
+            logs |= {f"loss_{p}": round(float(s / n), 4) for p, s, n in zip(LOSSES, *sums, strict=True) if n}
             self._sums = torch.zeros_like(self._sums)
             seen = [int(sum(n)) for n in zip(*ranks.gathered(self._seen.tolist()), strict=True)]
             self._seen = torch.zeros_like(self._seen)
-            counts = dict(zip(speed.COUNTS, seen, strict=True))
-            logs |= speed.rates(counts, self._clock.lap(), self._arithmetic, ranks.world())
+            counts = dict(zip(progress.COUNTS, seen, strict=True))
+            logs |= progress.rates(counts, self._clock.lap(), self._arithmetic, ranks.world())
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""Files written whole or not at all, and JSONL files of pydantic models, a line at a time."""
+"""Files written whole or not at all, JSONL files of pydantic models, and the hash of the code that made a file."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
@@ -14,6 +17,18 @@ from pydantic import BaseModel, ValidationError
 from mllm_avqa.schema.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+# What makes a window, its facts and its texts: part of the key of whatever keeps them.
+WINDOW_CODE = (
+    "mllm_avqa.media",
+    "mllm_avqa.evidence",
+    "mllm_avqa.context",
+    "mllm_avqa.model.views",
+    "mllm_avqa.model.resample",
+    "mllm_avqa.schema.card",
+    "mllm_avqa.schema.clip",
+    "mllm_avqa.windows",
+)
+CODE = {".py", ".yaml", ".json"}
 
 
 @contextmanager
@@ -61,3 +76,23 @@ def write_models(path: str | Path, models: Iterable[BaseModel]) -> int:
             f.write(json.dumps(model.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n")
             n += 1
     return n
+
+
+@cache
+def code_hash(*modules: str) -> str:
+    """Short hash of the source of modules and packages: what other code made is not taken for what this code makes.
+
+    The version of the package is the same in every checkout, so it cannot tell them apart. modules: dotted names; of a
+    package, every source and data file in it counts. Nothing is imported but the packages above a name.
+    """
+    digest = hashlib.sha256()
+    for name in modules:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"no source of {name}")
+        file = Path(spec.origin)
+        files = [f for f in file.parent.rglob("*") if f.suffix in CODE] if spec.submodule_search_locations else [file]
+        for f in sorted(files):
+            digest.update(f"{name} {f.relative_to(file.parent).as_posix()}\0".encode())
+            digest.update(f.read_bytes())
+    return digest.hexdigest()[:16]

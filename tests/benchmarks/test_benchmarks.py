@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.base import Report, Row, Settings, cpu_seconds, make_clip, medians
+from benchmarks.base import Findings, Options, Ratio, make_clip, medians
 from benchmarks.batch import chosen
+from benchmarks.clock import spent
 from benchmarks.report import render
 from benchmarks.rooms import plain_decode
 
@@ -18,12 +19,12 @@ ELF = Path(__file__).parents[2] / "examples" / "elf.mp4"
 
 @pytest.mark.parametrize(("ratio", "target", "met"), [(1.05, "<= 1.10", True), (2.9, ">= 3", False), (9, None, None)])
 def test_targets(ratio, target, met):
-    assert Row("x", "1", "2", ratio, target).met is met
+    assert Ratio("x", "1", "2", ratio, target).met is met
 
 
 def test_report_has_hardware_and_verdicts_but_no_paths():
-    settings = Settings(checkpoint="/somewhere/runs/tiny", clip=Path("/somewhere/a.mp4"), threads=1)
-    text = render([Report("T", [Row("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
+    settings = Options(checkpoint="/somewhere/runs/tiny", clip=Path("/somewhere/a.mp4"), threads=1)
+    text = render([Findings("T", [Ratio("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
     assert "cores" in text
     assert "missed" in text
     assert "`tiny`" in text
@@ -39,10 +40,10 @@ def test_medians_warm_up_once_and_take_turns():
 
 
 def test_cpu_time_is_counted():
-    before = cpu_seconds()
-    while cpu_seconds() - before < 0.05:
+    before = spent()
+    while spent() - before < 0.05:
         np.random.default_rng(0).normal(size=100_000)
-    assert cpu_seconds() > before
+    assert spent() > before
 
 
 def test_chosen_frames_are_consecutive_pairs_in_every_part():

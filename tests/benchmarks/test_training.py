@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from benchmarks import clock, processes, swift, towers, training
-from benchmarks.base import Settings
+from benchmarks.base import Options
 from benchmarks.report import render
-from benchmarks.training import Cost, Place
+from benchmarks.training import Place, StepCost
 from mllm_avqa.schema.errors import ConfigError
 from train.config import load_config
 
@@ -39,8 +39,8 @@ def ticks(steps: int, cpu: float = 2.0, wall: float = 4.0, rows: int = 4) -> lis
     ]
 
 
-def cost(cpu: float, rows: int, wall: float = 1.0, **spans: float) -> Cost:
-    return Cost(steps=8, rows=rows, tokens=50 * rows, patches=20 * rows, cpu=cpu, wall=wall, spans=spans)
+def cost(cpu: float, rows: int, wall: float = 1.0, **spans: float) -> StepCost:
+    return StepCost(steps=8, rows=rows, tokens=50 * rows, patches=20 * rows, cpu=cpu, wall=wall, spans=spans)
 
 
 # ---- the clock ------------------------------------------------------------------------------------------------------
@@ -173,10 +173,10 @@ def test_a_run_that_fails_is_an_error_with_its_last_words(tmp_path: Path) -> Non
 
 
 def test_without_the_peer_the_report_says_why() -> None:
-    found = swift.run(Settings())
+    found = swift.run(Options())
     assert found.rows == []
     assert "--peer-python" in found.notes[0]
-    assert "Skipped" in render([found], Settings())
+    assert "Skipped" in render([found], Options())
 
 
 def test_an_interpreter_without_the_peer_is_refused(tmp_path: Path) -> None:

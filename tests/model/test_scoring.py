@@ -79,7 +79,9 @@ def test_level_ids_are_five_distinct_tokens_with_their_space(tiny):
 
 def test_a_tokenizer_that_splits_level_words_is_refused(tmp_path):
     from mllm_avqa.model.backbones import load_backbone
-    from train.tiny import Size, build, save
+    from train.config import Size
+    from train.nano.tiny import build
+    from train.saving import save
 
     model, tokenizer = build(["qqq www"] * 5, Size(vocab=300, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2))
     card = Card(name="split", family="qwen2_5_omni")

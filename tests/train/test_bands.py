@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import Qwen2VLVideoProcessor
 
-from train import tiny
+from train.nano import tiny
 
 
 def energies(frames: np.ndarray) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
-from train.config import Views, load_config
+from train.config import ViewChanges, load_config
 
 CONFIGS = Path(__file__).parent.parent.parent / "train" / "configs"
 SHIPPED = sorted(p for p in CONFIGS.rglob("*.yaml") if p.name not in ("avqa.yaml", "common.yaml"))
@@ -86,7 +86,7 @@ def test_parts_that_no_adapter_can_hold_are_refused(tmp_path):
 def test_extends_merges_mappings_and_replaces_lists(tmp_path):
     (tmp_path / "base.yaml").write_text(MINIMAL + "views: {segments: 2, window_seconds: 4}\n")
     config = read(tmp_path, "extends: base.yaml\nviews: {segments: 8}\nstages: [{name: t, steps: 3}]\n", "seed=7")
-    assert config.views == Views(segments=8, window_seconds=4)
+    assert config.views == ViewChanges(segments=8, window_seconds=4)
     assert [s.name for s in config.stages] == ["t"]
     assert config.seed == 7
 
@@ -114,9 +114,9 @@ def test_overrides_that_fit_nowhere(tmp_path, item):
 
 def test_view_changes_keep_the_rest_and_must_fit_the_patch():
     spec = ViewSpec(segments=8, patch=28, global_pixels=28 * 28 * 9)
-    assert Views(segments=2).over(spec) == spec.model_copy(update={"segments": 2})
+    assert ViewChanges(segments=2).over(spec) == spec.model_copy(update={"segments": 2})
     with pytest.raises(ConfigError, match="less than one patch"):
-        Views(global_pixels=100).over(spec)
+        ViewChanges(global_pixels=100).over(spec)
 
 
 def test_short_forms_say_what_is_trained(tmp_path):

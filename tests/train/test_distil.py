@@ -10,7 +10,7 @@ from mllm_avqa.schema.levels import WORDS
 from mllm_avqa.schema.records import Label, Record
 from train.config import Distil
 from train.distil import distilled, read_ratings
-from train.targets import target
+from train.losses import target
 
 SURE = [0.7, 0.2, 0.1, 0.0, 0.0]  # excellent .. bad: mean 4.6
 

@@ -17,11 +17,11 @@ from mllm_avqa.schema.card import Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Label, Record, write_records
-from train.config import PARTS, Config, load_config
-from train.dry_run import dry_run
-from train.memory import Setup, Stack, footprint
-from train.merging import check_adapter, fingerprint
-from train.tiny import Size, build, save
+from train.config import PARTS, Config, Size, load_config
+from train.dry_run import Setup, Stack, dry_run, footprint
+from train.nano.tiny import build
+from train.saving import save
+from train.start import check_adapter, weights_sample
 
 BASES = Path(__file__).parent.parent.parent / "train" / "configs" / "bases"
 LOW = {"llm": "lora", "vision": "frozen", "audio": "frozen", "projectors": "full"}
@@ -68,7 +68,7 @@ def test_fixed_memory_is_what_adamw_really_holds(tiny_dir):
     assert told.optimizer == state
 
 
-def test_zero_stages_divide_what_they_divide():
+def test_zero_levels_divide_what_they_divide():
     """Published: ZeRO, arXiv 1910.02054, figure 1: 7.5 B parameters, 64 GPUs, 120 / 31.4 / 16.6 / 1.9 GB."""
     n = 7_500_000_000
     got = [footprint(n, n, [], 0, 0, Setup(64, zero, half=True)).total / 1e9 for zero in range(4)]
@@ -159,7 +159,7 @@ def test_another_base_for_full_weights_is_refused(tiny_dir, tmp_path):
 
 def test_a_local_copy_of_the_base_takes_its_place(tiny_dir, tmp_path):
     """A card that names hub weights, with a folder in their stead: as the run itself does it."""
-    from train.run import open_checkpoint
+    from train.run import reopened
     from train.start import start_of
 
     named = Card.load(tiny_dir).model_copy(update={"base_model": "a/b", "revision": "c" * 40})
@@ -168,7 +168,7 @@ def test_a_local_copy_of_the_base_takes_its_place(tiny_dir, tmp_path):
     given = config(tmp_path, tmp_path / "named", base=str(tiny_dir))
     (stage,) = dry_run(given)["stages"]
     assert not (tmp_path / "o").exists()  # a dry run leaves nothing behind
-    backbone, _ = open_checkpoint(start_of(given, []))
+    backbone, _ = reopened(start_of(given, []))
     assert stage["parameters"]["all"] == sum(p.numel() for p in backbone.model.parameters())
 
 
@@ -204,7 +204,7 @@ def test_an_adapter_of_another_base_is_refused(tiny_dir, tmp_path):
         c.save(tmp_path / "a")
         return c
 
-    known = fingerprint(tiny_dir, card)
+    known = weights_sample(tiny_dir, card)
     check_adapter(tmp_path / "a", on(tiny_dir, known))
     corpus = [" ".join(card.level_words)] * 9
     same = Size(vocab=900, llm=(64, 2), vision=(64, 2), audio=(64, 1), heads=2)

@@ -8,8 +8,8 @@ from mllm_avqa.evidence import FACTS
 from mllm_avqa.model.prompting import facts, grade, grade_words
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from train.config import Build, Config, Stage
+from train.nano.tiny import Size
 from train.start import fresh
-from train.tiny import Size
 
 
 def measured(name: str, value: float) -> Measurement:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-ACCELERATE = {  # machines, processes, ZeRO stage
+ACCELERATE = {  # machines, processes, ZeRO level
     "gpu1.yaml": (1, 1, None),
     "gpu8.yaml": (1, 8, 2),
     "gpu2x8.yaml": (2, 16, 2),

@@ -1,4 +1,4 @@
-"""Batches of similar length: less padding, every clip once an epoch, the same order for all ranks and after a stop."""
+"""Batcher of similar length: less padding, every clip once an epoch, the same order for all ranks and after a stop."""
 
 import itertools
 import json
@@ -18,8 +18,9 @@ from mllm_avqa.schema.errors import ConfigError
 from train import run as stages
 from train.cache import CachedWindow
 from train.config import Config, load_config
-from train.errors import Interrupted
 from train.lengths import ByLength, prefix_length
+from train.stopping import Interrupted
+from train.trainer import RatingTrainer
 
 
 def padding(lengths, order, batch):
@@ -69,13 +70,13 @@ def test_a_stopped_run_goes_on_in_the_same_order(mixed_data, tmp_path, monkeypat
         return Config.model_validate(given)
 
     seen = []
-    compute = stages.RatingTrainer.compute_loss
+    compute = RatingTrainer.compute_loss
 
     def look(self, model, inputs, *args, **kwargs):
         seen.append((self.state.global_step, tuple(inputs["about"]["ids"])))
         return compute(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(stages.RatingTrainer, "compute_loss", look)
+    monkeypatch.setattr(RatingTrainer, "compute_loss", look)
     stages.run(config("unbroken"))
     unbroken, seen[:] = seen[:], []
     with monkeypatch.context() as m:

@@ -16,8 +16,8 @@ from mllm_avqa.schema.errors import ConfigError, OutputError
 from train import run as stages
 from train import saving
 from train.config import Config
-from train.errors import Interrupted, NotFinite
 from train.manifest import FILE
+from train.stopping import Interrupted, NotFinite
 from train.trainer import RatingTrainer
 
 TEMPLATE = yaml.safe_load((Path(__file__).parent / "mixed.yaml").read_text())
@@ -84,6 +84,37 @@ def test_a_preempted_run_saves_where_it_is_and_goes_on(mixed_data, unbroken, tmp
     assert len(runs) == 2
     assert runs[0]["data"][str(mixed_data)]["records"] == 17 and len(runs[0]["data"][str(mixed_data)]["sha256"]) == 64
     assert runs[1]["versions"]["torch"] == torch.__version__ and runs[1]["config"]["seed"] == 3
+
+
+ONE = {"steps": 14, "batch": 1, "save_every": 11}  # 8 clips: an epoch and most of a second one
+
+
+def noted(monkeypatch):
+    """Every batch that is trained on from here, as (record id, tokens)."""
+    seen = []
+    compute = RatingTrainer.compute_loss
+
+    def look(self, model, inputs, *args, **kwargs):
+        seen.append((inputs["about"]["ids"][0], inputs["inputs"]["input_ids"][0].tolist()))
+        return compute(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(RatingTrainer, "compute_loss", look)
+    return seen
+
+
+def test_a_clip_alone_in_its_batch_is_asked_something_else_in_every_epoch(mixed_data, tmp_path, monkeypatch):
+    seen = noted(monkeypatch)
+    stages.run(config(mixed_data, tmp_path / "a", stage=ONE, languages=["en", "zh"]))
+    first, second = dict(seen[:8]), dict(seen[8:])
+    assert len(first) == 8 and len(second) == 6
+    assert sum(first[name] != second[name] for name in second) >= 3
+    unbroken, seen[:] = list(seen), []
+    before(monkeypatch, 11, lambda trainer, inputs: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="step 12 of 14"):
+        stages.run(config(mixed_data, tmp_path / "b", stage=ONE, languages=["en", "zh"]))
+    stages.run(config(mixed_data, tmp_path / "b", stage=ONE, languages=["en", "zh"]))
+    assert seen == unbroken
+    assert losses(tmp_path / "b", 14) == pytest.approx(losses(tmp_path / "a", 14), abs=1e-6)
 
 
 def test_a_nan_names_its_records(mixed_data, tmp_path, monkeypatch):
@@ -163,7 +194,7 @@ def test_a_checkpoint_of_other_processes_is_refused(unbroken):
     assert last(processes=2).name == "checkpoint-6"  # half the rows on each: the same steps
     with pytest.raises(ConfigError, match=r"saved with 2 rows .* this run has 4 rows .*--num_processes"):
         last(processes=2, rows=4)
-    with pytest.raises(ConfigError, match=r"1 processes, 0 as ZeRO stage.* 2 processes, 2 as ZeRO stage"):
+    with pytest.raises(ConfigError, match=r"1 processes, 0 as ZeRO level.* 2 processes, 2 as ZeRO level"):
         last(processes=2, zero=2)
 
 
@@ -173,7 +204,7 @@ def test_the_best_checkpoint_outlives_newer_ones(mixed_data, tmp_path, monkeypat
     def scored(self, model):
         return {"video": {"srcc": next(scores), "n": 6}}
 
-    monkeypatch.setattr("train.held_out.HeldOut.score", scored)
+    monkeypatch.setattr("train.held_out.Validation.score", scored)
     stages.run(config(mixed_data, tmp_path, stage={"steps": 5, "save_every": 1}))
     kept = {p.name for p in (tmp_path / "only").glob("checkpoint-*")}
     assert kept == {"checkpoint-2", "checkpoint-5"}
@@ -204,7 +235,7 @@ def test_tower_outputs_are_kept_and_change_nothing(mixed_data, tmp_path, monkeyp
 def test_tower_outputs_of_other_weights_views_or_precision_are_not_taken(tiny_dir, tmp_path):
     from train.towers import TowerCache
 
-    backbone, card = stages.open_checkpoint(tiny_dir)
+    backbone, card = stages.reopened(tiny_dir)
     backbone.model.requires_grad_(False)
 
     def folders(card=card, bf16=False):

@@ -15,16 +15,16 @@ def test_packed_reloaded_and_merged_are_the_same_computation(name):
 
 def test_a_question_that_saw_another_would_be_noticed(monkeypatch):
     """With a mask that lets a question see the one before it, packed and separate rows are far apart."""
-    from train import data
+    from mllm_avqa import corridor
 
-    pack = data.pack
+    pack = corridor.pack
 
     def leaky(*args, **kwargs):
         row = pack(*args, **kwargs)
         row.visible[row.prefix_length :] = row.visible.new_ones(row.visible.shape).tril()[row.prefix_length :]
         return row
 
-    monkeypatch.setattr(data, "pack", leaky)
+    monkeypatch.setattr(corridor, "pack", leaky)
     found = parity.differences("qwen2_5_omni")
     assert found["logits, packed and separate"] > 1e-2
     assert found["gradients, packed and separate"] > 1e-2

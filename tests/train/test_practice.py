@@ -17,11 +17,11 @@ from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.records import Distortion, Label, Question, Record
 from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
-from train.config import Shares, Stage
-from train.data import Sample, teaches_lists
-from train.practice import FactClips, Practice, mix, renamed
-from train.targets import target
-from train.teacher import Teacher, _predict, code, codes, names_of
+from train.config import PracticeShares, Stage
+from train.losses import target
+from train.nano.practice import FactClips, Practice, mix, renamed
+from train.nano.teacher import Teacher, _predict, code, codes, names_of
+from train.questions import Sample, teaches_lists
 
 SEEN = Views(np.zeros((2, 8, 8, 3), np.uint8), None, None)
 KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
@@ -115,6 +115,13 @@ def test_too_few_clips_are_refused():
         Teacher([i["record"] for i in few], {i["record"].id: i["window"].evidence for i in few})
 
 
+def test_clips_without_an_overall_score_are_refused(items):
+    records = [i["record"] for i in items]
+    sides = [r.model_copy(update={"labels": {a: r.labels[a] for a in ("video", "audio")}}) for r in records]
+    with pytest.raises(ConfigError, match="no training clip has an overall score"):
+        Teacher(sides, {i["record"].id: i["window"].evidence for i in items})
+
+
 def test_mix_takes_about_the_share_and_keeps_the_order():
     own, other = facts(0, 0) * 100, facts(5, 5)
     mixed = mix(own, other, 0.3, random.Random(0))
@@ -128,8 +135,8 @@ def unasked(items, languages, rng):
 
 def drawn(items, usual=unasked, **shares):
     clips = FactClips(items)
-    practice = Practice(clips, 2, Shares(**shares), usual)
-    return [sample for sample, _ in practice.draw([i for i in clips.items if i["window"]], ["en"], random.Random(0))]
+    practice = Practice(clips, 2, PracticeShares(**shares), usual)
+    return practice.draw([i for i in clips.items if i["window"]], ["en"], random.Random(0))
 
 
 def test_one_sided_rows_show_one_side_and_ask_about_it(items):
@@ -186,7 +193,7 @@ def test_whole_rows_have_pixels_and_sound_again(items):
 
     def whole(full, languages, rng):
         seen.extend(full)
-        return [(Sample(i["record"], i["window"], []), languages[0]) for i in full]
+        return [Sample(i["record"], i["window"], [], languages[0]) for i in full]
 
     full = [i | {"window": CachedWindow(SEEN, i["window"].evidence, TextContext(), {})} for i in items]
     rows = drawn(full, whole, whole=1)
@@ -197,7 +204,7 @@ def test_whole_rows_have_pixels_and_sound_again(items):
 def test_a_clip_that_cannot_be_read_is_passed_on_and_lends_nothing(items):
     clips = FactClips([*items, {"record": items[0]["record"], "window": None, "error": "BadZipFile: cut"}])
     assert clips[len(items)]["error"] == "BadZipFile: cut"
-    practice = Practice(clips, 2, Shares(), unasked)
+    practice = Practice(clips, 2, PracticeShares(), unasked)
     assert all(len(having) == len(items) for having in map(practice.having.get, ("video", "audio")))
 
 
@@ -249,7 +256,7 @@ def test_rows_of_captions_see_the_picture_of_another_clip_and_mix_their_own_fact
 
 
 def test_written_rows_see_no_clip_and_are_told_scores_and_faults(items, monkeypatch):
-    monkeypatch.setattr("train.practice.RENAMED", 0.0)
+    monkeypatch.setattr("train.nano.practice.RENAMED", 0.0)
     rows = drawn([with_lists(i) for i in items], written=1)
     for sample in rows:
         assert sample.only == ("system",)

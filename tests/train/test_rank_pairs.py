@@ -13,9 +13,10 @@ from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.records import Label, Record
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
-from train.config import Dropout, Mixture
+from train.config import InputDropout, QuestionMix
 from train.data import Collator
 from train.losses import fidelity, shared_fidelity
+from train.questions import Drawing
 
 SHARES = (((0, 3), (3, 7)), ((0, 0), (0, 7)))  # rows of each rank: unequal, and a rank that has no levels at all
 N, WIDTH = 7, 4
@@ -80,7 +81,7 @@ def test_alone_it_is_the_loss_itself():
 def test_a_group_is_one_dataset_and_one_aspect(tiny):
     """Clips of two datasets with votes, a std, and neither: as many groups as datasets times aspects."""
     card = Card(name="x", family="qwen2_5_omni", languages=["en"])
-    collator = Collator(tiny, Mixture(stage2=1), Dropout(facts=0, views=0, context=0), card, 0)
+    collator = Collator(tiny, card, 0, Drawing(QuestionMix(stage2=1), InputDropout(facts=0, views=0, context=0)))
     labels = (Label(mean=2.0), Label(mean=4.0, std=0.5), Label(mean=3.6, votes=[0, 1, 3, 5, 1]))
     items = []
     for k, (dataset, label) in enumerate((d, lb) for d in ("a", "b") for lb in labels):

@@ -10,8 +10,9 @@ from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Question, Record, write_records
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
-from train.config import Config, Dataset, Mixture, Stage
-from train.sources import Rows, drawing, mixed, mixture_of, read_sources, shares, weighted
+from train.config import Config, QuestionMix, RecordFile, Stage
+from train.questions import weighted
+from train.sources import WeightedClips, drawing, mixed, mixture_of, read_sources, shares
 
 TASKS = ("kind", "severity", "when")
 
@@ -46,52 +47,54 @@ def config(files, *datasets, **more):
 def mix(c):
     sources = read_sources(c)
     train = [r for s in sources for r in s.train]
-    return mixed(train, train, c.stages[0], sources, 0), train, sources
+    clips = [{"record": r} for r in train]
+    return mixed(clips, train, c.stages[0], sources, 0), clips, sources
 
 
 def test_weights_are_proportions_of_rows(files):
     c = config(files, {"records": "a.jsonl", "weight": 3}, "b.jsonl")
-    rows, train, sources = mix(c)
-    assert isinstance(rows, Rows)
+    rows, clips, sources = mix(c)
+    assert isinstance(rows, WeightedClips)
     assert len(rows) == 400  # a row of every step: the sampler never starts again in the middle of a stage
-    seen = Counter(rows[k].dataset for k in range(len(rows)))
+    seen = Counter(rows[k]["record"].dataset for k in range(len(rows)))
     assert seen == {"a": 200, "b": 200}  # 3 x 10 clips beside 1 x 30
-    times = Counter(rows[k].id for k in range(len(rows)))
-    assert set(times) == {r.id for r in train}
+    times = Counter(rows[k]["record"].id for k in range(len(rows)))
+    assert set(times) == {c["record"].id for c in clips}
     assert max(times[f"a{k}"] for k in range(1, 11)) - min(times[f"a{k}"] for k in range(1, 11)) <= 1
     assert [r["share"] for r in shares(c.stages[0], sources)] == [0.5, 0.5]
     assert mix(c)[0].order == rows.order  # a resumed run sees the same
+    assert [rows[k]["turn"] for k in (0, 399)] == [0, 399]  # what tells the rows of one clip apart
 
 
 def test_equal_weights_leave_the_clips_as_they_are(files):
-    rows, train, _ = mix(config(files, "a.jsonl", "b.jsonl"))
-    assert rows is train
+    rows, clips, _ = mix(config(files, "a.jsonl", "b.jsonl"))
+    assert rows is clips
 
 
 def test_a_set_of_weight_zero_is_left_out(files):
     rows, _, _ = mix(config(files, {"records": "a.jsonl", "weight": 0}, "b.jsonl"))
-    assert {rows[k].dataset for k in range(len(rows))} == {"b"}
+    assert {rows[k]["record"].dataset for k in range(len(rows))} == {"b"}
 
 
 def test_records_without_anything_for_the_stage_are_left_out_and_told(files, caplog):
     questions_only = [{"name": "s", "steps": 10, "mixture": {"stage1": 1}}]
     rows, _, _ = mix(config(files, "a.jsonl", "votes.jsonl", stages=questions_only))
-    assert {rows[k].dataset for k in range(len(rows))} == {"a"}
+    assert {rows[k]["record"].dataset for k in range(len(rows))} == {"a"}
     assert "votes.jsonl has no score or question" in caplog.text
     with pytest.raises(ConfigError, match=r"stage s: no training record of .*votes\.jsonl has a score or question"):
         mix(config(files, "votes.jsonl", stages=questions_only))
 
 
 def test_tasks_of_a_dataset_are_factors_on_the_stage():
-    stage = Stage(name="s", steps=1, mixture=Mixture(stage1=2, stage2=1, tasks={"kind": 3}))
-    got = mixture_of(stage, Dataset(records="a", tasks={"stage1": 0.5, "kind": 2, "when": 0}))
-    assert got == Mixture(stage1=1, stage2=1, tasks={"kind": 6, "when": 0})
+    stage = Stage(name="s", steps=1, mixture=QuestionMix(stage1=2, stage2=1, tasks={"kind": 3}))
+    got = mixture_of(stage, RecordFile(records="a", tasks={"stage1": 0.5, "kind": 2, "when": 0}))
+    assert got == QuestionMix(stage1=1, stage2=1, tasks={"kind": 6, "when": 0})
 
 
 def test_questions_are_drawn_by_task_weight():
     (r,) = records("a", 1)
     rng = random.Random(0)
-    mixture = Mixture(stage1=1, tasks={"kind": 4, "when": 0})
+    mixture = QuestionMix(stage1=1, tasks={"kind": 4, "when": 0})
     first = Counter(weighted(r.questions, mixture, "en", rng)[0].task for _ in range(2000))
     assert set(first) == {"kind", "severity"}
     assert first["kind"] / first["severity"] == pytest.approx(4, rel=0.2)  # analytic: equal counts, weights 4 to 1
@@ -104,9 +107,12 @@ def test_rows_of_a_dataset_follow_its_own_mixture(files):
     window = CachedWindow(Views(None, None, None), [], TextContext(), {})
     items = [{"record": s.train[0], "window": window} for s in sources]
     samples = draw(items, ["en"], random.Random(0))
-    assert [len(s.questions) for s, _ in samples] == [1, 3]  # a level; two questions and a level
-    assert all(s.taught for s, _ in samples)
-    assert drawing(c.stages[0], read_sources(config(files, "a.jsonl", "b.jsonl")), taught=False) is None
+    assert [len(s.questions) for s in samples] == [1, 3]  # a level; two questions and a level
+    assert all(s.taught for s in samples)
+    plain = drawing(c.stages[0], read_sources(config(files, "a.jsonl", "b.jsonl")), taught=False)
+    samples = plain(items, ["en"], random.Random(0))
+    assert [len(s.questions) for s in samples] == [3, 3]
+    assert not any(s.taught for s in samples)
 
 
 def test_what_is_refused(files):

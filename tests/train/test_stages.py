@@ -45,7 +45,7 @@ def test_smoke_config_trains_all_stages_and_reloads(data, tmp_path):
     assert set(card.training) == {"stage1", "stage2", "stage3"}
     moved = tmp_path.with_name("moved")
     shutil.move(tmp_path, moved)  # an adapter finds its base beside it, wherever the run folder lies
-    backbone, _ = stages.open_checkpoint(moved / last.name)
+    backbone, _ = stages.reopened(moved / last.name)
     assert any("lora_" in n for n, _ in backbone.model.named_parameters())
 
 
@@ -78,8 +78,8 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
         stages.run(config(data, tmp_path / "b"))
     monkeypatch.setattr(RatingTrainer, "training_step", step)
     resumed = stages.run(config(data, tmp_path / "b"))
-    a, _ = stages.open_checkpoint(unbroken)
-    b, _ = stages.open_checkpoint(resumed)
+    a, _ = stages.reopened(unbroken)
+    b, _ = stages.reopened(resumed)
     for (name, x), (_, y) in zip(a.model.named_parameters(), b.model.named_parameters(), strict=True):
         assert torch.allclose(x, y, atol=1e-6), name
 
@@ -105,14 +105,18 @@ def test_records_without_a_training_split_are_refused(tmp_path):
 def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     from safetensors.torch import load_file
 
+    from mllm_avqa.model.prompting import Branch
     from mllm_avqa.model.rows import collate
     from mllm_avqa.model.views import Views
     from mllm_avqa.schema.records import Record
     from mllm_avqa.schema.text import TextContext
     from train.cache import CachedWindow
-    from train.data import Branch, Sample, make_row
-    from train.publish import publish
-    from train.tiny import Size, build, save
+    from train.config import Size
+    from train.data import make_row
+    from train.export import publish
+    from train.nano.tiny import build
+    from train.questions import Sample
+    from train.saving import save
 
     model, tokenizer = build(["a b c"], Size(vocab=300, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2))
     card = Card(name="x", family="qwen2_5_omni")
@@ -122,9 +126,9 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
     record = Record(id="r", media="r.mp4", dataset="d", group="g")
     logits = []
     for folder in ("stage", "out"):
-        b, _ = stages.open_checkpoint(tmp_path / folder)
+        b, _ = stages.reopened(tmp_path / folder)
         window = CachedWindow(Views(None, None, None), [], TextContext(), {})
-        row = make_row(b, Sample(record, window, [Branch("video", "Why?")]), "en", True)
+        row = make_row(b, Sample(record, window, [Branch("video", "Why?")], "en"), card)
         with torch.inference_mode():
             logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
     assert torch.equal(logits[0], logits[1])

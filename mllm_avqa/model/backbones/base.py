@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,18 @@ from mllm_avqa.model.prompting import Branch, Segment
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card
+
+
+@dataclass(frozen=True)
+class Keepable:
+    """A tower whose output may be kept and used again later: a stack of blocks, of which the last one is kept."""
+
+    module: Any
+    blocks: str  # attribute: the list of blocks
+    before: str | None  # attribute: a costly module before them
+    positions: Callable[[torch.Tensor], int]  # places of an input of this shape: grids [2, 3], or mel frames []
+    pair: bool = False  # its blocks give tuples
+    bins: int = 0  # mel bands of a sound tower
 
 
 class Backbone(Protocol):
@@ -28,6 +42,28 @@ class Backbone(Protocol):
 
     @classmethod
     def load(cls, directory: Path, card: Card, options: LoadOptions) -> Backbone: ...
+
+    @staticmethod
+    def model_class() -> Any:
+        """Its class in transformers, or one of the same kind (imported only now)."""
+        ...
+
+    @staticmethod
+    def stock_classes() -> tuple[Any, Any] | None:
+        """Classes of the whole model, of which this is the thinker, and of its processor; None: transformers has none.
+
+        A checkpoint is exported in the layout of the whole model, which serving engines load.
+        """
+        ...
+
+    @classmethod
+    def bare(cls, model: Any, tokenizer: Any, card: Card) -> Backbone:
+        """Around a model that will be shown nothing: without media processors."""
+        ...
+
+    def keepable(self) -> dict[str, Keepable]:
+        """By part ("vision", "audio"), the towers whose outputs can be kept on disk. Empty: none."""
+        ...
 
     def sound_tokens(self, mel_frames: int) -> int:
         """How many tokens the sound tower makes of this many mel frames (10 ms each)."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from mllm_avqa.model.backbones.base import Keepable
 from mllm_avqa.model.backbones.qwen_omni import MediaTokens, QwenOmni
 
 SPECIAL = (
@@ -27,6 +28,26 @@ class Qwen25Omni(QwenOmni):
         from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
         return Qwen2_5OmniThinkerForConditionalGeneration
+
+    @staticmethod
+    def stock_classes() -> tuple[Any, Any] | None:
+        from transformers import Qwen2_5OmniForConditionalGeneration, Qwen2_5OmniProcessor
+
+        return Qwen2_5OmniForConditionalGeneration, Qwen2_5OmniProcessor
+
+    def keepable(self) -> dict[str, Keepable]:
+        visual, audio = self.core.model.visual, self.core.model.audio_tower
+        chunk = 2 * audio.n_window
+
+        def heard(frames: torch.Tensor) -> int:
+            """Each chunk is halved on its own, rounding up."""
+            full, rest = divmod(int(frames), chunk)
+            return full * -(-chunk // 2) + -(-rest // 2)
+
+        return {
+            "vision": Keepable(visual, "blocks", "patch_embed", lambda grids: int(grids.prod(-1).sum())),
+            "audio": Keepable(audio, "layers", None, heard, pair=True, bins=audio.num_mel_bins),
+        }
 
     def sound_tokens(self, mel_frames: int) -> int:
         """25 a second."""

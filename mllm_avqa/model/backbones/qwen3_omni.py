@@ -44,6 +44,12 @@ class Qwen3Omni(QwenOmni):
 
         return Qwen3OmniMoeThinkerForConditionalGeneration
 
+    @staticmethod
+    def stock_classes() -> tuple[Any, Any] | None:
+        from transformers import Qwen3OmniMoeForConditionalGeneration, Qwen3OmniMoeProcessor
+
+        return Qwen3OmniMoeForConditionalGeneration, Qwen3OmniMoeProcessor
+
     def sound_tokens(self, mel_frames: int) -> int:
         """13 a second: chunks of `2 * n_window` frames are convolved one by one, each rounding up."""
         chunk = 2 * self.core.config.audio_config.n_window

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import torch
 
+from mllm_avqa.model.backbones.base import Keepable
 from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, locate
 from mllm_avqa.model.prompting import Branch, Media, Quoted, Segment
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
@@ -74,6 +75,17 @@ class QwenOmni(ABC):
     @abstractmethod
     def sound_tokens(self, mel_frames: int) -> int:
         """How many tokens the sound tower makes of this many mel frames (10 ms each)."""
+
+    @staticmethod
+    def stock_classes() -> tuple[Any, Any] | None:
+        return None
+
+    @classmethod
+    def bare(cls, model: Any, tokenizer: Any, card: Card) -> Self:
+        return cls(model, tokenizer, None, None)
+
+    def keepable(self) -> dict[str, Keepable]:
+        return {}
 
     @classmethod
     def processors(cls, base: str, revision: str | None, card: Card) -> tuple[Any, ...]:

@@ -10,13 +10,12 @@ from mllm_avqa.model.views import Views
 
 @pytest.fixture(scope="session")
 def qwen3_dir(tmp_path_factory):
+    from benchmarks.tiny import build
     from mllm_avqa.schema.card import Card, ViewSpec
-    from train.corpus import corpus
-    from train.tiny import save
-    from train.tiny_qwen3 import MixtureSize, build
+    from train.saving import save
 
     directory = tmp_path_factory.mktemp("qwen3")
-    model, tokenizer = build(corpus([]), MixtureSize(vocab=900))
+    model, tokenizer = build("qwen3_omni")
     views = ViewSpec(patch=32, global_pixels=64 * 96, fragment_grid=(2, 3))
     save(model, tokenizer, Card(name="tiny3", family="qwen3_omni", views=views), directory)
     return directory

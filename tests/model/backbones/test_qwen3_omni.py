@@ -174,7 +174,7 @@ def test_cached_answer_equals_the_answer_without_cache(qwen3, views, facts, cont
 
 
 def test_saved_and_reloaded_is_the_same_model(qwen3, qwen3_dir, tmp_path):
-    from train.tiny import save
+    from train.saving import save
 
     save(qwen3.model, qwen3.tokenizer, Card.load(qwen3_dir), tmp_path)
     again = open_qwen3(tmp_path)

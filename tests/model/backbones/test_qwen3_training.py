@@ -11,9 +11,10 @@ from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
-from train.config import Dropout, Mixture, Weights
+from train.config import InputDropout, QuestionMix, Weights
 from train.data import Collator
 from train.objective import Objective
+from train.questions import Drawing
 
 ATTENTION = [f"language_model.layers.{n}.self_attn.{p}_proj" for n in (0, 1) for p in "qkvo"]
 EXPERTS = [f"language_model.layers.{n}.mlp.experts" for n in (0, 1)]
@@ -21,9 +22,9 @@ PROJECTORS = ["visual.merger", "visual.merger_list.0", "audio_tower.proj1", "aud
 
 
 def batch(backbone, facts):
-    none = Dropout(facts=0, views=0, context=0)
+    none = InputDropout(facts=0, views=0, context=0)
     card = Card(name="x", family="qwen3_omni", aspects=["overall", "video", "audio"], languages=["en"])
-    collate = Collator(backbone, Mixture(stage2=1), none, card, 0)
+    collate = Collator(backbone, card, 0, Drawing(QuestionMix(stage2=1), none))
     items = []
     for k, mean in enumerate((1.5, 4.5)):
         labels = {a: Label(mean=mean) for a in ("overall", "video", "audio")}

@@ -16,12 +16,13 @@ ASPECTS = ["overall", "video", "audio"]
 
 def training_batch(backbone, facts):
     from train.cache import CachedWindow
-    from train.config import Dropout, Mixture
+    from train.config import InputDropout, QuestionMix
     from train.data import Collator
+    from train.questions import Drawing
 
-    none = Dropout(facts=0, views=0, context=0)
+    none = InputDropout(facts=0, views=0, context=0)
     card = Card(name="x", family="videollama2", aspects=ASPECTS, languages=["en"])
-    collator = Collator(backbone, Mixture(stage2=1), none, card, 0)
+    collator = Collator(backbone, card, 0, Drawing(QuestionMix(stage2=1), none))
     items = []
     for k, mean in enumerate((1.5, 4.5)):
         record = Record(

@@ -28,10 +28,9 @@ def make_views(seed: int = 0, seconds: float = 0.7, height: int = 56) -> Views:
 @cache
 def tiny_parts() -> tuple[Any, Any]:
     """Model and tokenizer; weights so large that every part matters."""
-    from train.corpus import corpus
-    from train.tiny_videollama2 import VideoLlama2Size, build
+    from benchmarks.tiny import build
 
-    model, tokenizer = build(corpus([]), VideoLlama2Size(vocab=900))
+    model, tokenizer = build("videollama2")
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -43,7 +42,7 @@ def tiny_parts() -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its checkpoint."""
-    from train.tiny import save
+    from train.saving import save
 
     path = tmp_path_factory.mktemp("videollama2")
     card = Card(name="tinyv", family="videollama2", views=ViewSpec(global_pixels=56 * 84, fragment_grid=(2, 2)))

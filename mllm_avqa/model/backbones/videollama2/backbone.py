@@ -8,7 +8,7 @@ mini-patches, position embeddings are stretched) or in the published size (`view
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -48,6 +48,10 @@ class VideoLlama2(QwenOmni):
         from mllm_avqa.model.backbones.videollama2.model import VideoLlama2ForConditionalGeneration
 
         return VideoLlama2ForConditionalGeneration
+
+    @classmethod
+    def bare(cls, model: Any, tokenizer: Any, card: Card) -> Self:
+        return cls(model, tokenizer, card.pixels or SIGLIP)
 
     @classmethod
     def processors(cls, base: str, revision: str | None, card: Card) -> tuple[Any, ...]:

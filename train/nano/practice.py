@@ -24,9 +24,10 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Question, Record
 from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
-from train.config import Mixture, Shares
-from train.data import LIST, Clips, Draw, Sample, branches, explanation
-from train.teacher import REST, SIDES
+from train.config import PracticeShares, QuestionMix
+from train.data import Clips
+from train.nano.teacher import REST, SIDES
+from train.questions import LIST, DrawRows, Sample, branches, explanation, whole
 
 RENAMED = 0.5  # of the rows that are written without a clip
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
@@ -35,7 +36,7 @@ KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same 
 class FactClips(Dataset[dict[str, Any]]):
     """Index -> record and its window without pixels and sound; all of it stays in memory (about 20 kB a clip).
 
-    A clip that cannot be read keeps its `window` None (`batches.ReadableClips`).
+    A clip that cannot be read keeps its `window` None (`data.Clips`).
     """
 
     def __init__(self, clips: Clips) -> None:
@@ -57,7 +58,7 @@ class FactClips(Dataset[dict[str, Any]]):
 class Practice:
     """Draws rows that start from the clips of a batch. `whole` draws those that stay as they are."""
 
-    def __init__(self, clips: FactClips, questions: float, shares: Shares, whole: Draw) -> None:
+    def __init__(self, clips: FactClips, questions: float, shares: PracticeShares, whole: DrawRows) -> None:
         self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, "text")}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
@@ -69,8 +70,8 @@ class Practice:
                 self.kin.setdefault(_kinds(item["record"], side), []).append(item)
                 self.twins.setdefault(_levels(item["record"], side), []).append(item)
 
-    def draw(self, items: list[dict[str, Any]], languages: list[str], rng: random.Random) -> list[tuple[Sample, str]]:
-        """The rows of one batch, each with its language: all of one side each, or a third as many of both sides.
+    def draw(self, items: list[dict[str, Any]], languages: list[str], rng: random.Random) -> list[Sample]:
+        """The rows of one batch: all of one side each, or a third as many of both sides.
 
         Rows of both sides are three times as long; in one batch with the others they would pad them all.
         """
@@ -78,23 +79,23 @@ class Practice:
             full = [self.clips.clips[i["index"]] for i in items[: -(-len(items) // 3)]]
             return self.whole([i for i in full if i["window"] is not None], languages, rng)
         if self.shares.written and rng.random() < self.shares.written:
-            return [(self._written(i, lang := rng.choice(languages), rng), lang) for i in items]
+            return [self._written(i, rng.choice(languages), rng) for i in items]
         if rng.random() < self.shares.overall:
-            whole = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
-            return [(self._overall(i, lang := rng.choice(languages), rng), lang) for i in whole[: -(-len(items) // 3)]]
+            both = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
+            return [self._overall(i, rng.choice(languages), rng) for i in both[: -(-len(items) // 3)]]
         out = []
         for item in items:
             lang = rng.choice(languages)
             sides = [s for s in SIDES if _has(item, s)] or list(SIDES)
             if self.having["text"] and self.shares.text and rng.random() < self.shares.text:
                 item, sides = rng.choice(self.having["text"]), ["text"]
-            out.append((self._side(item, rng.choice(sides), lang, rng), lang))
+            out.append(self._side(item, rng.choice(sides), lang, rng))
         return out
 
     def _side(self, item: dict[str, Any], side: str, language: str, rng: random.Random) -> Sample:
         record, window = item["record"], item["window"]
         if not _has(item, side):
-            return Sample(record, window, [], only=("system",))
+            return Sample(record, window, [], language, only=("system",))
         own = [m for m in window.evidence if m.modality == side]
         asked = [q for q in record.asked(1, language) if q.aspect == side]
         how = self._how(rng.random())
@@ -111,7 +112,7 @@ class Practice:
                 asked = [q for q in lender.asked(1, language) if q.aspect == side and q.task in tasks]
             elif how == "strangers":
                 asked = []
-        count = int(self.questions) + (rng.random() < self.questions % 1)
+        count = whole(self.questions, rng)
         lists = self._lists(record, side, language) if how == "listed" else []
         asked = lists or rng.sample(asked, min(count, len(asked)))
         seen, context = [], window.context
@@ -123,6 +124,7 @@ class Practice:
             record,
             replace(window, evidence=[*seen, *own], context=context),
             [aspect_branch(side, language, level=WORDS[0]), *(Branch(side, q.question, "", q.answer) for q in asked)],
+            language,
             only=SEES[side],
             taught=True,
         )
@@ -146,7 +148,7 @@ class Practice:
         side, evidence, mixed = rng.choice(SIDES), window.evidence, False
         if rng.random() < self.shares.described:
             # Unmixed facts of training clips: the sides' scores would be learnt by heart here.
-            questions = branches(record, Mixture(stage2=1, stage3=1), language, window.missing, rng)
+            questions = branches(record, QuestionMix(stage2=1, stage3=1), language, window.missing, rng)
             questions = [q for q in questions if not (q.stem and q.aspect in SIDES)]
         else:
             other = rng.choice(self.having[side] or [item])["window"].evidence
@@ -157,7 +159,7 @@ class Practice:
                 lists = self._lists(record, rest, language) if self.shares.listed else []
                 questions += [Branch(rest, q.question, "", q.answer) for q in lists]
         context = self._texts(window.context, mixed, rng)
-        return Sample(record, replace(window, evidence=evidence, context=context), questions, taught=True)
+        return Sample(record, replace(window, evidence=evidence, context=context), questions, language, taught=True)
 
     def _texts(self, own: TextContext, mixed: bool, rng: random.Random) -> TextContext:
         """The clip's texts; beside mixed facts those of any clips, or any words in any order: no text is worth a score,
@@ -175,7 +177,7 @@ class Practice:
         asked = explanation(item["record"], language, item["window"].missing if item["window"] else {}, rng)
         if asked is not None and rng.random() < RENAMED:
             asked = renamed(asked, language, rng)
-        return Sample(item["record"], item["window"], [asked] if asked else [], only=("system",))
+        return Sample(item["record"], item["window"], [asked] if asked else [], language, only=("system",))
 
 
 def mix(own: list[Measurement], other: list[Measurement], share: float, rng: random.Random) -> list[Measurement]:

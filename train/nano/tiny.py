@@ -1,16 +1,14 @@
-"""Builds small random-weight Qwen2.5-Omni thinkers: the start of `nano` and the test double of the 3B and 7B."""
+"""Builds small random-weight Qwen2.5-Omni thinkers: the start of `nano`, and a test double."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.model.backbones.qwen2_5_omni import SPECIAL
 from mllm_avqa.schema.card import Pixels
+from train.config import Size
 
 # The pre-tokeniser of the Qwen2 family: single digits, words with their leading space.
 QWEN2_REGEX = (
@@ -18,21 +16,10 @@ QWEN2_REGEX = (
 )
 
 
+FAMILY = "qwen2_5_omni"  # what is built here
 # Pixels as the tower sees them, (value / 255 - mean) / std: never negative, so that brightness stays a large channel
 # and the norms of the tower do not divide contrast away.
 PIXELS = Pixels(mean=-0.25, std=0.27)
-
-
-class Size(BaseModel):
-    """Widths and depths of the three parts."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    vocab: int = 1024
-    llm: tuple[int, int] = (192, 4)  # width, layers
-    vision: tuple[int, int] = (128, 3)
-    audio: tuple[int, int] = (128, 3)
-    heads: int = 4  # LLM attention heads; two key-value heads
 
 
 def train_tokenizer(
@@ -138,14 +125,6 @@ def build(corpus: Iterable[str], size: Size, seed: int = 0, words: Sequence[str]
     torch.manual_seed(seed)
     model = Qwen2_5OmniThinkerForConditionalGeneration(thinker_config(tokenizer, size))
     return model, tokenizer
-
-
-def save(model: Any, tokenizer: Any, card: Any, directory: Path) -> None:
-    """A checkpoint directory: weights, tokenizer and avqa.yaml."""
-    directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    card.save(directory)
 
 
 def see_bands(model: Any) -> None:

@@ -20,7 +20,7 @@ from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import soft_target, sos_std
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.records import Record
-from train.targets import Target, target
+from train.losses import Target, target
 
 SIDES = ("video", "audio")
 REST = ("sync", "text")
@@ -66,7 +66,7 @@ class Teacher:
     """fit on records and their evidence; `label` values any facts."""
 
     def __init__(self, records: Sequence[Record], evidence: Mapping[str, Sequence[Measurement]], seed: int = 0) -> None:
-        """Raises ConfigError when picture or sound has fewer than 20 labelled clips."""
+        """Raises ConfigError when picture or sound has fewer than 20 labelled clips, or no clip an overall score."""
         from sklearn.ensemble import ExtraTreesRegressor
 
         self._forest = {}
@@ -87,6 +87,8 @@ class Teacher:
             if "overall" in r.labels:
                 rows.append([target(r.labels[a]).mean if a in r.labels else 0.0 for a in (*SIDES, *REST)])
                 whole.append(target(r.labels["overall"]).mean)
+        if not rows:
+            raise ConfigError("teacher: no training clip has an overall score (`labels` of the records, `teacher`)")
         self._overall = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=seed).fit(rows, whole)
 
     def label(self, rows: Sequence[tuple[Sequence[Measurement], Mapping[str, Target]]]) -> list[dict[str, Target]]:
