@@ -68,8 +68,7 @@ def list_kinds(modality: Annotated[str | None, typer.Option(help="video, audio, 
     from data_recipes.commands.convert import datasets
     from data_recipes.distortions import kinds
     from data_recipes.distortions.base import REGISTRY
-    from data_recipes.full_reference.table import measure_of
-    from data_recipes.synthesis.doses import dose
+    from data_recipes.synthesis.doses import dose, measure_of
 
     try:
         rows = kinds(modality, named=REGISTRY)

@@ -9,7 +9,7 @@ import numpy as np
 from data_recipes.distortions.base import Material
 from data_recipes.full_reference.picture import ms_ssim
 from data_recipes.full_reference.sound import PACKAGE, installed, visqol
-from data_recipes.full_reference.table import measure_of
+from data_recipes.synthesis.doses import measure_of
 from mllm_avqa.schema.errors import ConfigError
 
 

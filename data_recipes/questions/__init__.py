@@ -14,8 +14,9 @@ from __future__ import annotations
 from random import Random
 from typing import Literal
 
+from data_recipes.distortions import alike
 from data_recipes.questions import short, steps
-from data_recipes.questions.facts import Language, Words, alike, aspects, kind_name, known, make
+from data_recipes.questions.facts import Language, Words, aspects, kind_name, known, make
 from data_recipes.questions.stage1 import TASKS
 from data_recipes.questions.stage2 import level_question, wide_levels
 from data_recipes.questions.wide import WIDE_TASKS

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from data_recipes.distortions import alike
 from data_recipes.questions.facts import (
     GRID,
     LETTERS,
     Words,
-    alike,
     aspects,
     faults_of,
     impact,

@@ -14,8 +14,7 @@ from data_recipes.full_reference import sound
 from data_recipes.full_reference.agreement import of_set
 from data_recipes.full_reference.measure import check_installed, measured
 from data_recipes.full_reference.picture import ms_ssim
-from data_recipes.full_reference.table import BELIEVED, measure_of
-from data_recipes.synthesis.doses import dose
+from data_recipes.synthesis.doses import dose, measure_of, seen
 from data_recipes.synthesis.mux import write_clip
 from data_recipes.synthesis.synth import synthesise
 from mllm_avqa.schema.errors import ConfigError
@@ -59,14 +58,14 @@ def test_ms_ssim_of_small_and_unfit_pictures() -> None:
 
 def test_every_kind_has_a_row_that_fits_it() -> None:
     known = {k.kind: k.modality for k in kinds()}
-    assert set(BELIEVED) >= set(known)
-    for kind, row in BELIEVED.items():
-        assert row.measure is None or {"ms_ssim": "video", "visqol": "audio"}[row.measure] == known[kind]
-        assert row.measure is not None or row.remark, f"{kind}: a dose without a reason"
+    assert set(seen()) >= set(known)
+    for kind, entry in seen().items():
+        assert entry.believed is None or {"ms_ssim": "video", "visqol": "audio"}[entry.believed] == known[kind]
+        assert entry.believed is not None or entry.remark, f"{kind}: a dose without a reason"
     assert measure_of("no such kind") is None
 
 
-@pytest.mark.parametrize("kind", [k for k, row in BELIEVED.items() if row.measure == "ms_ssim"])
+@pytest.mark.parametrize("kind", [k for k, entry in seen().items() if entry.believed == "ms_ssim"])
 def test_what_is_believed_falls_over_the_levels(kind: str) -> None:
     before = clip(6, 240)
     mild, severe = (measured(kind, before, distort(before, kind, v, 3)[0], 0.0, 0.6)["ms_ssim"] for v in (1, 5))
