@@ -34,12 +34,10 @@ def votes(
     ] = None,
 ) -> None:
     """MOS, its spread and the bias-corrected MOS of every clip (tab-separated); what was found goes to stderr."""
-    from data_recipes.votes.cells import Sheet
     from data_recipes.votes.estimates import MODELS, estimate
-    from data_recipes.votes.long import DUPLICATES, Columns
-    from data_recipes.votes.matrix import SIDES
-    from data_recipes.votes.reading import LAYOUTS, layout_of, read_votes
-    from data_recipes.votes.rows import clip_rows, subject_rows, table, write_rows
+    from data_recipes.votes.reading import DUPLICATES, LAYOUTS, SIDES, Columns, layout_of, read_votes
+    from data_recipes.votes.results import clip_rows, subject_rows, table, write_rows
+    from data_recipes.votes.table import Sheet
 
     columns = Columns(clip, subject, score, repetition)
     try:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_recipes.votes.cells import Sheet, number
-from data_recipes.votes.table import VotesError
+from data_recipes.votes.table import Sheet, VotesError, number
 
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100_000
@@ -28,8 +27,8 @@ def read_pairs(path: str | Path) -> Pairs:
     Raises VotesError with file, line and column for missing columns, a negative score, or a clip compared to itself.
     """
     sheet = Sheet(Path(path))
-    lines = iter(sheet)
-    line, header = next(((n, cells) for n, cells in lines if any(cells)), (1, []))
+    lines = sheet.lines()
+    line, header = next(lines, (1, []))
     other = next((i for i, name in enumerate(header) if name.lower().startswith("other_")), None)
     if other is None or header[other][6:] not in header or "score" not in header:
         raise VotesError(
@@ -40,10 +39,7 @@ def read_pairs(path: str | Path) -> Pairs:
     ids: dict[str, int] = {}
     rows: list[tuple[int, int, float]] = []
     for line, cells in lines:
-        if not any(cells):
-            continue
-        if len(cells) != len(header):
-            raise VotesError(f"{path}:{line}: {len(cells)} cells where the header has {len(header)}")
+        sheet.check_width(line, cells, len(header))
         value = number(cells[score])
         if value is None or not value >= 0:
             raise VotesError(f"{sheet.place(line, score, 'score')}: {cells[score]!r} is not a preference of 0 or more")
