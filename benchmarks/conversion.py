@@ -35,8 +35,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def run(settings: Settings) -> Report:
     import datasets
 
+    from data_recipes.formats import stream
     from data_recipes.formats.export import convert
-    from data_recipes.formats.files import stream
     from mllm_avqa.schema.records import read_records
 
     datasets.disable_progress_bars()

@@ -5,15 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 
-import typer
+from data_recipes.commands import app, datasets, questions, recipes, records, votes
 
-from data_recipes.commands import audit, convert, fetch, formats, preview, questions, recipes, splits, stats, votes
-
-TOPICS = (recipes, audit, formats, stats, votes, fetch, preview, splits, convert, questions)
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _topic in TOPICS:
-    _topic.register(app)
+__all__ = ["app", "datasets", "questions", "recipes", "records", "votes"]
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

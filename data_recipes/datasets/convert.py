@@ -11,10 +11,8 @@ from typing import Literal
 
 from data_recipes.datasets.card import SPLIT_WORDS, Card, LabelFile, Layout, NativeScale, Split
 from data_recipes.datasets.labels import fill, scored, text
-from data_recipes.datasets.locate import Copy, locate, read_copy_file
-from data_recipes.datasets.media import MediaFinder
-from data_recipes.datasets.problems import Problems
-from data_recipes.datasets.report import Report
+from data_recipes.datasets.locate import Copy, MediaFinder, locate, read_copy_file
+from data_recipes.datasets.report import Problems, Report
 from data_recipes.datasets.tables import Row
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.records import Label, Record, write_records

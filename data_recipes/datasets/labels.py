@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from statistics import fmean, stdev
 
 from data_recipes.datasets.card import Aspect, Card, Layout, NativeScale, Score
-from data_recipes.datasets.problems import Problems
+from data_recipes.datasets.report import Problems
 from data_recipes.datasets.tables import Cell, Row
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label

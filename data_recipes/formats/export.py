@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from data_recipes.formats.files import replacing, stream
-from data_recipes.formats.peers import PEERS, Choice, Outcome, rows
-from data_recipes.formats.picture_sound import Holds, by_name, by_opening
+from data_recipes.formats import replacing, stream
+from data_recipes.formats.peers import Choice, Holds, Outcome, by_name, by_opening, rows
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record, relocation, write_records
 
@@ -77,10 +76,6 @@ def check_name(out: Path, form: str) -> None:
         raise ConfigError(f"format {form!r} is not one of {', '.join(SUFFIXES)} (--format)")
     if out.suffix not in SUFFIXES[form]:
         raise ConfigError(f"{out}: a file of format {form} is called *{' or *'.join(SUFFIXES[form])} (-o)")
-
-
-def is_for_peers(form: str | None) -> bool:
-    return form in PEERS
 
 
 def _folder(source: Path) -> Path:

@@ -124,7 +124,7 @@ def _check_kinds(recipe: Recipe) -> None:
     for kind in recipe.kinds:
         get(kind)
     if recipe.labels != "dose":
-        from data_recipes.full_reference.measure import check_installed
+        from data_recipes.synthesis.measures import check_installed
 
         check_installed(k.kind for k in kinds() if recipe.kinds.get(k.kind, 1.0) > 0)
 

@@ -10,11 +10,10 @@ import pytest
 import yaml
 
 from data_recipes.distortions import Material, distort, kinds
-from data_recipes.full_reference import sound
-from data_recipes.full_reference.agreement import of_set
-from data_recipes.full_reference.measure import check_installed, measured
-from data_recipes.full_reference.picture import ms_ssim
+from data_recipes.synthesis import measures
+from data_recipes.synthesis.agreement import of_set
 from data_recipes.synthesis.doses import dose, measure_of, seen
+from data_recipes.synthesis.measures import check_installed, measured, ms_ssim
 from data_recipes.synthesis.mux import write_clip
 from data_recipes.synthesis.synth import synthesise
 from mllm_avqa.schema.errors import ConfigError
@@ -83,13 +82,13 @@ def test_only_the_span_of_a_fault_is_compared() -> None:
 
 
 def test_a_missing_package_is_named_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_recipes.full_reference.measure.installed", lambda: False)
+    monkeypatch.setattr("data_recipes.synthesis.measures.installed", lambda: False)
     check_installed(["gblur", "white", "h264"])
     with pytest.raises(ConfigError, match=r"of clip, aac .*pip install visqol-python.*labels: dose"):
         check_installed(["gblur", "clip", "aac"])
 
 
-@pytest.mark.skipif(not sound.installed(), reason="visqol-python is not installed")
+@pytest.mark.skipif(not measures.installed(), reason="visqol-python is not installed")
 def test_visqol_orders_clipping_and_declines_silence() -> None:
     t = np.arange(2 * RATE) / RATE
     tone = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220, 700, 1900, 5200), 1)) * (1 + np.sin(9 * t))

@@ -113,7 +113,7 @@ def test_refused_with_place_and_flag(tmp_path: Path, text: str | bytes, error: s
     ("text", "left_out"),
     [
         ("clip,a,b,c,mean\nx.mp4,5,4,5,4.667\ny.mp4,1,2,1,1.333\nz.mp4,3,3,4,3.333\n", "'mean'"),
-        ("clip,a,b,c,MOS,Std. dev,95 % CI\nx.mp4,5,4,5,4.7,.6,1\ny.mp4,1,2,1,1.3,.6,1\nz.mp4,3,3,4,3.3,.6,1\n", "'95 % CI'"),
+        ("clip,a,b,c,MOS,Std. dev,95 % CI\nx.mp4,5,4,5,4,.6,1\ny.mp4,1,2,1,1,.6,1\nz.mp4,3,3,4,3,.6,1\n", "'95 % CI'"),
         ("clip,a,b,c\nx.mp4,5,4,5\ny.mp4,1,2,1\nz.mp4,3,3,4\nAverage,3,3,3.33\n", "'Average'"),
         ("subject,x.mp4,y.mp4,z.mp4,平均\na,5,1,3,3\nb,4,2,3,3\nc,5,1,4,3.33\nstd,.58,.58,.58,0\n", "'平均'"),
         ("clip,subject,score\n" + "".join(f"{c},{s},{v}\n" for c, s, v in (
