@@ -83,7 +83,7 @@ def versions(python: Path) -> str:
 
 def exported(place: Place, questions: int) -> Path:
     """The rows of ms-swift: `questions` of every clip, one row each."""
-    from data_recipes.formats.export import export_questions
+    from data_recipes.formats import export_questions
     from data_recipes.formats.peers import Choice
 
     path, every = place.folder / f"questions-{questions}.jsonl", place.folder / "questions.jsonl"

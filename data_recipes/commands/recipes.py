@@ -68,7 +68,7 @@ def audit(
 ) -> None:
     """Counts, ranges and checks of labels: a table on stderr, JSON on stdout."""
     from data_recipes.synthesis.audit import audit as count
-    from data_recipes.synthesis.finished import families_and_ceilings, read_made
+    from data_recipes.synthesis.audit import families_and_ceilings, read_made
     from mllm_avqa.schema.records import read_records
 
     found = list(read_records(records))

@@ -48,7 +48,7 @@ def export(
 
     The options from --stage on are for llava and ms-swift, which get one row per question.
     """
-    from data_recipes.formats.export import convert, export_questions
+    from data_recipes.formats import convert, export_questions
     from data_recipes.formats.peers import PEERS, Choice
 
     stages, aspects = frozenset(stage) if stage else None, frozenset(aspect) if aspect else None
@@ -77,7 +77,7 @@ def import_records(
     absolute: AbsoluteOption = False,
 ) -> None:
     """Records of Parquet files (also as saved by `datasets`) as JSONL. Prints the counts as JSON."""
-    from data_recipes.formats.export import convert
+    from data_recipes.formats import convert
 
     give({"out": str(out), "records": convert(source, out, "jsonl", split, absolute)})
 

@@ -10,20 +10,21 @@ import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import ceil, floor, isfinite
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from data_recipes.distortions import region as rectangle
-from data_recipes.distortions.region import Region
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import Modality
 from mllm_avqa.schema.records import Distortion
 
 Rng = np.random.Generator
+Region = tuple[float, float, float, float]  # x, y, w, h: left edge, top edge, width, height in shares of the picture
 Five = tuple[float, float, float, float, float]
 Change = TypeVar("Change", bound=Callable[..., Any])
 
+ROUNDING = 1e-6  # shares written with a few decimals may exceed 1 by this in sum
 SEAM_S = 0.005  # cross-fade at the inner edges of a distorted span, so that the seam itself does not click
 
 # Ladders (MOS at levels 1-5). STANDARD puts level k at the word that a five-grade impairment scale (ITU-R BT.500: just
@@ -219,7 +220,7 @@ def distort(
         if not k.regional:
             allowed = ", ".join(r.kind for r in REGISTRY.values() if r.regional)
             raise ConfigError(f"distortion {kind!r} can not be limited to a region; allowed: {allowed} (--region)")
-        rectangle.check(region)
+        check_region(region)
     if reason := k.unusable(material, level):
         raise ConfigError(f"{reason} (--kinds)")
     if span is None:
@@ -233,16 +234,49 @@ def distort(
     if changed.captions:  # a shifted caption may hang over the ends of the clip
         shown = [Caption(max(c.start, 0.0), min(c.end, duration), c.text) for c in changed.captions]
         changed = replace(changed, captions=[c for c in shown if c.end > c.start])
-    parameters = k.parameters(level) | ({} if region is None else rectangle.parameters(region))
+    parameters = k.parameters(level)
+    if region is not None:
+        parameters |= {f"region_{side}": float(value) for side, value in zip("xywh", region, strict=True)}
     fault = Distortion(kind=kind, modality=k.modality, level=level, start=start, end=end, parameters=parameters)
     return changed, fault
+
+
+def check_region(region: Region) -> None:
+    """Raises ConfigError unless the rectangle has a size and lies inside the picture."""
+    if len(region) == 4 and all(isfinite(v) for v in region):
+        x, y, w, h = region
+        if min(x, y) >= 0 and min(w, h) > 0 and max(x + w, y + h) <= 1 + ROUNDING:
+            return
+    raise ConfigError(
+        f"region {tuple(region)} is not inside the picture; allowed: x,y,w,h in shares of its sides, "
+        "x and y from 0, w and h above 0, x + w and y + h up to 1 (--region)"
+    )
+
+
+def region_pixels(region: Region, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that the rectangle touches, one pixel at least."""
+    x, y, w, h = region
+
+    def side(start: float, length: float, size: int) -> slice:
+        first = min(floor(start * size + ROUNDING), size - 1)
+        return slice(first, min(max(ceil((start + length) * size - ROUNDING), first + 1), size))
+
+    return side(y, h, height), side(x, w, width)
+
+
+def in_region(clean: np.ndarray, faulty: np.ndarray, region: Region) -> np.ndarray:
+    """`clean` with the rectangle taken from `faulty`; frames [n, h, w, 3], a new array."""
+    rows, columns = region_pixels(region, *clean.shape[1:3])
+    out = clean.copy()
+    out[:, rows, columns] = faulty[:, rows, columns]
+    return out
 
 
 def _applied(k: Kind, material: Material, level: int, rng: Rng, region: Region | None) -> Material:
     changed = k.apply(material, level, rng)
     if region is None or material.frames is None or changed.frames is None:
         return changed
-    return replace(changed, frames=rectangle.inside(material.frames, changed.frames, region))
+    return replace(changed, frames=in_region(material.frames, changed.frames, region))
 
 
 def _frame_range(material: Material, start: float, end: float) -> slice:

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from data_recipes.distortions import REGISTRY, Kind, Material, captions_of, distort, get, kinds
-from data_recipes.distortions import region as rectangle
-from data_recipes.distortions.region import Region
+from data_recipes.distortions.base import Region, check_region
 from data_recipes.formats import replacing
 from data_recipes.preview.views import VIEWS
 from data_recipes.synthesis.demux import read_material
@@ -89,7 +88,7 @@ def preview(
             "allowed: above 0 (--seconds), from 0 (--start), 64 and above (--height)"
         )
     if region is not None:
-        rectangle.check(region)
+        check_region(region)
     which = chosen(names)
     clip = read_material(source, start, seconds, height)
     out = Preview(Path(source).name, _facts(clip, span, region))

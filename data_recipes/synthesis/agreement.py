@@ -16,10 +16,9 @@ from typing import Any
 from data_recipes.distortions.audio_core import resample
 from data_recipes.distortions.base import Material
 from data_recipes.synthesis import measures
-from data_recipes.synthesis.audit import relative
+from data_recipes.synthesis.audit import SET, families_and_ceilings, index_of, read_made, read_sidecar, relative
 from data_recipes.synthesis.build import Builder
 from data_recipes.synthesis.doses import measure_of
-from data_recipes.synthesis.finished import SET, families_and_ceilings, index_of, read_made, read_sidecar
 from data_recipes.synthesis.mux import read_material
 from data_recipes.synthesis.plan import Plan, Planner, picture_order
 from data_recipes.synthesis.recipe import load_recipe, load_transcripts

@@ -15,7 +15,7 @@ from data_recipes.distortions import Caption, Material, captions_of, distort, dr
 from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.audio_core import loudness
 from data_recipes.questions import describe_clip, questions
-from data_recipes.synthesis.finished import sidecar
+from data_recipes.synthesis.audit import sidecar
 from data_recipes.synthesis.measures import measured
 from data_recipes.synthesis.plan import PAUSE, PHOTO_FPS, Pick, Plan, PlannedFault
 from data_recipes.synthesis.pseudo_mos import labels

@@ -15,8 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from data_recipes.synthesis.audit import audit
-from data_recipes.synthesis.finished import RECORDS, Made, digest, read_sidecar, write_made
+from data_recipes.synthesis.audit import RECORDS, Made, audit, digest, read_sidecar, write_made
 from data_recipes.synthesis.plan import Plan, Planner, picture_order
 from data_recipes.synthesis.pseudo_mos import model_name
 from data_recipes.synthesis.recipe import Recipe, load_recipe, load_transcripts

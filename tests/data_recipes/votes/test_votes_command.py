@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.votes import VotesError
-from data_recipes.votes.pairs import bradley_terry, read_pairs
+from data_recipes.votes.estimates import bradley_terry, read_pairs
 
 SHARED = Path(__file__).parents[4] / "shared" / "fixtures" / "per_subject"
 LONG = "clip,subject,score\na,x,1\na,y,2\na,z,2\nb,x,3\nb,y,5\nb,z,4\nc,x,4\nc,y,5\nc,z,5\n"
