@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mllm_avqa.schema.levels import Scale
 
 ASPECTS = ("overall", "video", "audio", "sync", "text")
-Pairs = list[str] | None
+Named = list[str] | None
 
 
 @command("convert")
@@ -33,11 +33,11 @@ def convert(
     ] = "fail",
     media_root: Annotated[Path | None, typer.Option(help="Folder the media paths start from, if not ROOT.")] = None,
     layout: Annotated[str | None, typer.Option(help="Published copy to use, where several lie below ROOT.")] = None,
-    part: Annotated[Pairs, typer.Option(help="Only this part or split of the set; may be repeated.")] = None,
+    part: Annotated[Named, typer.Option(help="Only this part or split of the set; may be repeated.")] = None,
     mapping: Annotated[Path | None, typer.Option("--map", help="YAML file that says which column holds what.")] = None,
     name_column: Annotated[str | None, typer.Option(help="Column with the media path.")] = None,
-    score_column: Annotated[Pairs, typer.Option(help="ASPECT=COLUMN; may be repeated.")] = None,
-    std_column: Annotated[Pairs, typer.Option(help="ASPECT=COLUMN with the std of the ratings.")] = None,
+    score_column: Annotated[Named, typer.Option(help="ASPECT=COLUMN; may be repeated.")] = None,
+    std_column: Annotated[Named, typer.Option(help="ASPECT=COLUMN with the std of the ratings.")] = None,
     scale: Annotated[str | None, typer.Option(help="LOW:HIGH of the study, e.g. 1:5.")] = None,
     higher_is_better: Annotated[
         bool | None, typer.Option("--higher-is-better/--lower-is-better", help="Direction of the scores.")
@@ -74,7 +74,7 @@ def convert(
         raise typer.Exit(2)
 
 
-def _pairs(flag: str, given: Pairs) -> dict[str, str]:
+def _pairs(flag: str, given: Named) -> dict[str, str]:
     pairs = {aspect: column for aspect, _, column in (p.partition("=") for p in given or ())}
     for aspect, column in pairs.items():
         if aspect not in ASPECTS or not column:

@@ -93,11 +93,11 @@ def stats(
 
     from data_recipes.formats import stream
     from data_recipes.sets.stats import collect
-    from data_recipes.sets.stats_report import as_tables, write_html
+    from data_recipes.sets.stats_report import as_tables, write_report
 
     found = collect(stream(records))
     if html is not None:
-        write_html(found, html, records.name)
+        write_report(found, html, records.name)
         say(f"report: {html}")
     if as_json:
         typer.echo(found.model_dump_json())

@@ -13,7 +13,7 @@ from pathlib import Path
 from data_recipes.datasets.card import Card, LabelFile, Layout
 from data_recipes.datasets.labels import FIELD, BadCell, derive, fill, number
 from data_recipes.datasets.report import Problems
-from data_recipes.datasets.tables import Cell, Row, read_rows
+from data_recipes.datasets.tables import Cell, LabelRow, read_rows
 from mllm_avqa.schema.errors import ConfigError
 
 DEPTH = 3  # folders below the root in which label files are looked for
@@ -117,7 +117,7 @@ def needed(layout: Layout, file: LabelFile) -> frozenset[str]:
     return frozenset(columns - set(layout.derive) - {"key"})
 
 
-def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Problems) -> Iterator[Row]:
+def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Problems) -> Iterator[LabelRow]:
     """Rows of one label file with the columns of the file beside it and the derived ones."""
     wanted = needed(layout, file)
     rows = read_rows(path, layout, wanted)
@@ -133,7 +133,9 @@ def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Proble
         yield derive(row, layout)
 
 
-def beside(rows: Iterator[Row], file: LabelFile, path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
+def beside(
+    rows: Iterator[LabelRow], file: LabelFile, path: Path, layout: Layout, problems: Problems
+) -> Iterator[LabelRow]:
     """Join a row-aligned second file. Raises ConfigError for another number of rows; unequal columns are errors."""
     spec = file.beside
     assert spec is not None
@@ -155,7 +157,7 @@ def beside(rows: Iterator[Row], file: LabelFile, path: Path, layout: Layout, pro
                     f"{other.name} {theirs!r} is not {path.name} {ours!r}: the rows or columns are not aligned",
                     f"{row.where}: {a} and {b}",
                 )
-        yield Row(row.where, {**extra.cells, **row.cells})
+        yield LabelRow(row.where, {**extra.cells, **row.cells})
     rest = sum(1 for _ in islice(second, 1000))
     if rest:
         raise ConfigError(f"{other}: {rest} rows more than {path.name}; the two files must have the same rows")

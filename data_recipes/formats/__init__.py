@@ -17,7 +17,7 @@ from mllm_avqa.schema.files import whole_file
 from mllm_avqa.schema.records import Record, read_records, relocation, write_records
 
 if TYPE_CHECKING:
-    from data_recipes.formats.peers import Choice, Holds, Outcome
+    from data_recipes.formats.peers import Choice, Exported, Holds
 
 PARQUET = ".parquet"
 SUFFIXES = {
@@ -36,6 +36,29 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
     except OSError as e:
         raise OutputError(f"{path} can not be written: {e.strerror or e} (-o)") from e
+
+
+def write_html(path: Path, template: Path, **values: Any) -> Path:
+    """Write a page of a Jinja template, whole or not at all; returns its path. Raises OutputError.
+
+    Everything is escaped, and what strangers wrote keeps no invisible or turning characters.
+    """
+    from jinja2 import BaseLoader, Environment, StrictUndefined
+
+    from mllm_avqa.report.labels import visible
+
+    env = Environment(
+        loader=BaseLoader(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda v: visible(v) if type(v) is str else v,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = env.from_string(template.read_text(encoding="utf-8")).render(**values)
+    with replacing(path) as part:
+        part.write_text(html, encoding="utf-8")
+    return path
 
 
 def stream(path: str | Path) -> Iterator[Record]:
@@ -75,17 +98,17 @@ def export_questions(
     split: str | None = None,
     absolute: bool = False,
     open_media: bool = True,
-) -> Outcome:
+) -> Exported:
     """Write the questions of records for a peer's trainer, one row each.
 
     open_media: look into every file for picture, sound and length; otherwise names and labels decide.
     Raises ConfigError for a bad input or name and when no row would be written, OutputError.
     """
-    from data_recipes.formats.peers import Choice, Outcome, by_name, by_opening, rows
+    from data_recipes.formats.peers import Choice, Exported, by_name, by_opening, rows
     from mllm_avqa.media import MediaReader
 
     check_name(out, form)
-    base, outcome = Path(os.path.abspath(_folder(source))), Outcome()
+    base, outcome = Path(os.path.abspath(_folder(source))), Exported()
     place = relocation(base, out.parent, absolute)
     with MediaReader() as reader:
         opened = by_opening(reader)

@@ -22,7 +22,7 @@ from mllm_avqa.schema.errors import MediaError
 from mllm_avqa.schema.levels import word
 from mllm_avqa.schema.records import Question, Record
 
-Line = dict[str, Any]  # of a trainer's file
+Example = dict[str, Any]  # of a trainer's file
 STILL = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 SOUND = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
 _SLACK = 0.25  # s by which a record may end before its file and still mean all of it: containers round
@@ -78,7 +78,7 @@ class Choice:
 
 
 @dataclass
-class Outcome:
+class Exported:
     """What was written, and why the rest was not."""
 
     records: int = 0
@@ -124,7 +124,7 @@ def prompt(question: Question, quoted: dict[str, str]) -> str:
     return "\n".join(said)
 
 
-def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Line | None:
+def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Example | None:
     """None for a file without a picture: the format has no place for one."""
     if not (holds.moving or holds.still):
         return None
@@ -133,7 +133,7 @@ def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Line |
     return {"id": id, key: media, "conversations": turns}
 
 
-def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Line | None:
+def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Example | None:
     """All three lists in every row: `datasets` wants the same columns everywhere. `id` is dropped by the trainer."""
     items = {"image": holds.still, "video": holds.moving, "audio": holds.sound}
     tags = "".join(f"<{key}>" for key, there in items.items() if there)
@@ -141,7 +141,7 @@ def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Lin
     return {"id": id, "messages": turns, **{f"{key}s": [media] if there else [] for key, there in items.items()}}
 
 
-PEERS: dict[str, Callable[[str, str, Holds, str, str], Line | None]] = {"llava": llava, "ms-swift": ms_swift}
+PEERS: dict[str, Callable[[str, str, Holds, str, str], Example | None]] = {"llava": llava, "ms-swift": ms_swift}
 
 
 def rows(
@@ -149,8 +149,8 @@ def rows(
     peer: str,
     choice: Choice,
     look: Callable[[Record], Holds],
-    outcome: Outcome,
-) -> Iterator[Line]:
+    outcome: Exported,
+) -> Iterator[Example]:
     """One row per question.
 
     records: each with the media path to be written. look: what the file of a record holds. `outcome` is counted up;

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_recipes.distortions import REGISTRY, Kind, Material, captions_of, distort, get, kinds
 from data_recipes.distortions.base import Region, check_region
-from data_recipes.formats import replacing
+from data_recipes.formats import write_html
 from data_recipes.preview.views import VIEWS
 from data_recipes.synthesis.demux import read_material
 from data_recipes.synthesis.sources import tone
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Row:
+class Shown:
     """One kind: cells are (label, picture as a data URI), the clean clip first."""
 
     kind: Kind
@@ -44,7 +44,7 @@ class Preview:
 
     source: str
     facts: str
-    rows: dict[str, list[Row]] = field(default_factory=dict)  # by family
+    rows: dict[str, list[Shown]] = field(default_factory=dict)  # by family
     left_out: dict[str, str] = field(default_factory=dict)  # kind or family -> why
 
     @property
@@ -157,14 +157,14 @@ def _subject(clip: Material, family: str) -> Material:
     return Material(frames=frames, fps=STILLS, captions=captions_of(WORDS, CAPTIONED), transcript=WORDS)
 
 
-def _row(kind: Kind, clean: Material, seed: int, span: tuple[float, float] | None, region: Region | None) -> Row:
+def _row(kind: Kind, clean: Material, seed: int, span: tuple[float, float] | None, region: Region | None) -> Shown:
     worst, _ = distort(clean, kind.kind, 5, seed, span, region)
     draw = VIEWS[kind.modality](clean, worst)
     cells = [("original", data_uri(draw(clean)))]
     for level in range(1, 6):
         changed = worst if level == 5 else distort(clean, kind.kind, level, seed, span, region)[0]
         cells.append((f"{level}: {_values(kind, level)}", data_uri(draw(changed))))
-    return Row(kind, cells)
+    return Shown(kind, cells)
 
 
 def _values(kind: Kind, level: int) -> str:
@@ -178,19 +178,6 @@ def data_uri(picture: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def as_html(shown: Preview) -> str:
-    """The page."""
-    from jinja2 import BaseLoader, Environment, StrictUndefined
-
-    env = Environment(
-        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return env.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(shown=shown, titles=TITLES)
-
-
 def write_page(shown: Preview, folder: str | Path) -> Path:
     """Write `folder`/preview.html, whole or not at all, and return its path. Raises OutputError."""
-    path = Path(folder) / "preview.html"
-    with replacing(path) as part:
-        part.write_text(as_html(shown), encoding="utf-8")
-    return path
+    return write_html(Path(folder) / "preview.html", _TEMPLATE, shown=shown, titles=TITLES)

@@ -22,7 +22,7 @@ HERTZ = (100, 300, 1000, 3000, 10000)  # marks of the frequency axis
 LOWEST, HIGHEST = 50.0, 20000.0
 WHITE, BLACK, GREY, PALE = (255, 255, 255), (30, 30, 30), (150, 150, 150), (232, 232, 232)
 BLUE, RED = (25, 95, 190), (200, 50, 40)
-Cell = Callable[[Material], np.ndarray]  # a material to a cell [h, WIDTH, 3]
+Painter = Callable[[Material], np.ndarray]  # a material to a cell [h, WIDTH, 3]
 PICTURE, DETAIL, SLICE = 180, 72, 72  # px of height
 
 
@@ -184,7 +184,7 @@ def busiest(energy: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
     return slice(int(y), int(y) + h), slice(int(x), int(x) + w)
 
 
-def picture_view(clean: Material, worst: Material) -> Cell:
+def picture_view(clean: Material, worst: Material) -> Painter:
     """The frame, its liveliest piece pixel by pixel, and a line of pixels over time (x upright, t to the right)."""
     frames = _frames(clean)
     at = telling_frame(frames, _frames(worst))
@@ -213,7 +213,7 @@ def _loudest(sound: np.ndarray, length: int) -> slice:
     return slice(first, first + length)
 
 
-def sound_view(clean: Material, worst: Material) -> Cell:
+def sound_view(clean: Material, worst: Material) -> Painter:
     """Spectrogram of the mono sum, waveform per channel, and 10 ms around the loudest sample over the clean ones."""
     sound, rate = _sound(clean), clean.rate
     # a single click must not make a flat line of all the rest
@@ -242,7 +242,7 @@ def _loudness_over_time(sound: np.ndarray, loudest: float | None = None) -> tupl
     return np.clip(1 + 20 * np.log10(np.maximum(level / loudest, 1e-6)) / 40, 0, 1), loudest
 
 
-def sync_view(clean: Material, worst: Material) -> Cell:
+def sync_view(clean: Material, worst: Material) -> Painter:
     """How much moves in the picture, and when the sound is loud: as it should be in grey, as it is in blue."""
     frames = _frames(clean)
     moves = np.array([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairwise(frames)] or [0.0])
@@ -261,7 +261,7 @@ def sync_view(clean: Material, worst: Material) -> Cell:
     return draw
 
 
-def caption_view(clean: Material, worst: Material) -> Cell:
+def caption_view(clean: Material, worst: Material) -> Painter:
     """The lower part of a frame with its line, and the times of all lines."""
     frames = _frames(draw_captions(clean))
     at = telling_frame(frames, _frames(draw_captions(worst)))
@@ -280,7 +280,7 @@ def caption_view(clean: Material, worst: Material) -> Cell:
     return draw
 
 
-VIEWS: dict[str, Callable[[Material, Material], Cell]] = {
+VIEWS: dict[str, Callable[[Material, Material], Painter]] = {
     "video": picture_view,
     "audio": sound_view,
     "sync": sync_view,

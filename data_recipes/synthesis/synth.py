@@ -38,7 +38,7 @@ CHUNK = 16  # clips sent to a worker at once: plans of the same picture stay tog
 
 
 @dataclass
-class Outcome:
+class Synthesis:
     """What a run did."""
 
     records: list[Record]
@@ -58,7 +58,7 @@ def synthesise(
     seed: int | None = None,
     folders: Sequence[str | Path] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
+) -> Synthesis:
     """Make the clips of a recipe under `out` and write `out`/records.jsonl and `out`/set.json.
 
     clips, seed: instead of the recipe's. workers: processes, None for one per core that this process may use; the
@@ -109,7 +109,7 @@ def synthesise(
     numbers = {"digest": total, "pseudo_mos": model_name(recipe.labels)}
     numbers |= audit(records, families, ceilings)
     made = len(todo) - len(failures)
-    return Outcome(records, failures, made, kept, time.monotonic() - began, inventory, numbers)
+    return Synthesis(records, failures, made, kept, time.monotonic() - began, inventory, numbers)
 
 
 def cores() -> int:
