@@ -20,7 +20,7 @@ import resource, sys
 from pathlib import Path
 way, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 if way == "ours":
-    from data_recipes.formats.export import convert
+    from data_recipes.formats import convert
     convert(source, out)
 else:
     import json, datasets
@@ -33,8 +33,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def run(settings: Options) -> Findings:
     import datasets
 
-    from data_recipes.formats.export import convert
-    from data_recipes.formats.files import stream
+    from data_recipes.formats import convert, stream
     from mllm_avqa.schema.records import read_records
 
     datasets.disable_progress_bars()

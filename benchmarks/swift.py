@@ -15,7 +15,7 @@ import yaml
 from benchmarks import training
 from benchmarks.base import Findings, Options, Ratio, timed
 from benchmarks.training import BATCH, EPOCHS, WARM, Place, StepCost
-from data_recipes.formats.export import export_questions
+from data_recipes.formats import export_questions
 from data_recipes.formats.peers import Choice
 from mllm_avqa.media import MediaReader
 from mllm_avqa.schema.card import Card

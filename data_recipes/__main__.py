@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
-import typer
+from data_recipes import commands
+from data_recipes.commands import app
 
-from data_recipes.commands import audit, convert, fetch, formats, preview, questions, recipes, splits, stats, votes
-
-TOPICS = (recipes, audit, formats, stats, votes, fetch, preview, splits, convert, questions)
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _topic in TOPICS:
-    _topic.register(app)
+for _topic in iter_modules(commands.__path__):  # each adds its commands
+    import_module(f"{commands.__name__}.{_topic.name}")
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from data_recipes.commands import fail
-from mllm_avqa.schema.errors import AvqaError, ConfigError
+from data_recipes.commands import RecordsArgument, SeedOption, command, give, say
+from mllm_avqa.schema.errors import ConfigError
 
-RecordsArgument = Annotated[Path, typer.Argument(help="Record file (JSONL).")]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="File to write; it may be the one that is read.")]
 LanguagesOption = Annotated[str, typer.Option(help="Comma-separated: en, zh.")]
 
 
+@command("questions")
 def questions(
     records: RecordsArgument,
     out: OutOption,
@@ -25,25 +24,19 @@ def questions(
         str, typer.Option(help="Questions per record and language: one number, or one per stage.")
     ] = "6,3,2",
     style: Annotated[
-        str, typer.Option(help="steps: all tasks and descriptions in five steps; short: what a tiny model can say.")
+        Literal["short", "steps"],
+        typer.Option(help="steps: all tasks and descriptions in five steps; short: what a tiny model can say."),
     ] = "steps",
     pairs: Annotated[int, typer.Option(min=0, help="Comparisons of two clips per language.")] = 0,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    seed: SeedOption = 0,
 ) -> None:
     """Write records with questions and answers in up to three stages. Prints what was asked as JSON."""
-    from data_recipes.questions import STYLES
     from data_recipes.questions.write import write_questions
 
-    try:
-        if style not in STYLES:
-            raise ConfigError(f"style {style!r} does not exist; allowed: {', '.join(STYLES)} (--style)")
-        known: Any = style
-        numbers = write_questions(records, out, _counts(stages, count), _languages(languages), known, pairs, seed)
-    except AvqaError as e:
-        raise fail(e) from e
-    typer.echo(json.dumps(numbers, ensure_ascii=False))
+    give(write_questions(records, out, _counts(stages, count), _languages(languages), style, pairs, seed))
 
 
+@command("rewrite")
 def rewrite(
     records: RecordsArgument,
     out: OutOption,
@@ -63,34 +56,27 @@ def rewrite(
     from data_recipes.sets.rewrite import rewrite_records
     from mllm_avqa.model.endpoint import Endpoint
 
-    try:
-        server = Endpoint.open(endpoint, model, key_env, temperature, timeout)
-        numbers = rewrite_records(records, out, server, jobs)
-    except AvqaError as e:
-        raise fail(e) from e
-    typer.echo(json.dumps(numbers, ensure_ascii=False))
+    numbers = rewrite_records(records, out, Endpoint.open(endpoint, model, key_env, temperature, timeout), jobs)
+    give(numbers)
     if numbers["failed"]:
-        typer.echo(f"{numbers['failed']} texts could not be sent, their originals were kept; call again", err=True)
+        say(f"{numbers['failed']} texts could not be sent, their originals were kept; call again")
         raise typer.Exit(1)
 
 
+@command("bench")
 def bench(
     records: RecordsArgument,
     out: OutOption,
     split: Annotated[str, typer.Option(help="Split the clips come from; train is refused unless allowed.")] = "test",
     count: Annotated[int, typer.Option(min=1, help="Items per language at most.")] = 1000,
     languages: LanguagesOption = "en",
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    seed: SeedOption = 0,
     allow_train: Annotated[bool, typer.Option("--allow-train", help="Take training records all the same.")] = False,
 ) -> None:
     """Write a multiple-choice bench on held-out clips, balanced over types, modalities and option positions."""
     from data_recipes.sets.bench import write_bench
 
-    try:
-        numbers = write_bench(records, out, split, count, _languages(languages), seed, allow_train)
-    except AvqaError as e:
-        raise fail(e) from e
-    typer.echo(json.dumps(numbers, ensure_ascii=False))
+    give(write_bench(records, out, split, count, _languages(languages), seed, allow_train))
 
 
 def _counts(stages: str, count: str) -> dict[Any, int]:
@@ -101,11 +87,10 @@ def _counts(stages: str, count: str) -> dict[Any, int]:
         raise ConfigError(f"{count!r} are not whole numbers; allowed: one number or one per stage (--count)")
     if len(numbers) == 1:
         numbers *= len(wanted)
-    if len(numbers) != len(wanted):
-        # the default lists all three stages: take those asked for
-        if len(numbers) != 3:
-            raise ConfigError(f"{count!r} has {len(numbers)} numbers for {len(wanted)} stages (--count, --stages)")
+    elif len(numbers) == 3 != len(wanted):  # the default lists all three stages: take those asked for
         numbers = [numbers[int(s) - 1] for s in wanted]
+    if len(numbers) != len(wanted):
+        raise ConfigError(f"{count!r} has {len(numbers)} numbers for {len(wanted)} stages (--count, --stages)")
     return {int(s): int(n) for s, n in zip(wanted, numbers, strict=True)}
 
 
@@ -116,10 +101,3 @@ def _languages(text: str) -> list[Any]:
     if unknown := [w for w in wanted if w not in LANGUAGES]:
         raise ConfigError(f"language {unknown[0]!r} does not exist; allowed: {', '.join(LANGUAGES)} (--languages)")
     return wanted
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command("questions")(questions)
-    app.command("rewrite")(rewrite)
-    app.command("bench")(bench)

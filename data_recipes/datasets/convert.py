@@ -11,15 +11,13 @@ from typing import Literal
 
 from data_recipes.datasets.card import SPLIT_WORDS, Card, LabelFile, Layout, NativeScale, Split
 from data_recipes.datasets.labels import fill, scored, text
-from data_recipes.datasets.locate import Copy, locate, read_copy_file
-from data_recipes.datasets.media import MediaFinder
-from data_recipes.datasets.problems import Problems
-from data_recipes.datasets.report import Report
-from data_recipes.datasets.tables import Row
+from data_recipes.datasets.locate import Copy, MediaFinder, locate, read_copy_file
+from data_recipes.datasets.report import Problems, Report
+from data_recipes.datasets.tables import LabelRow
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.records import Label, Record, write_records
 
-Missing = Literal["fail", "keep", "drop"]
+IfMissing = Literal["fail", "keep", "drop"]
 Scores = tuple[float, ...]
 TOLERANCE = 1e-4  # relative; two copies of a score may be rounded differently
 
@@ -32,7 +30,7 @@ class Job:
     root: Path
     layout: str | None = None
     media_root: Path | None = None
-    missing: Missing = "fail"
+    missing: IfMissing = "fail"
     parts: tuple[str, ...] = ()  # file parts or splits to convert; none = all
     scale: NativeScale | None = None  # for aspects without a published scale
 
@@ -111,7 +109,7 @@ class Conversion:
         by_row = file.part is None and file.split is None and self.copy.layout.split is not None
         return not self.job.parts or by_row or file.part in self.job.parts or file.split in self.job.parts
 
-    def _record(self, file: LabelFile, row: Row, labels: dict[str, Label]) -> Record | None:
+    def _record(self, file: LabelFile, row: LabelRow, labels: dict[str, Label]) -> Record | None:
         card, layout, problems = self.job.card, self.copy.layout, self.report.problems
         key = fill(layout.key, row.cells)
         split = split_of(layout, file, row, problems)
@@ -133,7 +131,7 @@ class Conversion:
             labels=labels, licence=card.licence,
         )  # fmt: skip
 
-    def _is_new(self, key: str, part: str, row: Row, labels: dict[str, Label]) -> bool:
+    def _is_new(self, key: str, part: str, row: LabelRow, labels: dict[str, Label]) -> bool:
         problems, place = self.report.problems, f"{row.where}: {key}"
         scores = tuple(label.mean for label in labels.values())
         if not key:
@@ -149,7 +147,7 @@ class Conversion:
             problems.error("clip listed twice with different scores", f"{place}: {self.seen[key][1]} and {scores}")
         return False
 
-    def _media(self, layout: Layout, row: Row) -> str | None:
+    def _media(self, layout: Layout, row: LabelRow) -> str | None:
         """Path relative to the record file, or None for a missing clip that is not kept."""
         candidates = [fill(template, row.cells) for template in layout.media]
         found = self.finder.find(candidates)
@@ -197,7 +195,7 @@ class Conversion:
 
 def labelled(
     job: Job, layout: Layout, file: LabelFile, path: Path, problems: Problems
-) -> Iterator[tuple[Row, dict[str, Label]]]:
+) -> Iterator[tuple[LabelRow, dict[str, Label]]]:
     """Rows of one label file with their scores."""
     card = job.card
     if job.scale is not None:
@@ -205,7 +203,7 @@ def labelled(
     return scored(read_copy_file(layout, file, path, problems), layout, card, problems)
 
 
-def split_of(layout: Layout, file: LabelFile, row: Row, problems: Problems) -> Split | None:
+def split_of(layout: Layout, file: LabelFile, row: LabelRow, problems: Problems) -> Split | None:
     """The official split of a row; a word that is no split is an error."""
     if file.split is not None or layout.split is None:
         return file.split

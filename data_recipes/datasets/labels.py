@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from statistics import fmean, stdev
 
 from data_recipes.datasets.card import Aspect, Card, Layout, NativeScale, Score
-from data_recipes.datasets.problems import Problems
-from data_recipes.datasets.tables import Cell, Row
+from data_recipes.datasets.report import Problems
+from data_recipes.datasets.tables import Cell, LabelRow
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label
 
@@ -65,7 +65,7 @@ def fill(template: str, cells: Mapping[str, Cell]) -> str:
     return FIELD.sub(cell, template)
 
 
-def derive(row: Row, layout: Layout) -> Row:
+def derive(row: LabelRow, layout: Layout) -> LabelRow:
     """The row with the layout's derived columns. Raises ConfigError where a pattern or a lookup does not match."""
     if not layout.derive:
         return row
@@ -82,18 +82,18 @@ def derive(row: Row, layout: Layout) -> Row:
                 raise ConfigError(f"{row.where}: {value!r} is none of {', '.join(rule.lookup)}")
             value = rule.lookup[value]
         cells[name] = value.lower() if rule.lower else value
-    return Row(row.where, cells)
+    return LabelRow(row.where, cells)
 
 
 def scored(
-    rows: Iterator[Row], layout: Layout, card: Card, problems: Problems
-) -> Iterator[tuple[Row, dict[str, Label]]]:
+    rows: Iterator[LabelRow], layout: Layout, card: Card, problems: Problems
+) -> Iterator[tuple[LabelRow, dict[str, Label]]]:
     """Rows with their labels; single ratings are gathered per clip (one small accumulator per clip is kept)."""
     if not layout.per_rating:
         for row in rows:
             yield row, {a: x for a, s in layout.scores.items() if (x := _label(row, a, s, layout, card, problems))}
         return
-    gathered: dict[str, tuple[Row, dict[Aspect, list[float]]]] = {}
+    gathered: dict[str, tuple[LabelRow, dict[Aspect, list[float]]]] = {}
     for row in rows:
         _, ratings = gathered.setdefault(fill(layout.key, row.cells), (row, {}))
         for aspect, score in layout.scores.items():
@@ -111,7 +111,7 @@ def _scale(card: Card, aspect: Aspect, score: Score) -> NativeScale:
     return scale
 
 
-def _number(row: Row, column: str, layout: Layout, problems: Problems) -> float | None:
+def _number(row: LabelRow, column: str, layout: Layout, problems: Problems) -> float | None:
     try:
         return number(row.cells[column], layout.decimal)
     except BadCell as e:
@@ -119,7 +119,7 @@ def _number(row: Row, column: str, layout: Layout, problems: Problems) -> float 
         return None
 
 
-def _label(row: Row, aspect: Aspect, score: Score, layout: Layout, card: Card, problems: Problems) -> Label | None:
+def _label(row: LabelRow, aspect: Aspect, score: Score, layout: Layout, card: Card, problems: Problems) -> Label | None:
     scale = _scale(card, aspect, score)
     if (ratings := _ratings(row, score, layout, problems)) is not None:
         if ratings:
@@ -136,7 +136,7 @@ def _label(row: Row, aspect: Aspect, score: Score, layout: Layout, card: Card, p
     return None
 
 
-def _ratings(row: Row, score: Score, layout: Layout, problems: Problems) -> list[float] | None:
+def _ratings(row: LabelRow, score: Score, layout: Layout, problems: Problems) -> list[float] | None:
     """Single ratings, from their columns or a list in one cell; None where the copy has none."""
     if score.ratings is None:
         cell = row.cells[score.column] if score.column else None
@@ -148,7 +148,7 @@ def _ratings(row: Row, score: Score, layout: Layout, problems: Problems) -> list
     return [v for v in values if v is not None and v != score.missing]
 
 
-def _of_mean(row: Row, mean: float, score: Score, scale: NativeScale, layout: Layout, problems: Problems) -> Label:
+def _of_mean(row: LabelRow, mean: float, score: Score, scale: NativeScale, layout: Layout, problems: Problems) -> Label:
     std = _number(row, score.std, layout, problems) if score.std else None
     if std is not None and score.std_scale is not None:
         std *= (scale.high - scale.low) / (score.std_scale[1] - score.std_scale[0])
@@ -156,14 +156,14 @@ def _of_mean(row: Row, mean: float, score: Score, scale: NativeScale, layout: La
     return _checked(row, mean, std, votes if len(votes) == len(GRADES) else None, scale, problems)
 
 
-def _of_ratings(row: Row, values: Sequence[float], scale: NativeScale, problems: Problems) -> Label:
+def _of_ratings(row: LabelRow, values: Sequence[float], scale: NativeScale, problems: Problems) -> Label:
     std = stdev(values) if len(values) > 1 else None
     graded = (scale.low, scale.high) == (1.0, 5.0) and set(values) <= set(GRADES)
     votes = [float(values.count(g)) for g in GRADES] if graded else None
     return _checked(row, fmean(values), std, votes, scale, problems)
 
 
-def _of_counts(row: Row, counts: Sequence[float], scale: NativeScale, problems: Problems) -> Label:
+def _of_counts(row: LabelRow, counts: Sequence[float], scale: NativeScale, problems: Problems) -> Label:
     total, step = sum(counts), (scale.high - scale.low) / (len(counts) - 1)
     levels = [scale.low + step * i for i in range(len(counts))]
     mean = sum(n * v for n, v in zip(counts, levels, strict=True)) / total
@@ -172,7 +172,7 @@ def _of_counts(row: Row, counts: Sequence[float], scale: NativeScale, problems: 
 
 
 def _checked(
-    row: Row, mean: float, std: float | None, votes: list[float] | None, scale: NativeScale, problems: Problems
+    row: LabelRow, mean: float, std: float | None, votes: list[float] | None, scale: NativeScale, problems: Problems
 ) -> Label:
     outside = max(scale.low - mean, mean - scale.high)
     shown = f"{scale.low:g}..{scale.high:g}"

@@ -1,10 +1,10 @@
-"""Which published copies of a dataset's labels lie below a folder."""
+"""Which published copies of a dataset's labels lie below a folder, and the clips that their rows name."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from data_recipes.datasets.card import Card, LabelFile, Layout
 from data_recipes.datasets.labels import FIELD, BadCell, derive, fill, number
-from data_recipes.datasets.problems import Problems
-from data_recipes.datasets.tables import Cell, Row, read_rows
+from data_recipes.datasets.report import Problems
+from data_recipes.datasets.tables import Cell, LabelRow, read_rows
 from mllm_avqa.schema.errors import ConfigError
 
 DEPTH = 3  # folders below the root in which label files are looked for
+RAW = (".yuv", ".rgb", ".raw")  # no header, so no size and rate: nothing can open it
 AGREE = 1e-6  # two copies of one number may differ by rounding
 
 
@@ -116,7 +117,7 @@ def needed(layout: Layout, file: LabelFile) -> frozenset[str]:
     return frozenset(columns - set(layout.derive) - {"key"})
 
 
-def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Problems) -> Iterator[Row]:
+def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Problems) -> Iterator[LabelRow]:
     """Rows of one label file with the columns of the file beside it and the derived ones."""
     wanted = needed(layout, file)
     rows = read_rows(path, layout, wanted)
@@ -132,7 +133,9 @@ def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Proble
         yield derive(row, layout)
 
 
-def beside(rows: Iterator[Row], file: LabelFile, path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
+def beside(
+    rows: Iterator[LabelRow], file: LabelFile, path: Path, layout: Layout, problems: Problems
+) -> Iterator[LabelRow]:
     """Join a row-aligned second file. Raises ConfigError for another number of rows; unequal columns are errors."""
     spec = file.beside
     assert spec is not None
@@ -154,7 +157,7 @@ def beside(rows: Iterator[Row], file: LabelFile, path: Path, layout: Layout, pro
                     f"{other.name} {theirs!r} is not {path.name} {ours!r}: the rows or columns are not aligned",
                     f"{row.where}: {a} and {b}",
                 )
-        yield Row(row.where, {**extra.cells, **row.cells})
+        yield LabelRow(row.where, {**extra.cells, **row.cells})
     rest = sum(1 for _ in islice(second, 1000))
     if rest:
         raise ConfigError(f"{other}: {rest} rows more than {path.name}; the two files must have the same rows")
@@ -165,3 +168,41 @@ def _value(cell: Cell, decimal: str) -> float | None:
         return number(cell, decimal)
     except BadCell:
         return None
+
+
+@dataclass
+class MediaFinder:
+    """Looks for candidates below `root`; falls back to names that differ only in case (IXX.BMP, Talking_head)."""
+
+    root: Path
+    listings: dict[str, dict[str, str]] = field(default_factory=dict)
+    other_case: int = 0
+
+    def find(self, candidates: Sequence[str]) -> str | None:
+        """The first candidate that is a file, as a path below the root (or absolute, if it was given so)."""
+        usable = [c for c in candidates if not c.lower().endswith(RAW)]
+        for candidate in usable:
+            if os.path.isfile(os.path.join(self.root, candidate)):
+                return candidate
+        for candidate in usable:
+            found = self._ignoring_case(candidate)
+            if found is not None and os.path.isfile(os.path.join(self.root, found)):
+                self.other_case += 1
+                return found
+        return None
+
+    def _ignoring_case(self, candidate: str) -> str | None:
+        found = ""
+        for part in Path(candidate).parts:
+            folder = os.path.join(self.root, found)
+            name = part if os.path.exists(os.path.join(folder, part)) else self._listing(folder).get(part.lower())
+            if name is None:
+                return None
+            found = os.path.join(found, name)
+        return found
+
+    def _listing(self, folder: str) -> dict[str, str]:
+        if folder not in self.listings:
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            self.listings[folder] = {n.lower(): n for n in names}
+        return self.listings[folder]

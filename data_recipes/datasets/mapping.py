@@ -17,9 +17,11 @@ from data_recipes.datasets.card import (
     Split,
     SplitColumn,
     Strict,
+    load_card,
     parse,
     read_yaml,
 )
+from data_recipes.datasets.convert import Job
 from data_recipes.datasets.locate import needed
 from data_recipes.datasets.tables import read_rows
 from mllm_avqa.schema.errors import ConfigError
@@ -52,10 +54,29 @@ class Mapping(Strict):
     licence: str = "not stated"
 
 
-def load_mapping(path: Path) -> Mapping:
-    """Raises ConfigError for an unreadable file or an unknown key."""
-    mapping: Mapping = parse(Mapping, read_yaml(path), path)
-    return mapping
+def job_of(name: str, root: Path, path: Path | None, flags: dict[str, object]) -> Job:
+    """What `convert NAME ROOT` is to do: the set's own card, or a mapping of a file and of flags (which win).
+
+    Raises ConfigError for an unreadable file, an unknown key, a set without a card and for what a mapping lacks.
+    """
+    base = parse(Mapping, read_yaml(path), path).model_dump(exclude_unset=True) if path else {}
+    mapping: Mapping = parse(Mapping, {**base, **flags}, path or "flags")
+    if name == "custom":
+        if not root.is_file():
+            raise ConfigError(f"{root}: convert custom needs a CSV, JSONL or XLSX file")
+        return Job(custom_card(mapping, root), root.parent)
+    card = load_card(name)
+    if path is not None or mapping.name:
+        return Job(mapped_card(card, mapping), root)
+    if not card.layouts:
+        raise ConfigError(
+            f"the columns of {name} were never seen: say them with --map FILE.yaml (file:, name:, scores:). "
+            f"Files in {root}: {', '.join(sorted(p.name for p in root.glob('*'))[:10]) or 'none'}"
+        )
+    if mapping.scale and all(scale is not None for scale in card.aspects.values()):
+        raise ConfigError(f"--scale: the card of {name} states the scale already; it cannot be changed")
+    direction = {"higher_is_better": True, **flags} if mapping.scale else flags
+    return Job(card, root, scale=native_scale(parse(Mapping, direction, "flags")))
 
 
 def as_layout(mapping: Mapping, file: str) -> Layout:

@@ -1,4 +1,4 @@
-"""What a conversion found: counts, ranges, directions, and how the copies at hand differ."""
+"""What a conversion found: counts, ranges, how the copies at hand differ, and what is wrong and where."""
 
 from __future__ import annotations
 
@@ -6,8 +6,48 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_recipes.datasets.problems import Problems
 from mllm_avqa.schema.records import Label
+
+SHOWN = 3  # places named per kind of problem
+
+
+@dataclass
+class Problem:
+    is_error: bool
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Problems:
+    """Errors refuse the conversion once everything is read; warnings are reported with their number."""
+
+    found: dict[str, Problem] = field(default_factory=dict)
+
+    def error(self, what: str, place: str) -> None:
+        self._add(what, place, True)
+
+    def warn(self, what: str, place: str, count: int = 1) -> None:
+        self._add(what, place, False, count)
+
+    def _add(self, what: str, place: str, is_error: bool, count: int = 1) -> None:
+        entry = self.found.setdefault(what, Problem(is_error))
+        entry.count += count
+        if len(entry.places) < SHOWN:
+            entry.places.append(place)
+
+    @property
+    def errors(self) -> int:
+        return sum(f.count for f in self.found.values() if f.is_error)
+
+    def lines(self) -> list[str]:
+        """One line per kind, errors first."""
+        ordered = sorted(self.found.items(), key=lambda item: not item[1].is_error)
+        return [
+            f"{'error' if f.is_error else 'warning'}: {what}: {f.count} ({'; '.join(f.places)}"
+            f"{'; ...' if f.count > len(f.places) else ''})"
+            for what, f in ordered
+        ]
 
 
 @dataclass

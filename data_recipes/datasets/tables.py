@@ -1,4 +1,4 @@
-"""Text and workbook tables as rows: CSV, headerless lists, JSON lines, XLSX. One row at a time, nothing interpreted."""
+"""Label files as rows: CSV, headerless lists, JSON lines, XLSX, MATLAB. One row at a time, nothing interpreted."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from data_recipes.datasets.card import Table
 from mllm_avqa.schema.errors import ConfigError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Cell = str | float | list[float]
 BOM = "\ufeff"
+LIVE_FOLDERS = (("jp2k", 227), ("jpeg", 233), ("wn", 174), ("gblur", 174), ("fastfading", 174))  # LIVE release 2 readme
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     where: str  # "file:line", for messages
     cells: dict[str, Cell]
 
 
-Reading = Callable[[Path, Table, frozenset[str]], Iterator[Row]]
+Reading = Callable[[Path, Table, frozenset[str]], Iterator[LabelRow]]
 
 
 def clean(cell: str) -> str:
@@ -42,7 +47,7 @@ def lines(path: Path) -> Iterator[str]:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def read_csv(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]:
+def read_csv(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a CSV with a header line. Raises ConfigError for a broken line (with its number)."""
     text = lines(path)
     first = next(text, "")
@@ -62,16 +67,16 @@ def read_csv(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]:
             if any(values[len(header) :]):
                 raise ConfigError(f"{path}:{cells.line_num}: {len(values)} cells, the header has {len(header)}")
             values += [""] * (len(header) - len(values))
-            yield Row(f"{path.name}:{cells.line_num}", dict(zip(header, values[: len(header)], strict=True)))
+            yield LabelRow(f"{path.name}:{cells.line_num}", dict(zip(header, values[: len(header)], strict=True)))
     except csv.Error as e:
         raise ConfigError(f"{path}:{cells.line_num}: {e}") from e
 
 
-def _transposed(path: Path, header: list[str], rows: Sequence[Sequence[str]]) -> Iterator[Row]:
+def _transposed(path: Path, header: list[str], rows: Sequence[Sequence[str]]) -> Iterator[LabelRow]:
     names = [clean(r[0]) for r in rows if r]
     for column, clip in enumerate(header[1:], 1):
         values = [clean(r[column]) if column < len(r) else "" for r in rows if r]
-        yield Row(f"{path.name}: column {column + 1}", {header[0]: clip, **dict(zip(names, values, strict=True))})
+        yield LabelRow(f"{path.name}: column {column + 1}", {header[0]: clip, **dict(zip(names, values, strict=True))})
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
@@ -82,7 +87,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise ConfigError(f"{path}:1: columns named twice: {', '.join(twice)}")
 
 
-def read_headerless(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]:
+def read_headerless(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a list without a header, split from the right: only the first column may hold the separator."""
     separator, names = table.separator or ",", list(table.columns or ())
     for number, line in enumerate(lines(path), 1):
@@ -92,10 +97,10 @@ def read_headerless(path: Path, table: Table, needed: frozenset[str]) -> Iterato
         if len(values) != len(names):
             wanted = ", ".join(names)
             raise ConfigError(f"{path}:{number}: {len(values)} values in {line.strip()!r:.80}, expected: {wanted}")
-        yield Row(f"{path.name}:{number}", dict(zip(names, values, strict=True)))
+        yield LabelRow(f"{path.name}:{number}", dict(zip(names, values, strict=True)))
 
 
-def read_jsonl(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]:
+def read_jsonl(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of JSON objects, one per line; lists of numbers stay lists."""
     for number, line in enumerate(lines(path), 1):
         if not clean(line):
@@ -106,7 +111,7 @@ def read_jsonl(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row
             raise ConfigError(f"{path}:{number}: not JSON: {e.msg} at column {e.colno}") from e
         if not isinstance(data, dict):
             raise ConfigError(f"{path}:{number}: {type(data).__name__}, expected one object per line")
-        yield Row(f"{path.name}:{number}", {clean(k): as_cell(v) for k, v in data.items()})
+        yield LabelRow(f"{path.name}:{number}", {clean(k): as_cell(v) for k, v in data.items()})
 
 
 def as_cell(value: object) -> Cell:
@@ -121,7 +126,7 @@ def as_cell(value: object) -> Cell:
     return json.dumps(value, ensure_ascii=False)
 
 
-def read_xlsx(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]:
+def read_xlsx(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a worksheet; the header is the first row that has every needed column. Needs openpyxl."""
     try:
         from openpyxl import load_workbook
@@ -146,7 +151,7 @@ def read_xlsx(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Row]
                 header = names if needed <= set(names) else None
             elif any(v not in (None, "") for v in raw):
                 cells = {name: _workbook_cell(v) for name, v in zip(header, raw, strict=False) if name}
-                yield Row(f"{path.name}:{number}", cells)
+                yield LabelRow(f"{path.name}:{number}", cells)
         if header is None:
             raise ConfigError(f"{path}: no row holds all of the columns {', '.join(sorted(needed))}")
     finally:
@@ -158,16 +163,85 @@ def _workbook_cell(value: object) -> Cell:
     return f"{value}" if isinstance(value, int) else cell  # 1600 is a name as often as a number
 
 
-def read_rows(path: Path, table: Table, needed: frozenset[str] = frozenset()) -> Iterator[Row]:
-    """Rows of a label file, whatever its kind; the columns `needed` tell the header row of a workbook."""
-    from data_recipes.datasets.matlab import read_live_image, read_mat
+def _variables(path: Path) -> dict[str, Any]:
+    """Variables of a .mat file; fields of a struct as "struct.field". Raises ConfigError for other files."""
+    import numpy as np
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
-    readers: dict[str, Reading] = {
-        "csv": read_csv,
-        "headerless": read_headerless,
-        "jsonl": read_jsonl,
-        "xlsx": read_xlsx,
-        "mat": read_mat,
-        "live_image": read_live_image,
-    }
-    return readers[table.reader](path, table, needed)
+    try:
+        raw = loadmat(path, squeeze_me=True)
+    except NotImplementedError as e:
+        raise ConfigError(f"{path}: MATLAB 7.3 (HDF5); save it again with save(..., '-v7')") from e
+    except (MatReadError, ValueError, TypeError, OSError) as e:
+        raise ConfigError(f"{path}: not a MATLAB file: {e}") from e
+    flat: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name.startswith("__"):
+            continue
+        flat[name] = value
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            flat.update({f"{name}.{key}": value[key].item() for key in value.dtype.names or ()})
+    return flat
+
+
+def _vector(path: Path, variables: dict[str, Any], name: str) -> np.ndarray:
+    """One variable, or column k of a matrix as "name:k", as a 1-D array."""
+    import numpy as np
+
+    variable, _, index = name.partition(":")
+    if variable not in variables:
+        raise ConfigError(f"{path}: no variable {variable!r}; it has: {', '.join(sorted(variables))}")
+    value = np.atleast_1d(variables[variable])
+    value = value[:, int(index)] if index and value.ndim == 2 else value
+    if value.ndim != 1:
+        raise ConfigError(f"{path}: {name} has shape {value.shape}, expected one value per clip")
+    return value
+
+
+def read_mat(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+    """Rows of equally long variables; `lookup` columns take a 1-based index into a table variable."""
+    variables = _variables(path)
+    named = table.columns if isinstance(table.columns, dict) else {}
+    columns = {new: _vector(path, variables, old) for new, old in named.items()}
+    for new, (names, index) in table.lookup.items():
+        columns[new] = _vector(path, variables, names)[_vector(path, variables, index).astype(int) - 1]
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ConfigError(f"{path}: variables of different length: {lengths}")
+    for number, values in enumerate(zip(*columns.values(), strict=True), 1):
+        yield LabelRow(f"{path.name}: entry {number}", dict(zip(columns, map(_matlab_cell, values), strict=True)))
+
+
+def read_live_image(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+    """Rows of LIVE image quality release 2: names follow from the folder sizes, references are marked in `orgs`."""
+    labels, names = _variables(path), _variables(path.with_name("refnames_all.mat"))
+    columns = [_vector(path, labels, v) for v in ("dmos_new", "dmos_std", "orgs")]
+    references = _vector(path, names, "refnames_all")
+    expected = sum(n for _, n in LIVE_FOLDERS)
+    if {len(c) for c in (*columns, references)} != {expected}:
+        raise ConfigError(f"{path}: {[len(c) for c in (*columns, references)]} entries, release 2 has {expected}")
+    images = [f"{folder}/img{i}.bmp" for folder, n in LIVE_FOLDERS for i in range(1, n + 1)]
+    for number, (image, reference, *values) in enumerate(zip(images, references, *columns, strict=True), 1):
+        dmos, std, is_reference = map(float, values)
+        cells: dict[str, Cell] = {"image": image, "reference": _matlab_cell(reference), "dmos": dmos, "std": std}
+        yield LabelRow(f"{path.name}: entry {number}", {**cells, "is_reference": str(int(is_reference))})
+
+
+def _matlab_cell(value: Any) -> Cell:
+    return clean(value) if isinstance(value, str) else float(value)
+
+
+READERS: dict[str, Reading] = {
+    "csv": read_csv,
+    "headerless": read_headerless,
+    "jsonl": read_jsonl,
+    "xlsx": read_xlsx,
+    "mat": read_mat,
+    "live_image": read_live_image,
+}
+
+
+def read_rows(path: Path, table: Table, needed: frozenset[str] = frozenset()) -> Iterator[LabelRow]:
+    """Rows of a label file, whatever its kind; the columns `needed` tell the header row of a workbook."""
+    return READERS[table.reader](path, table, needed)

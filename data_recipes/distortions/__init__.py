@@ -1,23 +1,13 @@
 """The distortion library: 33 kinds for the picture, 27 for the sound, 4 for their agreement, 9 for captions.
 
-Importing the package fills `REGISTRY`; `distort` is the one call that recipes need.
+Importing the package reads every file beside this one, which fills `REGISTRY`: a new kind is a function in any of them,
+or in a file of its own. `distort` is the one call that recipes need.
 """
 
-from data_recipes.distortions import (
-    audio,
-    audio_codec,
-    audio_level,
-    audio_shape,
-    audio_time,
-    sync,
-    text,
-    text_legibility,
-    video,
-    video_codec,
-    video_colour,
-    video_temporal,
-)
-from data_recipes.distortions.base import REGISTRY, Caption, Kind, Material, distort, get, kinds
+from importlib import import_module
+from pkgutil import iter_modules
+
+from data_recipes.distortions.base import REGISTRY, Caption, Kind, Material, alike, distort, get, kinds
 from data_recipes.distortions.captions import burn_in, captions_of, draw_captions
 
 __all__ = [
@@ -25,6 +15,7 @@ __all__ = [
     "Caption",
     "Kind",
     "Material",
+    "alike",
     "burn_in",
     "captions_of",
     "distort",
@@ -33,18 +24,5 @@ __all__ = [
     "kinds",
 ]
 
-# imported for their effect: each module registers its kinds
-_MODULES = (
-    video,
-    video_colour,
-    video_temporal,
-    video_codec,
-    audio,
-    audio_time,
-    audio_shape,
-    audio_level,
-    audio_codec,
-    sync,
-    text,
-    text_legibility,
-)
+for _module in iter_modules(__path__):  # in order of their names: plans draw kinds in the order of the registry
+    import_module(f"{__name__}.{_module.name}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import AudioKind, fit, resample
-from data_recipes.distortions.base import register
+from data_recipes.distortions.audio_core import fit, resample
+from data_recipes.distortions.base import Rng, sound
 from data_recipes.distortions.references import AMR, EARS, LIVE_SJTU, MP3, OPUS
 
 if TYPE_CHECKING:
@@ -45,76 +47,60 @@ def round_trip(sound: np.ndarray, rate: int, codec: str, container: str, bitrate
     return fit(np.concatenate(pieces, axis=1)[:, delay:], sound.shape[1])
 
 
-class _Codec(AudioKind):
-    """Levels give the bit rate, the rate of the samples (0: that of the clip) and whether channels are folded."""
-
-    unit = ""
-    codec = ""
-    container = ""
-    rates: tuple[int, ...] = ()  # sample rates the codec takes; the nearest one not above is used
-    delay = 0
-
-    def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
-        wanted = min(value.get("rate_hz") or rate, rate)
-        inner = int(max((r for r in self.rates if r <= wanted), default=min(self.rates)))
-        coded = sound.mean(0, keepdims=True) if value.get("channels") == 1 else sound
-        coded = resample(coded, rate, inner)
-        coded = round_trip(coded, inner, self.codec, self.container, round(value["kbit_s"] * 1000), self.delay)
-        return np.broadcast_to(resample(coded, inner, rate, sound.shape[1]), sound.shape)
+AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz; the nearest one not above is used
+MP3_RATES = (48000, 44100, 32000, 24000, 22050, 16000)
 
 
-@register
-class Aac(_Codec):
-    kind = "aac"
-    source = f"{LIVE_SJTU}, AAC; {EARS}"
-    levels = (
-        {"kbit_s": 96},
-        {"kbit_s": 64},
-        {"kbit_s": 40},
-        {"kbit_s": 24},
-        {"kbit_s": 8, "rate_hz": 16000, "channels": 1},
-    )
-    codec, container = "aac", "mp4"
-    rates = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+def coded(
+    sound: np.ndarray,
+    rate: int,
+    value: dict[str, float],
+    rng: Rng,
+    *,
+    codec: str,
+    container: str,
+    rates: Sequence[int],
+    delay: int = 0,
+) -> np.ndarray:
+    """A level gives the bit rate, the rate of the samples (absent: the clip's) and whether channels are folded."""
+    wanted = min(value.get("rate_hz") or rate, rate)
+    inner = int(max((r for r in rates if r <= wanted), default=min(rates)))
+    heard = sound.mean(0, keepdims=True) if value.get("channels") == 1 else sound
+    heard = round_trip(resample(heard, rate, inner), inner, codec, container, round(value["kbit_s"] * 1000), delay)
+    return np.broadcast_to(resample(heard, inner, rate, sound.shape[1]), sound.shape)
 
 
-@register
-class Mp3(_Codec):
-    kind = "mp3"
-    source = f"{MP3}; {EARS}"
-    levels = (
-        {"kbit_s": 96, "rate_hz": 48000},
-        {"kbit_s": 64, "rate_hz": 48000},
-        {"kbit_s": 40, "rate_hz": 32000},
-        {"kbit_s": 24, "rate_hz": 22050},
-        {"kbit_s": 8, "rate_hz": 16000},
-    )
-    codec, container = "libmp3lame", "mp3"
-    rates = (48000, 44100, 32000, 24000, 22050, 16000)
+sound(
+    "aac",
+    ({"kbit_s": 96}, {"kbit_s": 64}, {"kbit_s": 40}, {"kbit_s": 24}, {"kbit_s": 8, "rate_hz": 16000, "channels": 1}),
+    "",
+    f"{LIVE_SJTU}, AAC; {EARS}",
+    alike="narrow",
+)(partial(coded, codec="aac", container="mp4", rates=AAC_RATES))
+
+sound(
+    "mp3",
+    tuple({"kbit_s": k, "rate_hz": hz} for k, hz in ((96, 48000), (64, 48000), (40, 32000), (24, 22050), (8, 16000))),
+    "",
+    f"{MP3}; {EARS}",
+    alike="narrow",
+)(partial(coded, codec="libmp3lame", container="mp3", rates=MP3_RATES))
 
 
-@register
-class Opus(_Codec):
-    kind = "opus"
-    source = f"{OPUS}; {EARS}"
-    levels = ({"kbit_s": 48}, {"kbit_s": 24}, {"kbit_s": 14}, {"kbit_s": 9}, {"kbit_s": 6})
-    codec, container = "libopus", "ogg"
-    rates = (48000,)
-
-    def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
-        return super().change(sound, rate, {**value, "rate_hz": 48000}, rng)
+@sound("opus", tuple({"kbit_s": k} for k in (48, 24, 14, 9, 6)), "", f"{OPUS}; {EARS}", alike="narrow")
+def opus(sound: np.ndarray, rate: int, value: dict[str, float], rng: Rng) -> np.ndarray:
+    return coded(sound, rate, {**value, "rate_hz": 48000}, rng, codec="libopus", container="ogg", rates=(48000,))
 
 
-@register
-class Amr(_Codec):
+@sound(
+    "amr",
+    tuple({"kbit_s": k} for k in (12.2, 10.2, 7.4, 5.9, 4.75)),
+    "",
+    AMR,
+    alike="narrow",
+    ladder=(3.2, 3.0, 2.8, 2.6, 2.4),
+)
+def amr(sound: np.ndarray, rate: int, value: dict[str, float], rng: Rng) -> np.ndarray:
     """Five nearly equal steps by every measure: recipes should use levels 1, 3 and 5."""
-
-    kind = "amr"
-    levels = ({"kbit_s": 12.2}, {"kbit_s": 10.2}, {"kbit_s": 7.4}, {"kbit_s": 5.9}, {"kbit_s": 4.75})
-    source = AMR
-    codec, container = "libopencore_amrnb", "amr"
-    rates = (8000,)
-    delay = 40
-
-    def change(self, sound: np.ndarray, rate: int, value: dict[str, float], rng: np.random.Generator) -> np.ndarray:  # type: ignore[override]
-        return super().change(sound, rate, {**value, "channels": 1}, rng)
+    mono = {**value, "channels": 1}
+    return coded(sound, rate, mono, rng, codec="libopencore_amrnb", container="amr", rates=(8000,), delay=40)

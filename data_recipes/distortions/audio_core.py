@@ -1,31 +1,15 @@
-"""What the sound kinds share: the base class, level and loudness of a signal, band filters."""
+"""What the sound kinds share: level and loudness of a signal, band filters, the sound of another clip."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from math import gcd
 
 import numpy as np
 
-from data_recipes.distortions.base import Kind, Material
+from data_recipes.distortions.base import Kind, Material, Rng
 
 SILENCE = 1e-5  # linear level (-100 dB) taken where a signal has no energy at all, so that noise is still added
-
-
-class AudioKind(Kind):
-    """A kind that only touches the sound: subclasses implement `change`."""
-
-    modality = "audio"
-
-    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
-        assert material.sound is not None
-        changed = self.change(material.sound, material.rate, self.value(level), rng)
-        return replace(material, sound=np.ascontiguousarray(changed, dtype=np.float32))
-
-    def change(self, sound: np.ndarray, rate: int, value: float, rng: np.random.Generator) -> np.ndarray:
-        """New sound [channels, samples] for the strength `value` of a level."""
-        raise NotImplementedError
 
 
 def active_level(sound: np.ndarray, rate: int) -> float:
@@ -78,7 +62,7 @@ def fit(sound: np.ndarray, length: int) -> np.ndarray:
     return np.pad(sound, ((0, 0), (0, length - sound.shape[1])))
 
 
-def other_sound(other: Material, rate: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def other_sound(other: Material, rate: int, shape: tuple[int, ...], rng: Rng) -> np.ndarray:
     """Sound [channels, samples] of another clip at `rate`: from a random place, repeated where it is too short."""
     assert other.sound is not None
     sound = resample(other.sound, other.rate, rate)
@@ -88,6 +72,12 @@ def other_sound(other: Material, rate: int, shape: tuple[int, ...], rng: np.rand
     first = int(rng.integers(0, spare + 1))
     repeats = -(-shape[1] // sound.shape[1])
     return np.tile(sound[:, first:], repeats)[:, : shape[1]] if not spare else sound[:, first : first + shape[1]]
+
+
+def without_other(k: Kind, material: Material, needs: str) -> str | None:
+    """Why a kind that mixes in the sound of `Material.other` can not do so, None when it can."""
+    there = material.other is not None and material.other.sound is not None and material.other.sound.any()
+    return None if there else f"{k.modality} distortion {k.kind!r} {needs}, there is none"
 
 
 def loudness(sound: np.ndarray, rate: int) -> float:

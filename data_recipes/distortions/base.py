@@ -1,22 +1,37 @@
-"""Material that is distorted, the kinds that distort it, and the one call that applies a kind to a part of a clip."""
+"""Material that is distorted, the kinds that distort it, and the one call that applies a kind to a part of a clip.
+
+A kind is a function with a decorator that says all there is to know of it: `picture` for a function of the frames,
+`sound` for one of the samples, `fault` for one of the whole material.
+"""
 
 from __future__ import annotations
 
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from functools import cache
+from math import ceil, floor, isfinite
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from data_recipes.distortions import region as rectangle
-from data_recipes.distortions.region import Region
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import Modality
 from mllm_avqa.schema.records import Distortion
 
+Rng = np.random.Generator
+Region = tuple[float, float, float, float]  # x, y, w, h: left edge, top edge, width, height in shares of the picture
+Five = tuple[float, float, float, float, float]
+Change = TypeVar("Change", bound=Callable[..., Any])
+
+ROUNDING = 1e-6  # shares written with a few decimals may exceed 1 by this in sum
 SEAM_S = 0.005  # cross-fade at the inner edges of a distorted span, so that the seam itself does not click
+
+# Ladders (MOS at levels 1-5). STANDARD puts level k at the word that a five-grade impairment scale (ITU-R BT.500: just
+# perceptible, slightly annoying ...) gives it; MILD is for faults that stay watchable at their worst.
+STANDARD: Five = (4.4, 3.7, 2.9, 2.1, 1.4)
+MILD: Five = (4.6, 4.2, 3.7, 3.2, 2.7)
+HARSH: Five = (4.2, 3.3, 2.4, 1.7, 1.2)
 
 
 @dataclass(frozen=True)
@@ -47,25 +62,37 @@ class Material:
         return max(picture, 0.0 if self.sound is None else self.sound.shape[1] / self.rate)
 
 
-class Kind(ABC):
-    """One kind of fault with five levels: 1 just visible or audible .. 5 severe."""
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of fault with five levels: 1 just visible or audible .. 5 severe.
 
-    kind: ClassVar[str]
-    modality: ClassVar[Modality]
-    levels: ClassVar[tuple[Any, Any, Any, Any, Any]]  # a value, or a dict of named values, per level
-    unit: ClassVar[str]  # of the values, or "" where the dict names say it
-    source: ClassVar[str]  # where the levels come from, see references.py
-    whole_clip: ClassVar[bool] = False  # True: makes no sense on a part, `distort` refuses a span
-    regional: ClassVar[bool] = False  # True: makes sense on a rectangle of the picture, `distort` takes a region
-    on_request: ClassVar[bool] = False  # True: `kinds` leaves it out unless it is named, so that old recipes stand
+    `change` gets the strength of a level and a random generator, and returns new arrays of the same shape:
+    (frames, value, rng, fps) -> frames, (sound, rate, value, rng) -> sound, or (material, value, rng) -> material.
+    """
+
+    kind: str
+    modality: Modality
+    levels: tuple[Any, ...]  # five: a value, or a dict of named values, per level
+    unit: str  # of the values, or "" where the dict names say it
+    source: str  # where the levels come from, see references.py
+    change: Callable[..., Any]
+    takes: Literal["frames", "sound", "material"] = "material"
+    needs: Callable[[Kind, Material, int], str | None] | None = None  # what else it needs and is not there
+    whole_clip: bool = False  # True: makes no sense on a part, `distort` refuses a span
+    regional: bool = False  # True: makes sense on a rectangle of the picture, `distort` takes a region
+    on_request: bool = False  # True: `kinds` leaves it out unless it is named, so that old recipes stand
+    alike: str = ""  # names of the groups it is in; kinds of one group can be taken for each other
+    ladder: Five | None = None  # MOS 1-5 at levels 1-5; None: STANDARD, with what measures say (synthesis/doses.yaml)
+
+    def __post_init__(self) -> None:
+        if len(self.levels) != 5:
+            raise ValueError(f"distortion kind {self.kind!r} has {len(self.levels)} levels, not 5")
 
     def parameters(self, level: int) -> dict[str, float | str]:
         """What level 1..5 means in numbers, as stored in `Distortion.parameters`."""
         value = self.value(level)
-        if isinstance(value, dict):
-            return {k: v if isinstance(v, str) else float(v) for k, v in value.items()}
-        name = self.unit or "value"
-        return {name: value if isinstance(value, str) else float(value)}
+        named = value if isinstance(value, dict) else {self.unit or "value": value}
+        return {k: v if isinstance(v, str) else float(v) for k, v in named.items()}
 
     def value(self, level: int) -> Any:
         """The entry of `levels` for level 1..5. Raises ConfigError for another level."""
@@ -78,29 +105,59 @@ class Kind(ABC):
     def unusable(self, material: Material, level: int) -> str | None:
         """Why this kind can not be applied to this material (a sentence), or None when it can."""
         picture = material.frames is not None and len(material.frames) > 0
-        sound = material.sound is not None and material.sound.size > 0
+        heard = material.sound is not None and material.sound.size > 0
         if self.modality in ("video", "text", "sync") and not picture:
             return f"{self.modality} distortion {self.kind!r} needs a clip with pictures, this one has none"
-        if self.modality in ("audio", "sync") and not sound:
+        if self.modality in ("audio", "sync") and not heard:
             return f"{self.modality} distortion {self.kind!r} needs a clip with sound, this one has none"
-        return None
+        return self.needs(self, material, level) if self.needs else None
 
-    @abstractmethod
-    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
+    def apply(self, material: Material, level: int, rng: Rng) -> Material:
         """The whole material with this fault; same lengths and shapes; the input is left as it was."""
+        value = self.value(level)
+        if self.takes == "frames":
+            return replace(material, frames=self.change(material.frames, value, rng, material.fps))
+        if self.takes == "sound":
+            changed = self.change(material.sound, material.rate, value, rng)
+            return replace(material, sound=np.ascontiguousarray(changed, dtype=np.float32))
+        out: Material = self.change(material, value, rng)
+        return out
 
 
 REGISTRY: dict[str, Kind] = {}
 
 
-def register(cls: type[Kind]) -> type[Kind]:
-    """Class decorator: makes a kind known under its name."""
-    if cls.kind in REGISTRY:
-        raise ValueError(f"distortion kind {cls.kind!r} is defined twice")
-    if len(cls.levels) != 5:
-        raise ValueError(f"distortion kind {cls.kind!r} has {len(cls.levels)} levels, not 5")
-    REGISTRY[cls.kind] = cls()
-    return cls
+def fault(
+    kind: str, modality: Modality, levels: tuple[Any, ...], unit: str, source: str, **facts: Any
+) -> Callable[[Change], Change]:
+    """Decorator: makes the function known as the kind of this name. facts: further fields of `Kind`."""
+    if kind in REGISTRY:
+        raise ValueError(f"distortion kind {kind!r} is defined twice")
+
+    def known(change: Change) -> Change:
+        REGISTRY[kind] = Kind(kind, modality, levels, unit, source, change, **facts)
+        return change
+
+    return known
+
+
+def picture(
+    kind: str, levels: tuple[Any, ...], unit: str, source: str, *, regional: bool = True, **facts: Any
+) -> Callable[[Change], Change]:
+    """`fault` for a function of the frames alone: (frames [n, h, w, 3] uint8, value, rng, fps) -> new frames."""
+    return fault(kind, "video", levels, unit, source, takes="frames", regional=regional, **facts)
+
+
+def sound(kind: str, levels: tuple[Any, ...], unit: str, source: str, **facts: Any) -> Callable[[Change], Change]:
+    """`fault` for a function of the sound alone: (sound [channels, samples], rate, value, rng) -> new sound."""
+    return fault(kind, "audio", levels, unit, source, takes="sound", **facts)
+
+
+@cache
+def alike(kind: str) -> frozenset[str]:
+    """The kind and all that can be taken for it: never offered against each other, never asked for beside it."""
+    groups = set(REGISTRY[kind].alike.split()) if kind in REGISTRY else set()
+    return frozenset({kind, *(k.kind for k in REGISTRY.values() if groups & set(k.alike.split()))})
 
 
 def kinds(modality: str | None = None, named: Collection[str] = ()) -> list[Kind]:
@@ -163,7 +220,7 @@ def distort(
         if not k.regional:
             allowed = ", ".join(r.kind for r in REGISTRY.values() if r.regional)
             raise ConfigError(f"distortion {kind!r} can not be limited to a region; allowed: {allowed} (--region)")
-        rectangle.check(region)
+        check_region(region)
     if reason := k.unusable(material, level):
         raise ConfigError(f"{reason} (--kinds)")
     if span is None:
@@ -177,16 +234,49 @@ def distort(
     if changed.captions:  # a shifted caption may hang over the ends of the clip
         shown = [Caption(max(c.start, 0.0), min(c.end, duration), c.text) for c in changed.captions]
         changed = replace(changed, captions=[c for c in shown if c.end > c.start])
-    parameters = k.parameters(level) | ({} if region is None else rectangle.parameters(region))
+    parameters = k.parameters(level)
+    if region is not None:
+        parameters |= {f"region_{side}": float(value) for side, value in zip("xywh", region, strict=True)}
     fault = Distortion(kind=kind, modality=k.modality, level=level, start=start, end=end, parameters=parameters)
     return changed, fault
 
 
-def _applied(k: Kind, material: Material, level: int, rng: np.random.Generator, region: Region | None) -> Material:
+def check_region(region: Region) -> None:
+    """Raises ConfigError unless the rectangle has a size and lies inside the picture."""
+    if len(region) == 4 and all(isfinite(v) for v in region):
+        x, y, w, h = region
+        if min(x, y) >= 0 and min(w, h) > 0 and max(x + w, y + h) <= 1 + ROUNDING:
+            return
+    raise ConfigError(
+        f"region {tuple(region)} is not inside the picture; allowed: x,y,w,h in shares of its sides, "
+        "x and y from 0, w and h above 0, x + w and y + h up to 1 (--region)"
+    )
+
+
+def region_pixels(region: Region, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that the rectangle touches, one pixel at least."""
+    x, y, w, h = region
+
+    def side(start: float, length: float, size: int) -> slice:
+        first = min(floor(start * size + ROUNDING), size - 1)
+        return slice(first, min(max(ceil((start + length) * size - ROUNDING), first + 1), size))
+
+    return side(y, h, height), side(x, w, width)
+
+
+def in_region(clean: np.ndarray, faulty: np.ndarray, region: Region) -> np.ndarray:
+    """`clean` with the rectangle taken from `faulty`; frames [n, h, w, 3], a new array."""
+    rows, columns = region_pixels(region, *clean.shape[1:3])
+    out = clean.copy()
+    out[:, rows, columns] = faulty[:, rows, columns]
+    return out
+
+
+def _applied(k: Kind, material: Material, level: int, rng: Rng, region: Region | None) -> Material:
     changed = k.apply(material, level, rng)
     if region is None or material.frames is None or changed.frames is None:
         return changed
-    return replace(changed, frames=rectangle.inside(material.frames, changed.frames, region))
+    return replace(changed, frames=in_region(material.frames, changed.frames, region))
 
 
 def _frame_range(material: Material, start: float, end: float) -> slice:

@@ -7,12 +7,11 @@ Levels after KADID-10k, re-spaced by measured VMAF and MS-SSIM on 540p clips.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from data_recipes.distortions.base import Kind, Material, register
+from data_recipes.distortions.base import Rng, picture
 from data_recipes.distortions.references import CAMBI, KADID, LIVE_NFLX, MSSSIM_540, VMAF_540
 
 REFERENCE_HEIGHT = 540
@@ -32,37 +31,19 @@ def per_frame(frames: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) ->
     return out
 
 
-class VideoKind(Kind):
-    """A kind that only touches the frames: subclasses implement `change`."""
-
-    modality = "video"
-    regional = True
-
-    def apply(self, material: Material, level: int, rng: np.random.Generator) -> Material:
-        assert material.frames is not None
-        return replace(material, frames=self.change(material.frames, self.value(level), rng, material.fps))
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        """New frames [n, h, w, 3] uint8 for the strength `value` of a level."""
-        raise NotImplementedError
+def rescaled(frames: np.ndarray, factor: float, interpolation: int) -> np.ndarray:
+    """Frames shrunk by `factor` (area means) and brought back to their size."""
+    h, w = frames.shape[1:3]
+    small = (max(1, round(w / factor)), max(1, round(h / factor)))
+    shrunk = (cv2.resize(f, small, interpolation=cv2.INTER_AREA) for f in frames)
+    return np.stack([cv2.resize(f, (w, h), interpolation=interpolation) for f in shrunk])
 
 
-@register
-class Downscale(VideoKind):
-    kind = "downscale"
-    levels = (1.5, 2.0, 3.0, 4.0, 6.0)
-    unit = "factor"
-    source = f"resolution ladder of {LIVE_NFLX}; {VMAF_540}"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        h, w = frames.shape[1:3]
-        small = (max(1, round(w / value)), max(1, round(h / value)))
-        return per_frame(
-            frames,
-            lambda f: cv2.resize(
-                cv2.resize(f, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_CUBIC
-            ),
-        )
+@picture(
+    "downscale", (1.5, 2.0, 3.0, 4.0, 6.0), "factor", f"resolution ladder of {LIVE_NFLX}; {VMAF_540}", alike="soft"
+)
+def downscale(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    return rescaled(frames, value, cv2.INTER_CUBIC)
 
 
 def coarse(frame: np.ndarray, factor: float, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -76,17 +57,11 @@ def coarse(frame: np.ndarray, factor: float, change: Callable[[np.ndarray], np.n
     return out
 
 
-@register
-class GaussianBlur(VideoKind):
-    kind = "gblur"
-    levels = (0.8, 1.5, 2.5, 4.0, 6.5)
-    unit = "sigma_px_540"
-    source = SPACED
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        sigma = max(value * scale_of(frames), 0.3)  # below 0.3 px an 8-bit kernel changes nothing
-        factor = 2.0 if sigma > 3 else 1.0
-        return per_frame(frames, lambda f: coarse(f, factor, lambda g: cv2.GaussianBlur(g, (0, 0), sigma / factor)))
+@picture("gblur", (0.8, 1.5, 2.5, 4.0, 6.5), "sigma_px_540", SPACED, alike="soft")
+def gaussian_blur(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    sigma = max(value * scale_of(frames), 0.3)  # below 0.3 px an 8-bit kernel changes nothing
+    factor = 2.0 if sigma > 3 else 1.0
+    return per_frame(frames, lambda f: coarse(f, factor, lambda g: cv2.GaussianBlur(g, (0, 0), sigma / factor)))
 
 
 def disc(radius: float) -> np.ndarray:
@@ -97,23 +72,17 @@ def disc(radius: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-@register
-class Defocus(VideoKind):
-    kind = "defocus"
-    levels = (1.5, 3.0, 5.0, 8.0, 12.0)
-    unit = "radius_px_540"
-    source = SPACED
+@picture("defocus", (1.5, 3.0, 5.0, 8.0, 12.0), "radius_px_540", SPACED, alike="soft")
+def defocus(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    radius = max(value * scale_of(frames), 0.6)
+    factor = max(1.0, radius / 3)
+    kernel = disc(radius / factor)
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        radius = max(value * scale_of(frames), 0.6)
-        factor = max(1.0, radius / 3)
-        kernel = disc(radius / factor)
+    def blur(frame: np.ndarray) -> np.ndarray:
+        out: np.ndarray = cv2.filter2D(frame, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+        return out
 
-        def blur(frame: np.ndarray) -> np.ndarray:
-            out: np.ndarray = cv2.filter2D(frame, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
-            return out
-
-        return per_frame(frames, lambda f: coarse(f, factor, blur))
+    return per_frame(frames, lambda f: coarse(f, factor, blur))
 
 
 def line(length: float, angle: float) -> np.ndarray:
@@ -145,19 +114,13 @@ def smear(frame: np.ndarray, length: float, angle: float) -> np.ndarray:
     return cur[top : top + frame.shape[0], left : left + frame.shape[1]]
 
 
-@register
-class MotionBlur(VideoKind):
-    kind = "motion_blur"
-    levels = (5.0, 9.0, 15.0, 23.0, 35.0)
-    unit = "length_px_540"
-    source = SPACED
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        length, angle = max(value * scale_of(frames), 2.0), rng.uniform(0, np.pi)
-        if length > 9:
-            return per_frame(frames, lambda f: smear(f, length, angle))
-        kernel = line(length, angle)  # a short line needs its parts of pixels, and a small kernel is fast
-        return per_frame(frames, lambda f: cv2.filter2D(f, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
+@picture("motion_blur", (5.0, 9.0, 15.0, 23.0, 35.0), "length_px_540", SPACED, alike="soft")
+def motion_blur(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    length, angle = max(value * scale_of(frames), 2.0), rng.uniform(0, np.pi)
+    if length > 9:
+        return per_frame(frames, lambda f: smear(f, length, angle))
+    kernel = line(length, angle)  # a short line needs its parts of pixels, and a small kernel is fast
+    return per_frame(frames, lambda f: cv2.filter2D(f, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
 class NoisePool:
@@ -167,7 +130,7 @@ class NoisePool:
     frames share no pixel position.
     """
 
-    def __init__(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    def __init__(self, shape: tuple[int, ...], rng: Rng) -> None:
         self.height, self.width = shape[:2]
         big = (self.height + self.height // 4 + 8, self.width + self.width // 4 + 8, *shape[2:])
         self.field = rng.standard_normal(big, dtype=np.float32)
@@ -189,113 +152,73 @@ def add_noise(frame: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return out
 
 
-@register
-class GaussianNoise(VideoKind):
-    kind = "gnoise"
-    levels = (3.0, 6.0, 11.0, 19.0, 32.0)
-    unit = "sigma_of_255"
-    source = SPACED
+@picture("gnoise", (3.0, 6.0, 11.0, 19.0, 32.0), "sigma_of_255", SPACED, alike="grain")
+def gaussian_noise(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    pool = NoisePool(frames.shape[1:3], rng)
+    pool.field = np.rint(pool.field * value).astype(np.int16)
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        pool = NoisePool(frames.shape[1:3], rng)
-        pool.field = np.rint(pool.field * value).astype(np.int16)
+    def noisy(frame: np.ndarray) -> np.ndarray:
+        luma = np.ascontiguousarray(pool.crop())
+        return add_noise(frame, cv2.merge([luma, luma, luma]))  # the same in R, G and B: luma only
 
-        def noisy(frame: np.ndarray) -> np.ndarray:
-            luma = np.ascontiguousarray(pool.crop())
-            return add_noise(frame, cv2.merge([luma, luma, luma]))  # the same in R, G and B: luma only
-
-        return per_frame(frames, noisy)
+    return per_frame(frames, noisy)
 
 
-@register
-class ChromaNoise(VideoKind):
-    kind = "chroma_noise"
-    levels = (6.0, 12.0, 20.0, 32.0, 48.0)
-    unit = "sigma_of_255"
-    source = SPACED + " (noise in colour components)"
+@picture(
+    "chroma_noise",
+    (6.0, 12.0, 20.0, 32.0, 48.0),
+    "sigma_of_255",
+    f"{SPACED} (noise in colour components)",
+    alike="grain",
+)
+def chroma_noise(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    pool = NoisePool(frames.shape[1:4], rng)
+    soft = cv2.GaussianBlur(pool.field, (0, 0), 0.8)  # demosaicing and chroma subsampling smooth colour noise
+    pool.field = np.rint(soft * value).astype(np.int16)
+    return per_frame(frames, lambda f: add_noise(f, np.ascontiguousarray(pool.crop())))
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        pool = NoisePool(frames.shape[1:4], rng)
-        soft = cv2.GaussianBlur(pool.field, (0, 0), 0.8)  # demosaicing and chroma subsampling smooth colour noise
-        pool.field = np.rint(soft * value).astype(np.int16)
-        return per_frame(frames, lambda f: add_noise(f, np.ascontiguousarray(pool.crop())))
+
+@picture("impulse", (0.001, 0.004, 0.012, 0.03, 0.07), "share", SPACED, alike="grain")
+def impulse(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    out = frames.copy()
+    pixels = out.reshape(len(out), -1, 3)
+    hits = max(1, round(value * pixels.shape[1]))
+    for frame in pixels:
+        where = rng.integers(0, pixels.shape[1], hits)
+        frame[where] = (rng.integers(0, 2, hits, dtype=np.uint8) * np.uint8(255))[:, None]
+    return out
 
 
-@register
-class Impulse(VideoKind):
-    kind = "impulse"
-    levels = (0.001, 0.004, 0.012, 0.03, 0.07)
-    unit = "share"
-    source = SPACED
+@picture("speckle", (0.04, 0.08, 0.15, 0.25, 0.4), "sigma", f"{SPACED} (multiplicative noise)", alike="grain")
+def speckle(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    pool = NoisePool(frames.shape[1:3], rng)
+    pool.field = np.clip(np.rint((1 + pool.field * value) * 64), 0, 255).astype(np.uint8)  # gain in 1/64
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        out = frames.copy()
-        pixels = out.reshape(len(out), -1, 3)
-        hits = max(1, round(value * pixels.shape[1]))
-        for frame in pixels:
-            where = rng.integers(0, pixels.shape[1], hits)
-            frame[where] = (rng.integers(0, 2, hits, dtype=np.uint8) * np.uint8(255))[:, None]
+    def speckled(frame: np.ndarray) -> np.ndarray:
+        gain = np.ascontiguousarray(pool.crop())
+        out: np.ndarray = cv2.multiply(frame, cv2.merge([gain, gain, gain]), scale=1 / 64)
         return out
 
-
-@register
-class Speckle(VideoKind):
-    kind = "speckle"
-    levels = (0.04, 0.08, 0.15, 0.25, 0.4)
-    unit = "sigma"
-    source = SPACED + " (multiplicative noise)"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        pool = NoisePool(frames.shape[1:3], rng)
-        pool.field = np.clip(np.rint((1 + pool.field * value) * 64), 0, 255).astype(np.uint8)  # gain in 1/64
-
-        def speckled(frame: np.ndarray) -> np.ndarray:
-            gain = np.ascontiguousarray(pool.crop())
-            out: np.ndarray = cv2.multiply(frame, cv2.merge([gain, gain, gain]), scale=1 / 64)
-            return out
-
-        return per_frame(frames, speckled)
+    return per_frame(frames, speckled)
 
 
-@register
-class Banding(VideoKind):
-    kind = "banding"
-    levels = (48, 32, 20, 13, 8)
-    unit = "grey_levels"
-    source = f"{CAMBI}; {SPACED} (quantisation)"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        step = 255 / (value - 1)
-        table = np.rint(np.rint(np.arange(256) / step) * step).astype(np.uint8)
-        return per_frame(frames, lambda f: cv2.LUT(f, table))
+@picture(
+    "banding", (48, 32, 20, 13, 8), "grey_levels", f"{CAMBI}; {SPACED} (quantisation)", ladder=(4.6, 4.1, 3.4, 2.6, 2.0)
+)
+def banding(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    step = 255 / (value - 1)
+    table = np.rint(np.rint(np.arange(256) / step) * step).astype(np.uint8)
+    return per_frame(frames, lambda f: cv2.LUT(f, table))
 
 
-@register
-class Mosaic(VideoKind):
-    kind = "mosaic"
-    levels = (2.0, 3.0, 5.0, 8.0, 12.0)
-    unit = "cell_px_540"
-    source = SPACED + " (pixelate)"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        h, w = frames.shape[1:3]
-        cell = max(value * scale_of(frames), 1.15)
-        small = (max(1, round(w / cell)), max(1, round(h / cell)))
-        return per_frame(
-            frames,
-            lambda f: cv2.resize(
-                cv2.resize(f, small, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_NEAREST
-            ),
-        )
+@picture("mosaic", (2.0, 3.0, 5.0, 8.0, 12.0), "cell_px_540", f"{SPACED} (pixelate)", alike="blocks")
+def mosaic(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    return rescaled(frames, max(value * scale_of(frames), 1.15), cv2.INTER_NEAREST)
 
 
-@register
-class Oversharp(VideoKind):
-    kind = "oversharp"
-    levels = (1.0, 2.0, 3.5, 6.0, 10.0)
-    unit = "amount"
-    source = SPACED + " (unsharp mask, radius 1.2 px at 540p)"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        sigma = max(1.2 * scale_of(frames), 0.4)
-        return per_frame(frames, lambda f: cv2.addWeighted(f, 1 + value, cv2.GaussianBlur(f, (0, 0), sigma), -value, 0))
+@picture(
+    "oversharp", (1.0, 2.0, 3.5, 6.0, 10.0), "amount", f"{SPACED} (unsharp mask, radius 1.2 px at 540p)", alike="glare"
+)
+def oversharp(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    sigma = max(1.2 * scale_of(frames), 0.4)
+    return per_frame(frames, lambda f: cv2.addWeighted(f, 1 + value, cv2.GaussianBlur(f, (0, 0), sigma), -value, 0))

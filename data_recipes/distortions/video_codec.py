@@ -9,14 +9,14 @@ import contextlib
 import os
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 
-from data_recipes.distortions.base import register
+from data_recipes.distortions.base import Rng, picture
 from data_recipes.distortions.references import AVT_UHD, CODEC_TEST, LIVE_VQA, UNB, VMAF_540
-from data_recipes.distortions.video import VideoKind
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -120,109 +120,98 @@ def _no_real_time() -> None:
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
-@register
-class H264(VideoKind):
-    kind = "h264"
-    levels = (27, 33, 38, 43, 49)
-    unit = "crf"
-    source = f"{LIVE_VQA}; x264 veryfast at constant quality, {VMAF_540}"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        return round_trip(frames, fps, "libx264", "h264", {"preset": "veryfast", "crf": str(value)})
-
-
-@register
-class Hevc(VideoKind):
-    kind = "hevc"
-    levels = (28, 34, 39, 44, 50)
-    unit = "crf"
-    source = f"{AVT_UHD}; {CODEC_TEST}; x265 ultrafast at constant quality, {VMAF_540}"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        quiet = "log-level=none:pools=none:frame-threads=1"
-        return round_trip(
-            frames, fps, "libx265", "hevc", {"preset": "ultrafast", "crf": str(value), "x265-params": quiet}
-        )
+@picture(
+    "h264",
+    (27, 33, 38, 43, 49),
+    "crf",
+    f"{LIVE_VQA}; x264 veryfast at constant quality, {VMAF_540}",
+    alike="blocks soft",
+)
+def h264(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    return round_trip(frames, fps, "libx264", "h264", {"preset": "veryfast", "crf": str(value)})
 
 
-@register
-class Vp9(VideoKind):
-    kind = "vp9"
-    levels = (40, 48, 54, 59, 63)
-    unit = "crf"
-    source = f"{AVT_UHD}; libvpx-vp9 realtime at constant quality, {VMAF_540}"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        options = {"deadline": "realtime", "cpu-used": "8", "crf": str(value), "lag-in-frames": "0"}
-        return round_trip(frames, fps, "libvpx-vp9", "vp9", options)
-
-
-@register
-class Av1(VideoKind):
-    kind = "av1"
-    levels = (40, 48, 54, 59, 63)
-    unit = "crf"
-    source = f"{CODEC_TEST}; SVT-AV1 preset 10 at constant quality, {VMAF_540}"
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        options = {"preset": "10", "crf": str(value), "svtav1-params": "lp=1"}
-        return round_trip(frames, fps, "libsvtav1", "libdav1d", options)
+@picture(
+    "hevc",
+    (28, 34, 39, 44, 50),
+    "crf",
+    f"{AVT_UHD}; {CODEC_TEST}; x265 ultrafast at constant quality, {VMAF_540}",
+    alike="blocks soft",
+)
+def hevc(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    quiet = "log-level=none:pools=none:frame-threads=1"
+    return round_trip(frames, fps, "libx265", "hevc", {"preset": "ultrafast", "crf": str(value), "x265-params": quiet})
 
 
-class _Mpeg(VideoKind):
-    levels = (4, 8, 14, 22, 31)
-    unit = "quantiser"
-    encoder = ""
-
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        return round_trip(frames, fps, self.encoder, self.encoder, {}, quantiser=int(value))
-
-
-@register
-class Mpeg4(_Mpeg):
-    kind = encoder = "mpeg4"
-    source = f"{LIVE_VQA}; MPEG-4 part 2, fixed quantiser, {VMAF_540}"
+@picture(
+    "vp9",
+    (40, 48, 54, 59, 63),
+    "crf",
+    f"{AVT_UHD}; libvpx-vp9 realtime at constant quality, {VMAF_540}",
+    alike="blocks soft",
+)
+def vp9(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    options = {"deadline": "realtime", "cpu-used": "8", "crf": str(value), "lag-in-frames": "0"}
+    return round_trip(frames, fps, "libvpx-vp9", "vp9", options)
 
 
-@register
-class Mpeg2(_Mpeg):
-    kind = "mpeg2"
-    encoder = "mpeg2video"
-    source = f"{LIVE_VQA}; MPEG-2, fixed quantiser, {VMAF_540}"
+@picture(
+    "av1",
+    (40, 48, 54, 59, 63),
+    "crf",
+    f"{CODEC_TEST}; SVT-AV1 preset 10 at constant quality, {VMAF_540}",
+    alike="blocks soft",
+)
+def av1(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    options = {"preset": "10", "crf": str(value), "svtav1-params": "lp=1"}
+    return round_trip(frames, fps, "libsvtav1", "libdav1d", options)
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        return super().change(frames, value, rng, 25.0)  # MPEG-2 knows eight frame rates only; time does not matter
+
+def mpeg(frames: np.ndarray, value: float, rng: Rng, fps: float, encoder: str) -> np.ndarray:
+    # MPEG-2 knows eight frame rates only; time does not matter to it
+    fps = 25.0 if encoder == "mpeg2video" else fps
+    return round_trip(frames, fps, encoder, encoder, {}, quantiser=int(value))
 
 
-@register
-class PacketLoss(VideoKind):
-    kind = "packet_loss"
-    levels = (0.02, 0.06, 0.15, 0.4, 1.0)
-    unit = "damaged_spans_per_packet"
-    regional = False  # where a lost packet shows is not ours to choose
-    source = f"{UNB}, packet loss; {LIVE_VQA}; x264 CRF 23, 4 slices, GOP 50; the decoder conceals; {VMAF_540}"
+QUANTISERS = (4, 8, 14, 22, 31)
+picture("mpeg4", QUANTISERS, "quantiser", f"{LIVE_VQA}; MPEG-4 part 2, fixed quantiser, {VMAF_540}", alike="blocks")(
+    partial(mpeg, encoder="mpeg4")
+)
+picture("mpeg2", QUANTISERS, "quantiser", f"{LIVE_VQA}; MPEG-2, fixed quantiser, {VMAF_540}", alike="blocks")(
+    partial(mpeg, encoder="mpeg2video")
+)
 
-    SPAN = 24  # bytes overwritten at once
-    HEADER = 40  # bytes left alone: parameter sets and slice headers, without which whole pictures vanish
+SPAN = 24  # bytes of a hit packet overwritten at once
+HEADER = 40  # bytes left alone: parameter sets and slice headers, without which whole pictures vanish
 
-    def change(self, frames: np.ndarray, value: float, rng: np.random.Generator, fps: float) -> np.ndarray:
-        from av.packet import Packet
 
-        # Which packets are hit is drawn before coding, so that it does not depend on the content.
-        n = len(frames)
-        spans = rng.permutation(np.arange(n).repeat(3))[: max(1, rng.poisson(value * n))]
-        hits = np.bincount(spans, minlength=n)
+@picture(
+    "packet_loss",
+    (0.02, 0.06, 0.15, 0.4, 1.0),
+    "damaged_spans_per_packet",
+    f"{UNB}, packet loss; {LIVE_VQA}; x264 CRF 23, 4 slices, GOP 50; the decoder conceals; {VMAF_540}",
+    regional=False,
+    alike="blocks",
+)
+def packet_loss(frames: np.ndarray, value: float, rng: Rng, fps: float) -> np.ndarray:
+    """Where a lost packet shows is not ours to choose."""
+    from av.packet import Packet
 
-        def damage(packet: Packet, number: int) -> Packet:
-            data = np.frombuffer(bytes(packet), np.uint8).copy()
-            for _ in range(hits[number] if number < n else 0):
-                room = len(data) - self.HEADER - self.SPAN
-                if room > 0:
-                    at = self.HEADER + int(rng.integers(0, room))
-                    data[at : at + self.SPAN] = rng.integers(0, 256, self.SPAN, dtype=np.uint8)
-            hurt = Packet(data.tobytes())
-            hurt.pts, hurt.dts, hurt.time_base = packet.pts, packet.dts, packet.time_base
-            return hurt
+    # Which packets are hit is drawn before coding, so that it does not depend on the content.
+    n = len(frames)
+    spans = rng.permutation(np.arange(n).repeat(3))[: max(1, rng.poisson(value * n))]
+    hits = np.bincount(spans, minlength=n)
 
-        options = {"preset": "veryfast", "crf": "23", "x264-params": "slices=4"}
-        return round_trip(frames, fps, "libx264", "h264", options, gop=50, damage=damage)
+    def damage(packet: Packet, number: int) -> Packet:
+        data = np.frombuffer(bytes(packet), np.uint8).copy()
+        for _ in range(hits[number] if number < n else 0):
+            room = len(data) - HEADER - SPAN
+            if room > 0:
+                at = HEADER + int(rng.integers(0, room))
+                data[at : at + SPAN] = rng.integers(0, 256, SPAN, dtype=np.uint8)
+        hurt = Packet(data.tobytes())
+        hurt.pts, hurt.dts, hurt.time_base = packet.pts, packet.dts, packet.time_base
+        return hurt
+
+    options = {"preset": "veryfast", "crf": "23", "x264-params": "slices=4"}
+    return round_trip(frames, fps, "libx264", "h264", options, gop=50, damage=damage)

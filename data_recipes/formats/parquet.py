@@ -1,35 +1,148 @@
-"""Records as Parquet: column by column for pandas, DuckDB and `datasets`, and back without a difference."""
+"""Records as Parquet: column by column for pandas, DuckDB and `datasets`, and back without a difference.
+
+The Arrow types come from the pydantic models, so that a new field of `Record` reaches Parquet files without a line of
+code here. What Parquet and `datasets` can hold differs from JSON in two ways: there are no dictionaries with free keys,
+and a column has one type. A `dict[str, X]` is therefore a list of {key, value} (order kept), and `float | str` a struct
+with one of two fields filled.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import ValidationError
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
 
-from data_recipes.formats.files import PARQUET, replacing
+from data_recipes.formats import PARQUET, replacing
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record
 
 log = logging.getLogger(__name__)
 GROUP = 2000  # rows held in memory at once and written as one row group: about 10 MB of synthesised records
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An Arrow type with the way there of a value dumped by pydantic, and the way back. Neither ever sees `None`."""
+
+    type: pa.DataType
+    encode: Convert
+    decode: Convert
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+_SCALARS: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
+
+@cache
+def record_schema() -> pa.Schema:
+    """The columns of a Parquet file of records."""
+    return pa.schema(list(record_codec().type))
+
+
+@cache
+def record_codec() -> Codec:
+    return codec(Record)
+
+
+def codec(annotation: Any) -> Codec:
+    """The codec of a type annotation. Raises TypeError for one that has no Arrow counterpart here."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _SCALARS:
+        return Codec(_SCALARS[annotation], same, same)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _struct(annotation)
+    if origin is Literal:
+        (kind,) = {type(a) for a in arguments}
+        return codec(kind)
+    if origin in (Union, types.UnionType):
+        inner = [a for a in arguments if a is not types.NoneType]
+        if len(inner) == 1:
+            return codec(inner[0])
+        if set(inner) == {float, str}:
+            return _number_or_text()
+    if origin is list:
+        return _list(codec(arguments[0]))
+    if origin is tuple and len(set(arguments)) == 1:
+        return _list(codec(arguments[0]))
+    if origin is dict and arguments[0] is str:
+        return _pairs(codec(arguments[1]))
+    raise TypeError(f"no Arrow type for {annotation}")
+
+
+def _struct(model: type[BaseModel]) -> Codec:
+    fields = {name: codec(field.annotation) for name, field in model.model_fields.items()}
+    for name, field in model.model_fields.items():
+        # An empty cell is left to the default, so a field that may be None must have None as its default.
+        if types.NoneType in get_args(field.annotation) and field.default is not None:
+            raise TypeError(f"{model.__name__}.{name} may be None but has another default")
+
+    encoders = {name: c.encode for name, c in fields.items() if c.encode is not same}
+    decoders = {name: c.decode for name, c in fields.items() if c.decode is not same}
+
+    def encode(value: dict[str, Any]) -> dict[str, Any]:
+        return value | {name: f(value[name]) for name, f in encoders.items() if value[name] is not None}
+
+    def decode(value: dict[str, Any]) -> dict[str, Any]:
+        row = {name: v for name, v in value.items() if v is not None}
+        return row | {name: f(row[name]) for name, f in decoders.items() if name in row}
+
+    arrow = pa.struct([pa.field(name, c.type) for name, c in fields.items()])
+    return Codec(arrow, encode if encoders else same, decode)
+
+
+def _list(item: Codec) -> Codec:
+    def encode(value: Any) -> list[Any]:
+        return [item.encode(x) for x in value]
+
+    def decode(value: list[Any]) -> list[Any]:
+        return [item.decode(x) for x in value]
+
+    plain = item.encode is same, item.decode is same
+    return Codec(pa.list_(item.type), same if plain[0] else encode, same if plain[1] else decode)
+
+
+def _pairs(value: Codec) -> Codec:
+    return Codec(
+        pa.list_(pa.struct([("key", pa.string()), ("value", value.type)])),
+        lambda v: [{"key": k, "value": value.encode(x)} for k, x in v.items()],
+        lambda v: {p["key"]: value.decode(p["value"]) for p in v},
+    )
+
+
+def _number_or_text() -> Codec:
+    return Codec(
+        pa.struct([("number", pa.float64()), ("text", pa.string())]),
+        lambda v: {"number": None, "text": v} if isinstance(v, str) else {"number": float(v), "text": None},
+        lambda v: v["number"] if v["text"] is None else v["text"],
+    )
 
 
 def to_row(record: Record) -> dict[str, Any]:
     """The record as plain lists and dicts of the columns of `arrow.record_schema`: what `datasets` gives and takes."""
-    from data_recipes.formats.arrow import record_codec
-
     row: dict[str, Any] = record_codec().encode(record.model_dump())
     return row
 
 
 def from_row(row: Mapping[str, Any]) -> Record:
     """A record from a row of `to_row`, `datasets` or Parquet. Raises pydantic's ValidationError."""
-    from data_recipes.formats.arrow import record_codec
-
     return Record.model_validate(record_codec().decode(row))
 
 
@@ -38,11 +151,6 @@ def write_parquet(path: str | Path, records: Iterable[Record], group: int = GROU
 
     Loads with `datasets.load_dataset("parquet", data_files=...)`. Raises OutputError when it can not be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from data_recipes.formats.arrow import record_schema
-
     n, rows = 0, map(to_row, records)
     with (
         replacing(Path(path)) as part,
@@ -69,11 +177,6 @@ def read_parquet(path: str | Path, group: int = GROUP) -> Iterator[Record]:
 
 
 def _read(path: Path, group: int) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from data_recipes.formats.arrow import record_schema
-
     known = record_schema().names
     row = 0
     try:

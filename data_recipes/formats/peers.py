@@ -12,16 +12,58 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, Literal
 
-from data_recipes.formats.picture_sound import Holds
+from mllm_avqa.media import MediaReader
 from mllm_avqa.model.prompting import SEES, aspect_branch, load_prompts
 from mllm_avqa.schema.errors import MediaError
 from mllm_avqa.schema.levels import word
 from mllm_avqa.schema.records import Question, Record
 
-Row = dict[str, Any]
+Example = dict[str, Any]  # of a trainer's file
+STILL = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+SOUND = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
+_SLACK = 0.25  # s by which a record may end before its file and still mean all of it: containers round
 _TAG = re.compile(r"<(\|?/?[A-Za-z][\w-]*\|?)>")
+
+
+@dataclass(frozen=True)
+class Holds:
+    """Streams of a file. seconds: None when it was not opened."""
+
+    moving: bool
+    still: bool
+    sound: bool
+    seconds: float | None = None
+
+    def is_whole(self, record: Record) -> bool:
+        """Whether the record is about the file from its start to its end (as far as that is known)."""
+        late = (record.start or 0.0) > _SLACK
+        early = record.end is not None and self.seconds is not None and record.end < self.seconds - _SLACK
+        return not (late or early)
+
+
+def by_name(record: Record) -> Holds:
+    """A guess without opening the file: its suffix, and sound where something is said about the sound."""
+    suffix = PurePath(record.media).suffix.lower()
+    if suffix in STILL or suffix in SOUND:
+        return Holds(False, suffix in STILL, suffix in SOUND)
+    heard = {"audio", "sync"} & {*record.labels, *(q.aspect for q in record.questions)}
+    return Holds(True, False, bool(heard))
+
+
+def by_opening(reader: MediaReader) -> Callable[[str], Holds]:
+    """A function of a path that opens the file (about 7 ms). It raises MediaError for one that can not be read."""
+
+    @lru_cache(maxsize=16)  # the spans of one file follow each other
+    def look(path: str) -> Holds:
+        info = reader.probe(path)
+        still = info.video is not None and info.video.still
+        return Holds(info.video is not None and not still, still, info.audio is not None, info.duration)
+
+    return look
 
 
 @dataclass(frozen=True)
@@ -36,7 +78,7 @@ class Choice:
 
 
 @dataclass
-class Outcome:
+class Exported:
     """What was written, and why the rest was not."""
 
     records: int = 0
@@ -82,7 +124,7 @@ def prompt(question: Question, quoted: dict[str, str]) -> str:
     return "\n".join(said)
 
 
-def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row | None:
+def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Example | None:
     """None for a file without a picture: the format has no place for one."""
     if not (holds.moving or holds.still):
         return None
@@ -91,7 +133,7 @@ def llava(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row | 
     return {"id": id, key: media, "conversations": turns}
 
 
-def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row | None:
+def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Example | None:
     """All three lists in every row: `datasets` wants the same columns everywhere. `id` is dropped by the trainer."""
     items = {"image": holds.still, "video": holds.moving, "audio": holds.sound}
     tags = "".join(f"<{key}>" for key, there in items.items() if there)
@@ -99,7 +141,7 @@ def ms_swift(id: str, media: str, holds: Holds, prompt: str, answer: str) -> Row
     return {"id": id, "messages": turns, **{f"{key}s": [media] if there else [] for key, there in items.items()}}
 
 
-PEERS: dict[str, Callable[[str, str, Holds, str, str], Row | None]] = {"llava": llava, "ms-swift": ms_swift}
+PEERS: dict[str, Callable[[str, str, Holds, str, str], Example | None]] = {"llava": llava, "ms-swift": ms_swift}
 
 
 def rows(
@@ -107,8 +149,8 @@ def rows(
     peer: str,
     choice: Choice,
     look: Callable[[Record], Holds],
-    outcome: Outcome,
-) -> Iterator[Row]:
+    outcome: Exported,
+) -> Iterator[Example]:
     """One row per question.
 
     records: each with the media path to be written. look: what the file of a record holds. `outcome` is counted up;

@@ -14,19 +14,16 @@ from __future__ import annotations
 from random import Random
 from typing import Literal
 
+from data_recipes.distortions import alike
 from data_recipes.questions import short, steps
-from data_recipes.questions.facts import Language, Words, alike, aspects, kind_name, known, make
-from data_recipes.questions.stage1 import TASKS
+from data_recipes.questions.facts import Language, Words, aspects, kind_name, known, make
 from data_recipes.questions.stage2 import level_question, wide_levels
-from data_recipes.questions.wide import WIDE_TASKS
+from data_recipes.questions.tasks import STYLES, TASKS, Style
 from mllm_avqa.model.prompting import list_branch, load_prompts
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Question, Record
 
 __all__ = ["STYLES", "Language", "Style", "alike", "describe_clip", "kind_name", "lists", "questions"]
-
-Style = Literal["short", "steps"]
-STYLES: tuple[Style, ...] = ("short", "steps")
 
 
 def questions(
@@ -51,7 +48,7 @@ def questions(
         return _descriptions(record, rng, words, count, style)
     if stage != 1:
         raise ConfigError(f"stage {stage} does not exist; allowed: 1, 2, 3 (--stages)")
-    tasks = WIDE_TASKS if style == "steps" else TASKS
+    tasks = TASKS[style]
     made: list[Question] = []
     for _ in range(4 * count):
         task = rng.choices(list(tasks), [w for _, w in tasks.values()])[0]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
+from data_recipes.distortions import REGISTRY, alike, kinds
 from data_recipes.synthesis.doses import dose
 from data_recipes.synthesis.pseudo_mos import fault_weight, quality
 from mllm_avqa.schema.errors import ConfigError
@@ -20,47 +21,16 @@ ORDER = ("video", "audio", "sync", "text")
 CLEAN_FROM = 4.0  # MOS: an untouched side below this is not called clean
 GRID = 0.5  # seconds: times are said to the half second
 
-# Kinds that look or sound alike: never offered against each other, never asked for when the other is there.
-ALIKE = (
-    ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2", "mosaic", "packet_loss"),
-    ("gblur", "defocus", "motion_blur", "downscale", "hevc", "vp9", "av1", "h264", "ghosting"),
-    ("gnoise", "chroma_noise", "speckle", "impulse"),
-    ("overexp", "high_contrast", "oversharp"),
-    ("underexp", "low_contrast"),
-    ("low_contrast", "desat"),
-    ("oversat", "cast"),
-    ("framedrop", "jerky", "freeze"),
-    ("flicker", "black_frames", "shake", "jerky"),
-    ("interlace", "ghosting"),
-    ("white", "pink", "brown", "bgnoise", "bits", "hum"),
-    ("clip", "softclip", "loud", "overcomp", "alias", "bits"),
-    ("reverb", "echo"),
-    ("dropout", "chop", "clicks"),
-    ("aac", "mp3", "opus", "amr", "lowpass", "telephone", "alias", "highpass"),
-    ("imbalance", "antiphase"),
-    ("illegible_text", "small_text", "faint_text", "blurred_text", "compressed_text"),
-)
-
-
-@cache
-def alike(kind: str) -> frozenset[str]:
-    """The kind and all that can be taken for it."""
-    return frozenset({kind, *(k for group in ALIKE if kind in group for k in group)})
-
 
 @cache
 def all_kinds(modality: str) -> tuple[str, ...]:
     """Names of the kinds that recipes can make of a modality."""
-    from data_recipes.distortions import kinds
-
     return tuple(k.kind for k in kinds(modality))
 
 
 @cache
 def whole_clip(kind: str) -> bool:
     """Whether the kind fills every clip it is in, so that asking for its time tests nothing."""
-    from data_recipes.distortions import REGISTRY
-
     return kind in REGISTRY and REGISTRY[kind].whole_clip
 
 

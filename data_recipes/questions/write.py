@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Literal
 
 from data_recipes.questions import Language, Style, describe_clip, questions
-from data_recipes.questions.pairs import pairs
+from data_recipes.questions.stage2 import pairs
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.records import Question, Record, read_records, relocation, write_records
 

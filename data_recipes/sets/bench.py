@@ -10,8 +10,8 @@ from typing import Any, cast, get_args
 
 from data_recipes.questions import Language, questions
 from data_recipes.questions.facts import aspects
-from data_recipes.questions.pairs import pairs
-from data_recipes.questions.stage2 import context_question, level_question
+from data_recipes.questions.stage2 import context_question, level_question, pairs
+from data_recipes.questions.tasks import TYPES as STAGE1_TYPES
 from data_recipes.questions.write import Balance
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.bench_item import BenchItem, Concern, QuestionType
@@ -22,18 +22,8 @@ from mllm_avqa.schema.measurement import SEVERITIES
 from mllm_avqa.schema.records import Question, Record, Split, read_records, relocation
 
 PER_CLIP = 24  # stage-1 candidates per clip and language
-TYPES: dict[str, QuestionType] = {
-    "kind": "what",
-    "modality": "what",
-    "worse": "what",
-    "severity": "how",
-    "sync": "how",
-    "level": "how",
-    "context": "how",
-    "time": "when",
-    "where": "where",
-    "compare": "compare",
-}  # every other task with the answers yes and no is "yes-no"; tasks with free answers are left out
+# Every task with the answers yes and no that is not here is "yes-no"; other tasks with free answers are left out.
+TYPES: dict[str, QuestionType] = {**STAGE1_TYPES, "level": "how", "context": "how", "compare": "compare"}
 
 
 def write_bench(

@@ -35,7 +35,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Dealt:
     """What `split_file` wrote. sizes: clips per part, one entry per split. groups: number of groups."""
 
     records: int
@@ -130,7 +130,7 @@ def split_file(
     count: int = 10,
     seed: int = 0,
     keep_official: bool = False,
-) -> Outcome:
+) -> Dealt:
     """Write the records with `folds` filled: one entry per split. Streams the file twice and keeps only the groups.
 
     keep_official: groups with a part in `split` keep it in every split, the others are dealt. `split` itself is
@@ -154,7 +154,7 @@ def split_file(
     for fold, size in zip(folds, sizes, strict=True):
         for name, part in fold.items():
             size[part] += groups[name].clips
-    return Outcome(clips, len(groups), [dict(s) for s in sizes])
+    return Dealt(clips, len(groups), [dict(s) for s in sizes])
 
 
 def _official(groups: Mapping[str, Group]) -> dict[str, Split]:

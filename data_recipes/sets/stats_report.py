@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_recipes.formats.files import replacing
+from data_recipes.formats import write_html
 from data_recipes.sets.stats import Histogram, Scores, Stats
 from mllm_avqa.report.labels import visible
 from mllm_avqa.schema.levels import WORDS
@@ -95,30 +95,10 @@ def _table(title: str, columns: Iterable[str], rows: list[list[str]]) -> Rendera
     return Group(Text(f"\n{title}", "bold"), table)
 
 
-def write_html(stats: Stats, path: Path, title: str) -> None:
+def write_report(stats: Stats, path: Path, title: str) -> None:
     """Write the report as one HTML file without scripts. Raises OutputError when it can not be written."""
-    from jinja2 import BaseLoader, Environment, StrictUndefined
-
-    env = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda v: visible(v) if type(v) is str else v,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = env.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     by_aspect: dict[str, list[Scores]] = {}
     for s in stats.scores:
         by_aspect.setdefault(s.aspect, []).append(s)
-    html = template.render(
-        stats=stats,
-        title=title,
-        head=head(stats),
-        scale=scale,
-        words=WORDS[::-1],
-        aspects=by_aspect,
-        others=others(stats),
-    )
-    with replacing(path) as part:
-        part.write_text(html, encoding="utf-8")
+    told = {"title": title, "head": head(stats), "words": WORDS[::-1], "aspects": by_aspect, "others": others(stats)}
+    write_html(path, _TEMPLATE, stats=stats, scale=scale, **told)

@@ -14,13 +14,13 @@ import numpy as np
 from data_recipes.distortions import Caption, Material, captions_of, distort, draw_captions, get
 from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.audio_core import loudness
-from data_recipes.full_reference.measure import measured
 from data_recipes.questions import describe_clip, questions
-from data_recipes.synthesis.finished import sidecar
+from data_recipes.synthesis.audit import sidecar
+from data_recipes.synthesis.measures import measured
 from data_recipes.synthesis.plan import PAUSE, PHOTO_FPS, Pick, Plan, PlannedFault
 from data_recipes.synthesis.pseudo_mos import labels
 from data_recipes.synthesis.recipe import Recipe
-from data_recipes.synthesis.sources import Source
+from data_recipes.synthesis.sources import Source, tone
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.errors import ConfigError, TruncatedMedia
 from mllm_avqa.schema.files import whole_file
@@ -83,8 +83,6 @@ class Builder:
             rng = np.random.default_rng(int(pick.start))
             material = photo_material(source.path, pick.seconds, PHOTO_FPS, self.recipe.max_height, rng)
         elif source.path.startswith("tone:"):
-            from data_recipes.synthesis.tones import tone
-
             material = Material(sound=tone(source.path[5:], pick.start, pick.seconds, RATE), rate=RATE)
         else:
             material = read_material(source.path, pick.start, pick.seconds, self.recipe.max_height)

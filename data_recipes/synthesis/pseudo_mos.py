@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
-from data_recipes.full_reference.table import measure_of
-from data_recipes.synthesis.doses import FROM_MEASURE, dose
+from data_recipes.synthesis.doses import dose, from_measure, measure_of
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import SOS_ALPHA, sos_std
 from mllm_avqa.schema.records import Distortion, Label
@@ -94,7 +93,7 @@ def fault_mos(fault: Distortion, mode: Mode = "dose") -> float:
     value = fault.parameters.get(measure) if measure is not None else None
     if measure is None or value is None:
         return by_dose
-    by_measure = FROM_MEASURE[measure](float(value))
+    by_measure = from_measure(measure, float(value))
     return by_measure if mode == "full_reference" else (by_dose + by_measure) / 2
 
 

@@ -15,8 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from data_recipes.synthesis.audit import audit
-from data_recipes.synthesis.finished import RECORDS, Made, digest, read_sidecar, write_made
+from data_recipes.synthesis.audit import RECORDS, Made, audit, digest, read_sidecar, write_made
 from data_recipes.synthesis.plan import Plan, Planner, picture_order
 from data_recipes.synthesis.pseudo_mos import model_name
 from data_recipes.synthesis.recipe import Recipe, load_recipe, load_transcripts
@@ -39,7 +38,7 @@ CHUNK = 16  # clips sent to a worker at once: plans of the same picture stay tog
 
 
 @dataclass
-class Outcome:
+class Synthesis:
     """What a run did."""
 
     records: list[Record]
@@ -59,7 +58,7 @@ def synthesise(
     seed: int | None = None,
     folders: Sequence[str | Path] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
+) -> Synthesis:
     """Make the clips of a recipe under `out` and write `out`/records.jsonl and `out`/set.json.
 
     clips, seed: instead of the recipe's. workers: processes, None for one per core that this process may use; the
@@ -110,7 +109,7 @@ def synthesise(
     numbers = {"digest": total, "pseudo_mos": model_name(recipe.labels)}
     numbers |= audit(records, families, ceilings)
     made = len(todo) - len(failures)
-    return Outcome(records, failures, made, kept, time.monotonic() - began, inventory, numbers)
+    return Synthesis(records, failures, made, kept, time.monotonic() - began, inventory, numbers)
 
 
 def cores() -> int:
@@ -124,7 +123,7 @@ def _check_kinds(recipe: Recipe) -> None:
     for kind in recipe.kinds:
         get(kind)
     if recipe.labels != "dose":
-        from data_recipes.full_reference.measure import check_installed
+        from data_recipes.synthesis.measures import check_installed
 
         check_installed(k.kind for k in kinds() if recipe.kinds.get(k.kind, 1.0) > 0)
 

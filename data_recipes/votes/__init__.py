@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from data_recipes.votes.estimates import MODELS, Estimate, Model, Screening, bias_corrected, estimate, screen, summary
-from data_recipes.votes.labels import to_labels
 from data_recipes.votes.reading import Columns, read_votes
+from data_recipes.votes.results import to_labels
 from data_recipes.votes.table import Votes, VotesError
 
 __all__ = [

@@ -19,7 +19,6 @@ from data_recipes.distortions import (
     draw_captions,
     get,
     kinds,
-    video,
 )
 from data_recipes.distortions.audio_core import active_level, loudness
 from data_recipes.distortions.captions import contrasting, luminance
@@ -264,9 +263,9 @@ def test_documentation_has_the_levels_of_every_kind(kind: str) -> None:
 
 def test_example_of_the_documentation_is_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "DISTORTIONS.md").read_text(encoding="utf-8")
-    code = text[text.index("@register\n") :].split("```")[0]
+    code = text[text.index('"""Faults of the lens."""') :].split("```")[0]
     monkeypatch.setattr(base, "REGISTRY", {})
-    exec(code, {"np": np, **vars(video)})
+    exec(code, {})
     example = base.REGISTRY["vignette"]
     dark = [example.apply(clip(), level, np.random.default_rng(0)).frames for level in (1, 5)]
     assert dark[1][0, 0, 0, 0] < dark[0][0, 0, 0, 0] < 100

@@ -14,10 +14,8 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.distortions import REGISTRY, Caption, Material, distort
-from data_recipes.preview import preview, write_page
-from data_recipes.preview.page import Preview, chosen
-from data_recipes.preview.plots import FLOOR_DB, MARGIN, PLOT, WIDTH, curve, spectrogram
-from data_recipes.preview.views import VIEWS, busiest, telling_frame
+from data_recipes.preview import Preview, chosen, preview, write_page
+from data_recipes.preview.views import FLOOR_DB, MARGIN, PLOT, VIEWS, WIDTH, busiest, curve, spectrogram, telling_frame
 from data_recipes.synthesis.mux import write_clip
 from mllm_avqa.schema.errors import ConfigError, MediaNotFound, NotMedia, OutputError
 

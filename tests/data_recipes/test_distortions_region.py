@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_recipes.distortions import REGISTRY, Material, distort
-from data_recipes.distortions.region import pixels
+from data_recipes.distortions.base import region_pixels as pixels
 from mllm_avqa.schema.errors import ConfigError
 
 LOCAL = [k.kind for k in REGISTRY.values() if k.regional]

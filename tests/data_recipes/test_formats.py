@@ -12,10 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
-from data_recipes.formats.arrow import codec, record_schema
-from data_recipes.formats.export import convert, export_questions
-from data_recipes.formats.files import stream
-from data_recipes.formats.parquet import from_row, read_parquet, to_row, write_parquet
+from data_recipes.formats import convert, export_questions, stream
+from data_recipes.formats.parquet import codec, from_row, read_parquet, record_schema, to_row, write_parquet
 from data_recipes.formats.peers import Choice, plain
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.records import Distortion, Label, Question, Record, read_records, write_records

@@ -10,12 +10,10 @@ import pytest
 import yaml
 
 from data_recipes.distortions import Material, distort, kinds
-from data_recipes.full_reference import sound
-from data_recipes.full_reference.agreement import of_set
-from data_recipes.full_reference.measure import check_installed, measured
-from data_recipes.full_reference.picture import ms_ssim
-from data_recipes.full_reference.table import BELIEVED, measure_of
-from data_recipes.synthesis.doses import dose
+from data_recipes.synthesis import measures
+from data_recipes.synthesis.agreement import of_set
+from data_recipes.synthesis.doses import dose, measure_of, seen
+from data_recipes.synthesis.measures import check_installed, measured, ms_ssim
 from data_recipes.synthesis.mux import write_clip
 from data_recipes.synthesis.synth import synthesise
 from mllm_avqa.schema.errors import ConfigError
@@ -59,14 +57,14 @@ def test_ms_ssim_of_small_and_unfit_pictures() -> None:
 
 def test_every_kind_has_a_row_that_fits_it() -> None:
     known = {k.kind: k.modality for k in kinds()}
-    assert set(BELIEVED) >= set(known)
-    for kind, row in BELIEVED.items():
-        assert row.measure is None or {"ms_ssim": "video", "visqol": "audio"}[row.measure] == known[kind]
-        assert row.measure is not None or row.remark, f"{kind}: a dose without a reason"
+    assert set(seen()) >= set(known)
+    for kind, entry in seen().items():
+        assert entry.believed is None or {"ms_ssim": "video", "visqol": "audio"}[entry.believed] == known[kind]
+        assert entry.believed is not None or entry.remark, f"{kind}: a dose without a reason"
     assert measure_of("no such kind") is None
 
 
-@pytest.mark.parametrize("kind", [k for k, row in BELIEVED.items() if row.measure == "ms_ssim"])
+@pytest.mark.parametrize("kind", [k for k, entry in seen().items() if entry.believed == "ms_ssim"])
 def test_what_is_believed_falls_over_the_levels(kind: str) -> None:
     before = clip(6, 240)
     mild, severe = (measured(kind, before, distort(before, kind, v, 3)[0], 0.0, 0.6)["ms_ssim"] for v in (1, 5))
@@ -84,13 +82,13 @@ def test_only_the_span_of_a_fault_is_compared() -> None:
 
 
 def test_a_missing_package_is_named_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_recipes.full_reference.measure.installed", lambda: False)
+    monkeypatch.setattr("data_recipes.synthesis.measures.installed", lambda: False)
     check_installed(["gblur", "white", "h264"])
     with pytest.raises(ConfigError, match=r"of clip, aac .*pip install visqol-python.*labels: dose"):
         check_installed(["gblur", "clip", "aac"])
 
 
-@pytest.mark.skipif(not sound.installed(), reason="visqol-python is not installed")
+@pytest.mark.skipif(not measures.installed(), reason="visqol-python is not installed")
 def test_visqol_orders_clipping_and_declines_silence() -> None:
     t = np.arange(2 * RATE) / RATE
     tone = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220, 700, 1900, 5200), 1)) * (1 + np.sin(9 * t))

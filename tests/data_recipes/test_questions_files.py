@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.questions.facts import score
-from data_recipes.questions.pairs import BETTER, EQUAL, compare, pairs
 from data_recipes.questions.reading import read
+from data_recipes.questions.stage2 import BETTER, EQUAL, compare, pairs
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.records import read_records, write_records
 

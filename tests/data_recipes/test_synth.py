@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.distortions import Material, kinds
-from data_recipes.synthesis.finished import digest
+from data_recipes.synthesis.audit import digest
 from data_recipes.synthesis.mux import SLICES, read_material, write_clip
 from data_recipes.synthesis.plan import Planner
 from data_recipes.synthesis.recipe import load_recipe

@@ -11,7 +11,7 @@ from data_recipes.datasets.card import CARDS, Card, card_names, load_card, parse
 from data_recipes.datasets.convert import Job, convert
 from data_recipes.datasets.labels import FIELD
 from data_recipes.datasets.locate import needed
-from data_recipes.datasets.matlab import LIVE_FOLDERS
+from data_recipes.datasets.tables import LIVE_FOLDERS
 from mllm_avqa.schema.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data_recipes.__main__ import app
 from data_recipes.votes import VotesError
-from data_recipes.votes.pairs import bradley_terry, read_pairs
+from data_recipes.votes.estimates import bradley_terry, read_pairs
 
 SHARED = Path(__file__).parents[4] / "shared" / "fixtures" / "per_subject"
 LONG = "clip,subject,score\na,x,1\na,y,2\na,z,2\nb,x,3\nb,y,5\nb,z,4\nc,x,4\nc,y,5\nc,z,5\n"
@@ -90,9 +90,9 @@ def test_means_without_a_link_between_biases(tmp_path: Path) -> None:
     [
         (("--scale", "5"), "--scale '5'"),
         (("--scale", "5:1"), "--scale"),
-        (("--model", "best"), "--model 'best': allowed are mos, p910, bt500"),
-        (("--layout", "wide"), "--layout 'wide'"),
-        (("--rows", "both"), "--rows 'both'"),
+        (("--model", "best"), "'best' is not one of"),
+        (("--layout", "wide"), "'wide' is not one of"),
+        (("--rows", "both"), "'both' is not one of"),
         (("-o", "x.txt"), "x.txt: the ending must be .csv or .jsonl"),
     ],
 )

@@ -109,6 +109,34 @@ def test_refused_with_place_and_flag(tmp_path: Path, text: str | bytes, error: s
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("clip,a,b,c,mean\nx.mp4,5,4,5,4.667\ny.mp4,1,2,1,1.333\nz.mp4,3,3,4,3.333\n", "'mean'"),
+        ("clip,a,b,c,MOS,Std. dev,95 % CI\nx.mp4,5,4,5,4,.6,1\ny.mp4,1,2,1,1,.6,1\nz.mp4,3,3,4,3,.6,1\n", "'95 % CI'"),
+        ("clip,a,b,c\nx.mp4,5,4,5\ny.mp4,1,2,1\nz.mp4,3,3,4\nAverage,3,3,3.33\n", "'Average'"),
+        ("subject,x.mp4,y.mp4,z.mp4,平均\na,5,1,3,3\nb,4,2,3,3\nc,5,1,4,3.33\nstd,.58,.58,.58,0\n", "'平均'"),
+        ("clip,subject,score\n" + "".join(f"{c},{s},{v}\n" for c, s, v in (
+            ("x.mp4", "a", 5), ("x.mp4", "b", 4), ("x.mp4", "c", 5), ("x.mp4", "MOS", 4.67), ("y.mp4", "a", 1),
+            ("y.mp4", "b", 2), ("y.mp4", "c", 1), ("z.mp4", "a", 3), ("z.mp4", "b", 3), ("z.mp4", "c", 4))), "'MOS'"),
+    ],
+)  # fmt: skip
+def test_a_summary_is_nobody_and_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, left_out: str
+) -> None:
+    """Analytic: three people, whatever a spreadsheet computed of their votes; its numbers may leave the scale."""
+    votes = read(tmp_path, text)
+    assert votes.n_clip.tolist() == [3, 3, 3]
+    assert sorted(votes.subjects) == ["a", "b", "c"]
+    assert means(votes) == pytest.approx({"x.mp4": 14 / 3, "y.mp4": 4 / 3, "z.mp4": 10 / 3})
+    assert left_out in caplog.text and "left out" in caplog.text
+
+
+def test_nothing_but_summaries_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VotesError, match=r"v\.csv: the columns \('MOS', 'std'\) are summaries, not votes of people"):
+        read(tmp_path, "clip,MOS,std\nx.mp4,4.2,0.3\ny.mp4,3.1,0.5\n")
+
+
 def test_missing_file_and_column(tmp_path: Path) -> None:
     with pytest.raises(VotesError, match=r"none\.csv does not exist"):
         read_votes(tmp_path / "none.csv")

@@ -1,6 +1,6 @@
 """Further questions of stage 1, for larger models: which side, where, between which times, sync, captions.
 
-Sentences are in prompts/tasks.<lang>.yaml, names of faults in prompts/questions.<lang>.yaml.
+Sentences are in prompts/tasks.<lang>.yaml. All are of the style "steps" alone.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from data_recipes.distortions import alike
 from data_recipes.questions.facts import (
     GRID,
     LETTERS,
     Words,
-    alike,
     aspects,
     faults_of,
     impact,
@@ -27,7 +27,7 @@ from data_recipes.questions.facts import (
     time_span,
     whole_clip,
 )
-from data_recipes.questions.stage1 import TASKS, Task, lettered_kind, side
+from data_recipes.questions.tasks import Task, of_side, sentence, task
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.records import Distortion, Question, Record
 
@@ -69,7 +69,7 @@ def check(name: str) -> Task:
             return None
         if any(d.level < c.least for d in breaking) or (not breaking and rng.random() > INTACT):
             return None
-        text = rng.choice(_tasks(words)["checks"][name])
+        text = rng.choice(load_prompts("tasks", words["language"])["checks"][name])
         answer = words["answers"]["no" if breaking else "yes"]
         span = time_span(record, breaking[0]) if breaking else None
         return make(1, name, c.aspect, words, text, answer, time_span=span)
@@ -81,6 +81,7 @@ def check(name: str) -> Task:
 KNOWN = frozenset[str]().union(*(c.broken | c.unsure for c in CHECKS.values()))
 
 
+@task("modality", 1.0, bench="what", styles=("steps",))
 def modality(record: Record, rng: Random, words: Words) -> Question | None:
     """Which part of the clip has the worst fault?"""
     sides = aspects(record)
@@ -98,12 +99,13 @@ def modality(record: Record, rng: Random, words: Words) -> Question | None:
     return _choice("modality", "overall", record, names, right, rng, words)
 
 
-def time(record: Record, rng: Random, words: Words) -> Question | None:
+@task("time", 1.0, bench="when", styles=("steps",))
+@of_side
+def time(record: Record, aspect: str, faults: list[Distortion], rng: Random, words: Words) -> Question | None:
     """Between which times is it there? Four times to choose from."""
-    asked, length = side(record, rng), seconds(record)
-    if asked is None or not asked[1] or length < 4 * GRID:
+    length = seconds(record)
+    if not faults or length < 4 * GRID:
         return None
-    aspect, faults = asked
     one = rng.choice(faults)
     if sum(d.kind == one.kind for d in faults) > 1:
         return None
@@ -122,6 +124,7 @@ def time(record: Record, rng: Random, words: Words) -> Question | None:
     return _choice("time", aspect, record, [answer, *texts], answer, rng, words, one)
 
 
+@task("where", 1.0, bench="where", styles=("steps",))
 def where(record: Record, rng: Random, words: Words) -> Question | None:
     """In which region of the picture is it? For faults whose parameters name one."""
     placed = [d for d in record.distortions if d.modality == "video" and region(d) and "video" in record.labels]
@@ -130,18 +133,19 @@ def where(record: Record, rng: Random, words: Words) -> Question | None:
     one = rng.choice(placed)
     if sum(d.kind == one.kind for d in placed) > 1:
         return None
-    regions = _tasks(words)["regions"]
+    regions = load_prompts("tasks", words["language"])["regions"]
     right = regions[region(one)]
     names = [right, *rng.sample([r for r in regions.values() if r != right], 3)]
     return _choice("where", "video", record, names, right, rng, words, one)
 
 
+@task("sync", 1.0, bench="how", styles=("steps",))
 def sync(record: Record, rng: Random, words: Words) -> Question | None:
     """Is the sound early, late, drifting, of something else or right?"""
     if "sync" not in known(record):
         return None
     faults = faults_of(record, "sync")
-    answers = _tasks(words)["sync"]
+    answers = load_prompts("tasks", words["language"])["sync"]
     if len(faults) > 1 or any(d.kind not in answers for d in faults):
         return None
     if any(d.kind == "unrelated_sound" and d.level < OWN_SOUND for d in faults):
@@ -167,30 +171,18 @@ def _span(span: tuple[float, float] | None, words: Words) -> str:
 
 
 def _choice(
-    task: str, aspect: str, record: Record, names: list[str], right: str, rng: Random, words: Words,
+    name: str, aspect: str, record: Record, names: list[str], right: str, rng: Random, words: Words,
     fault: Distortion | None = None,
 ) -> Question:  # fmt: skip
     """The names in random order as options of the task's question."""
     names = list(names)
     rng.shuffle(names)
     options = lettered(names, words)
-    text = rng.choice(_tasks(words)["ask"][task]).format(
-        kind=kind_name(fault.kind, words) if fault else "", options=words["joints"]["options"].join(options)
-    )
-    span = time_span(record, fault) if fault and task == "where" else None
-    return make(1, task, aspect, words, text, options[names.index(right)], options=options, time_span=span)
+    named = kind_name(fault.kind, words) if fault else ""
+    text = sentence(name, rng, words, aspect, kind=named, options=words["joints"]["options"].join(options))
+    span = time_span(record, fault) if fault and name == "where" else None
+    return make(1, name, aspect, words, text, options[names.index(right)], options=options, time_span=span)
 
 
-def _tasks(words: Words) -> Words:
-    return load_prompts("tasks", words["language"])
-
-
-WIDE_TASKS: dict[str, tuple[Task, float]] = {
-    **TASKS,
-    "kind": (lettered_kind, TASKS["kind"][1]),
-    "modality": (modality, 1.0),
-    "time": (time, 1.0),
-    "where": (where, 1.0),
-    "sync": (sync, 1.0),
-    **{name: (check(name), 0.6) for name in CHECKS},
-}
+for _name in CHECKS:
+    task(_name, 0.6, styles=("steps",))(check(_name))

@@ -15,12 +15,10 @@ from typing import Any
 
 from data_recipes.distortions.audio_core import resample
 from data_recipes.distortions.base import Material
-from data_recipes.full_reference import sound
-from data_recipes.full_reference.picture import ms_ssim
-from data_recipes.full_reference.table import measure_of
-from data_recipes.synthesis.audit import relative
+from data_recipes.synthesis import measures
+from data_recipes.synthesis.audit import SET, families_and_ceilings, index_of, read_made, read_sidecar, relative
 from data_recipes.synthesis.build import Builder
-from data_recipes.synthesis.finished import SET, families_and_ceilings, index_of, read_made, read_sidecar
+from data_recipes.synthesis.doses import measure_of
 from data_recipes.synthesis.mux import read_material
 from data_recipes.synthesis.plan import Plan, Planner, picture_order
 from data_recipes.synthesis.recipe import load_recipe, load_transcripts
@@ -54,7 +52,7 @@ def of_set(
     recipe, seed, sources: what the set was made of, where its set.json does not say it or says it wrongly.
 
     Returns the number of clips sampled and per measure ("ms_ssim" with the video label, "visqol" with the audio label)
-    n and srcc of all clips, of those with believed kinds only (see `table`), and per kind over the clips where it is
+    n and srcc of all clips, of those with believed kinds only (see doses.yaml), and per kind over the clips where it is
     the only fault of that side; None below four different labels. "visqol" is None without the package.
     Left out: pictures with text drawn into them, and sound that was moved.
     Raises ConfigError when it is not known or not true what the set was made of, MediaError when a source or a clip
@@ -78,7 +76,7 @@ def of_set(
     return {
         "sampled": len(chosen),
         "ms_ssim": _summary(pictures),
-        "visqol": _summary(sounds) if sound.installed() else None,
+        "visqol": _summary(sounds) if measures.installed() else None,
     }
 
 
@@ -119,14 +117,14 @@ def _picture(plan: Plan, record: Record, before: Material, after: Material) -> f
     if drawn or before.frames is None or after.frames is None:
         return None
     n, (h, w) = min(len(before.frames), len(after.frames)), before.frames.shape[1:3]
-    return ms_ssim(before.frames[:n], after.frames[:n, :h, :w])  # odd sides were padded
+    return measures.ms_ssim(before.frames[:n], after.frames[:n, :h, :w])  # odd sides were padded
 
 
 def _sound(record: Record, before: Material, after: Material) -> float | None:
     moved = any(d.modality == "sync" for d in record.distortions)
-    if moved or before.sound is None or after.sound is None or not sound.installed():
+    if moved or before.sound is None or after.sound is None or not measures.installed():
         return None
-    return sound.visqol(before.sound, resample(after.sound, after.rate, before.rate), before.rate)
+    return measures.visqol(before.sound, resample(after.sound, after.rate, before.rate), before.rate)
 
 
 def _summary(points: Sequence[Point]) -> dict[str, Any]:
@@ -156,7 +154,7 @@ def as_text(numbers: Mapping[str, Any]) -> str:
     lines = [f"labels against full-reference measures of {numbers['sampled']} clips (Spearman):"]
     for name, found in (("MS-SSIM", numbers["ms_ssim"]), ("ViSQOL", numbers["visqol"])):
         if found is None:
-            lines.append(f"{name}: not installed (pip install {sound.PACKAGE})")
+            lines.append(f"{name}: not installed (pip install {measures.PACKAGE})")
             continue
         lines.append(f"{name}: all {_told(found['all'])}; kinds it is believed for {_told(found['believed'])}")
         known = {k: v for k, v in found["kinds"].items() if v["srcc"] is not None}

@@ -1,4 +1,4 @@
-"""Estimates as rows of a table: per clip and per subject, and their files."""
+"""Estimates as labels of records, and as rows of a table: per clip and per subject."""
 
 from __future__ import annotations
 
@@ -16,13 +16,36 @@ from data_recipes.votes.estimates import Corrected, Estimate, bias_corrected, su
 from data_recipes.votes.table import Votes, VotesError
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.records import Label
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
+
+def to_labels(estimate: Estimate) -> dict[str, Label]:
+    """Label per clip name, on the study's scale.
+
+    Counts per level come with means only: readers of a label prefer counts to mean and std, and the counts hold the
+    very biases that p910 has taken out. A corrected score can leave the scale; a label may not, it stops at its end.
+    """
+    scale = estimate.votes.scale
+    inside = np.clip(estimate.score, scale.low, scale.high)
+    moved = int(np.sum(inside != estimate.score))
+    if moved:
+        log.warning("%d corrected scores lie outside %g..%g and were set to its end", moved, scale.low, scale.high)
+    counts = None if estimate.model == "p910" else estimate.votes.levels()
+    return {
+        clip: Label(
+            mean=float(inside[i]),
+            std=None if np.isnan(estimate.std[i]) else float(estimate.std[i]),
+            votes=None if counts is None else [float(v) for v in counts[i]],
+            scale=(scale.low, scale.high),
+            higher_is_better=scale.higher_is_better,
+        )
+        for i, clip in enumerate(estimate.votes.clips)
+    }
 
 
-def clip_rows(chosen: Estimate) -> Iterator[Row]:
+def clip_rows(chosen: Estimate) -> Iterator[dict[str, Any]]:
     """A row per clip: the plain mean beside the bias-corrected one, over the votes that `chosen` used.
 
     `score` is that of the chosen model; numbers that one vote does not allow are None. The bias-corrected columns are
@@ -33,7 +56,7 @@ def clip_rows(chosen: Estimate) -> Iterator[Row]:
     corrected = chosen if isinstance(chosen, Corrected) else _corrected(votes)
     counts = votes.levels()
     for i, (clip, n) in enumerate(zip(votes.clips, votes.n_clip, strict=True)):
-        row: Row = {"clip": clip, "n": int(n), "score": _finite(chosen.score[i])}
+        row: dict[str, Any] = {"clip": clip, "n": int(n), "score": _finite(chosen.score[i])}
         row |= {"mos": _finite(plain.score[i]), "std": _finite(plain.std[i]), "ci95": _finite(plain.ci95[i])}
         if corrected is not None:
             row |= {"mos_p910": _finite(corrected.score[i]), "ci95_p910": _finite(corrected.ci95[i])}
@@ -43,7 +66,7 @@ def clip_rows(chosen: Estimate) -> Iterator[Row]:
         yield row
 
 
-def subject_rows(chosen: Estimate) -> Iterator[Row]:
+def subject_rows(chosen: Estimate) -> Iterator[dict[str, Any]]:
     """A row per subject used: votes, bias (scale units), inconsistency."""
     corrected = chosen if isinstance(chosen, Corrected) else bias_corrected(chosen.votes)
     columns = (corrected.votes.subjects, corrected.votes.n_subject, corrected.bias, corrected.inconsistency)
@@ -51,7 +74,7 @@ def subject_rows(chosen: Estimate) -> Iterator[Row]:
         yield {"subject": subject, "n": int(n), "bias": float(bias), "inconsistency": float(inconsistency)}
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write .csv or .jsonl through a temporary file. Raises OutputError for another ending."""
     if path.suffix not in (".csv", ".jsonl"):
         raise OutputError(f"{path}: the ending must be .csv or .jsonl")
