@@ -74,6 +74,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags = "--context full --lang zh --checkpoint dir --reader decord --asr w.pt --threads 3"
     flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
+    flags += " --max-bytes 1000 --max-hash-seconds 7"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -81,6 +82,8 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_pixels": 100,
         "max_memory_mb": 512,
         "max_duration": 60.0,
+        "max_bytes": 1000,
+        "max_hash_seconds": 7.0,
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3}

@@ -31,6 +31,12 @@ class ContextUnavailable(AvqaError):
     kind = "context_unavailable"
 
 
+class ClipFailed(AvqaError):
+    """An exception that nobody foresaw while one clip was rated; the others go on."""
+
+    kind = "internal"
+
+
 class MediaError(AvqaError):
     """Base of everything that can be wrong with a media file."""
 
