@@ -175,6 +175,46 @@ def test_a_bug_is_one_line_too(clip: Path) -> None:
     assert done.stderr.strip() == "internal error: ZeroDivisionError: division by zero (--debug shows where)"
 
 
+HOSTILE = """
+import logging, sys, warnings
+import fake_rater, run_fake
+EVIL = "title \\x1b[2J \\x9b2J \\x07 \\u202e end"
+rate = fake_rater.FakeRater.rate
+def evil(self, path, **more):
+    logging.getLogger("library").warning("a tag says %s", EVIL)
+    warnings.warn(EVIL)
+    print(EVIL)
+    print(EVIL, file=sys.stderr)
+    rating = rate(self, path, **more)
+    rating.warnings = [EVIL, "\\ud800"]
+    return rating
+fake_rater.FakeRater.rate = evil
+run_fake.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--json"], [], ["--json", "--debug"], ["--no-such-\x1b[2J\x9b2J"], ["--lang", "\x1b"]]
+)
+def test_control_characters_never_reach_a_terminal(clip: Path, arguments: list[str]) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "batch"), str(HERE.parent)])}
+    command = [sys.executable, "-c", HOSTILE, "rate", str(clip), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    for text in (done.stdout, done.stderr):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text), text
+    if arguments == ["--json"]:
+        assert json.loads(done.stdout)["warnings"] == ["title \x1b[2J \x9b2J \x07 \u202e end", "\\ud800"]
+        assert done.stderr.count("title") == 4
+
+
+def test_a_name_that_is_not_unicode_is_rated(tmp_path: Path) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    clip.write_bytes(b"any")
+    result = cli("rate", clip, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["path"].endswith("caf\\xe9.mp4")
+
+
 def test_start_is_fast_because_heavy_packages_wait() -> None:
     code = "import sys, mllm_avqa.cli; print({'torch', 'transformers', 'av', 'cv2', 'scipy'} & set(sys.modules))"
     assert (

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")  # DEL, C1 and line ends that JSON leaves as they are
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # DEL, C1, line ends and bidi marks that JSON lets be
 
 
 def plain(text: str | os.PathLike[str]) -> str:
