@@ -17,7 +17,7 @@ import typer
 
 from mllm_avqa import __version__
 from mllm_avqa.bases.command import weights
-from mllm_avqa.batch.stopping import ends_on_signal
+from mllm_avqa.batch.stopping import Stopped, ends_on_signal
 from mllm_avqa.cli_support import Shown, converse, progress, reported, tally
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.plain import json_text
@@ -58,8 +58,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and all lo
 def main() -> None:
     """Entry point of the console script."""
     sys.stderr = Shown(sys.stderr)  # usage errors repeat what was typed, or what a glob found
-    with ends_on_signal():
-        app(prog_name="mllm-avqa")
+    try:
+        with ends_on_signal():
+            app(prog_name="mllm-avqa")
+    except Stopped as e:  # before a command began
+        raise SystemExit(128 + e.signum) from None
 
 
 def _version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 
+from mllm_avqa.batch.stopping import Stopped
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def reported(debug: bool) -> Iterator[Console]:
             traceback.print_exc(file=shown)
         console.print(f"error: {one_line(e)}")
         raise typer.Exit(2 if isinstance(e, WRONG_USAGE) else 1) from None
-    except KeyboardInterrupt as e:
+    except (Stopped, KeyboardInterrupt) as e:
         console.print("stopped")
         raise typer.Exit(128 + getattr(e, "signum", signal.SIGINT)) from None
 

@@ -31,7 +31,7 @@ from mllm_avqa.batch.work import (
     worker_rates,
 )
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ClipFailed, ConfigError, MediaNotFound
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaNotFound
 from mllm_avqa.schema.plain import plain
 
 log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class _Pool:
                 yield from self._submit([job], how).result()
             except BrokenProcessPool:
                 self._renew()
-                died = ClipFailed(f"{plain(job.item.file)}: the process that rated it died (out of memory? --workers)")
+                died = InternalError(f"{plain(job.item.file)}: the process that rated it died (too little memory?)")
                 yield cells_of(job, died, how)
 
     def _submit(self, jobs: list[Job], how: How) -> Future[list[Cells]]:

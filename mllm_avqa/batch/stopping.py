@@ -20,8 +20,8 @@ class Stop(threading.Event):
     signum = 0
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal ends what runs in the main thread."""
+class Stopped(BaseException):
+    """A signal ends what runs in the main thread. No KeyboardInterrupt: others would answer that in their own way."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

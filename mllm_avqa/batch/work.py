@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.rows import error_row, rating_row
-from mllm_avqa.schema.errors import AvqaError, CheckpointError, ClipFailed, ConfigError, ContextUnavailable
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, InternalError
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.workers import follow_parent
 
@@ -109,7 +109,7 @@ def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating 
 def unforeseen(error: Exception) -> AvqaError:
     """An exception nobody typed as one that a row can hold; its place is in the log."""
     log.debug("an exception of one clip", exc_info=error)
-    return ClipFailed(f"{type(error).__name__}: {error} (--debug shows where)")
+    return InternalError.of(error)
 
 
 def cells_of(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:

@@ -1,5 +1,9 @@
 """One exception tree. Every message names the value, what is allowed and, where a flag set it, the flag."""
 
+from __future__ import annotations
+
+from typing import Self
+
 
 class AvqaError(Exception):
     """Base of every error this package raises on purpose. `kind` is the stable word written into batch rows."""
@@ -31,10 +35,15 @@ class ContextUnavailable(AvqaError):
     kind = "context_unavailable"
 
 
-class ClipFailed(AvqaError):
-    """An exception that nobody foresaw while one clip was rated; the others go on."""
+class InternalError(AvqaError):
+    """What no other error foresaw, on one clip of many: its class and its first line, for the row of that clip."""
 
     kind = "internal"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        first = next(iter(str(error).splitlines()), "")
+        return cls(f"{type(error).__name__}: {first[:200]}".rstrip(": "))
 
 
 class MediaError(AvqaError):
