@@ -1,13 +1,14 @@
 """`mllm-avqa`: rate, score, chat, doctor. stdout is data, everything else goes to stderr.
 
 Exit codes: 0 done, 1 a clip could not be rated (or a check of `doctor` failed), 2 wrong usage or configuration,
-130 stopped by Ctrl-C or SIGTERM.
+130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,8 +17,10 @@ import typer
 
 from mllm_avqa import __version__
 from mllm_avqa.bases.command import weights
-from mllm_avqa.cli_support import converse, progress, reported
+from mllm_avqa.batch.stopping import Stopped, ends_on_signal
+from mllm_avqa.cli_support import Shown, converse, progress, reported, tally
 from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.plain import json_text
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater
@@ -47,12 +50,19 @@ MaxSeconds = Annotated[float, typer.Option(min=0.1, help="Wall time for decoding
 MaxPixels = Annotated[int, typer.Option(min=1, help="Width x height of a frame.")]
 MaxMemory = Annotated[int, typer.Option(min=64, help="Memory of the decoding process, MB.")]
 MaxDuration = Annotated[float, typer.Option(min=0.1, help="Seconds of media.")]
+MaxBytes = Annotated[int, typer.Option(min=1, help="Size of a file.")]
+MaxHashSeconds = Annotated[float, typer.Option(min=0.1, help="Wall time for reading a file's bytes.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")]
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app(prog_name="mllm-avqa")
+    sys.stderr = Shown(sys.stderr)  # usage errors repeat what was typed, or what a glob found
+    try:
+        with ends_on_signal():
+            app(prog_name="mllm-avqa")
+    except Stopped as e:  # before a command began
+        raise SystemExit(128 + e.signum) from None
 
 
 def _version(wanted: bool) -> None:
@@ -94,10 +104,12 @@ def rate(
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
     max_duration: MaxDuration = _DEFAULT.max_duration,
+    max_bytes: MaxBytes = _DEFAULT.max_bytes,
+    max_hash_seconds: MaxHashSeconds = _DEFAULT.max_hash_seconds,
     debug: Debug = False,
 ) -> None:
     """Rate one clip and explain the rating: a report for people, or JSON."""
-    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration)
+    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration, max_bytes, max_hash_seconds)
     with reported(debug) as console:
         with console.status("rating ..."):
             rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit)
@@ -110,7 +122,7 @@ def rate(
             write_html(rating, html, limits=card_limits, thumbnails=thumbnails(rating, rater.reader, rater.card.views))
             console.print(f"wrote {html}")
     if as_json:
-        typer.echo(rating.model_dump_json(indent=2))
+        typer.echo(json_text(rating.model_dump(mode="json"), indent=2))
         return
     from rich.console import Console
 
@@ -121,7 +133,7 @@ def rate(
 
 @app.command()
 def score(
-    output: Annotated[Path, typer.Option("--output", "-o", help="OUT.jsonl, OUT.csv or OUT.parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="OUT.jsonl, .csv or .parquet; -: rows on stdout.")],
     inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories (recursive), globs.")] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="List of clips: .txt, or .csv/.jsonl with 'path' and optional 'text'.")
@@ -132,6 +144,7 @@ def score(
     full: Annotated[bool, typer.Option("--full", help="JSONL only: the nested rating in every row.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the output anew instead of continuing it.")] = False,
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 though clips failed.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Rate nothing: write OUT from its journal.")] = False,
     context: Context = "fast",
     lang: Lang = "en",
     checkpoint: Checkpoint = "nano",
@@ -145,13 +158,22 @@ def score(
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
     max_duration: MaxDuration = _DEFAULT.max_duration,
+    max_bytes: MaxBytes = _DEFAULT.max_bytes,
+    max_hash_seconds: MaxHashSeconds = _DEFAULT.max_hash_seconds,
     debug: Debug = False,
 ) -> None:
     """Score many clips into one file. Run it again to continue: what is done and unchanged is not rated twice."""
     from mllm_avqa.batch import BatchOptions, check_options, run_batch
     from mllm_avqa.batch.inputs import expand
-    from mllm_avqa.batch.outputs import journal_path
+    from mllm_avqa.batch.outputs import check_output, journal_path
+    from mllm_avqa.batch.outputs import export as export_rows
 
+    if export:
+        with reported(debug) as console:
+            check_output(output)
+            console.print(f"{export_rows(output)} rows: {output}")
+        return
+    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration, max_bytes, max_hash_seconds)
     options = BatchOptions(
         output=output,
         inputs=inputs or (),
@@ -162,20 +184,23 @@ def score(
         fresh=fresh,
         full=full,
         settings={"context": context, "lang": lang, "reader": reader, "asr": Path(asr).name if asr else "none"},
+        limits=limits,
+        stdout=sys.stdout.buffer,
     )
-    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration)
     share = threads or _share(workers)
     load = partial(_load, checkpoint, reader, limits, context, asr, lang, share, device, dtype, four_bit)
     with reported(debug) as console:
         check_options(options)
-        total = sum(1 for _ in expand(options.inputs, manifest))  # reads the manifest to its end: errors show here
+        passed_over: Counter[str] = Counter()
+        total = sum(1 for _ in expand(options.inputs, manifest, passed_over))  # errors of the manifest show here
+        if passed_over:
+            console.print(f"not rated, no media by their ending: {tally(passed_over)}")
         with progress(console, total) as tick:
             result = run_batch(load, options, tick)
         counts = f"{result.rated} rated, {result.failed} failed, {result.current} already there"
         if result.stopped:
-            where = journal_path(output)
-            console.print(f"stopped: {counts}; run the same command again to continue {where}")
-            raise typer.Exit(130)
+            console.print(f"stopped: {counts}; run the same command again to continue {journal_path(output)}")
+            raise typer.Exit(128 + result.signum)
         console.print(f"{counts}: {output}")
         if result.failed and not allow_errors:
             console.print("rows with status 'error' are tried again on the next run; --allow-errors accepts them")
@@ -199,10 +224,12 @@ def chat(
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
     max_duration: MaxDuration = _DEFAULT.max_duration,
+    max_bytes: MaxBytes = _DEFAULT.max_bytes,
+    max_hash_seconds: MaxHashSeconds = _DEFAULT.max_hash_seconds,
     debug: Debug = False,
 ) -> None:
     """Ask questions about one clip: one per line on stdin, one answer per line on stdout. /quit ends."""
-    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration)
+    limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration, max_bytes, max_hash_seconds)
     answers_out = sys.stdout
     with reported(debug) as console:
         with console.status("rating ..."):
@@ -233,8 +260,11 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _limits(seconds: float, pixels: int, memory: int, duration: float) -> Limits:
-    return Limits(max_seconds=seconds, max_pixels=pixels, max_memory_mb=memory, max_duration=duration)
+def _limits(seconds: float, pixels: int, memory: int, duration: float, size: int, hash_seconds: float) -> Limits:
+    return Limits(
+        max_seconds=seconds, max_pixels=pixels, max_memory_mb=memory, max_duration=duration, max_bytes=size,
+        max_hash_seconds=hash_seconds,
+    )  # fmt: skip
 
 
 def _load(

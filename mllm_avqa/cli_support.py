@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import signal
 import sys
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 
+from mllm_avqa.batch.stopping import Stopped
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
 
 if TYPE_CHECKING:
@@ -22,32 +27,82 @@ WRONG_USAGE = (ConfigError, CheckpointError, OutputError, ContextUnavailable)  #
 
 @contextmanager
 def reported(debug: bool) -> Iterator[Console]:
-    """A console on stderr. Inside, what libraries print goes there too; errors become one line and an exit code."""
+    """A console on stderr. Inside, what libraries print goes there too; errors become one line and an exit code.
+
+    What anything writes to stderr is text of strangers to a terminal: control characters become a visible mark.
+    """
     from rich.console import Console
     from rich.logging import RichHandler
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    stderr = sys.stderr.whole if isinstance(sys.stderr, Shown) else sys.stderr
+    console = Console(file=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    shown = Shown(stderr, console)
     handler = RichHandler(console=console, show_time=debug, show_path=debug, markup=False)
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(_Visible("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
     if not debug:
         sys.excepthook = _one_line
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(shown), redirect_stderr(shown):
             yield console
     except AvqaError as e:
         if debug:
-            console.print_exception()
+            traceback.print_exc(file=shown)
+        console.print(f"error: {one_line(e)}")
+        raise typer.Exit(2 if isinstance(e, WRONG_USAGE) else 1) from None
+    except (Stopped, KeyboardInterrupt) as e:
+        console.print("stopped")
+        raise typer.Exit(128 + getattr(e, "signum", signal.SIGINT)) from None
+
+
+def one_line(text: object) -> str:
+    """Text of strangers for one line of a terminal."""
+    from mllm_avqa.report.labels import visible
+
+    return visible(" ".join(str(text).split()))
+
+
+class Shown(io.TextIOBase):
+    """Stands before a stream: control characters of what is written arrive as a visible mark.
+
+    console: on the same stream, where its progress bar makes room for what is printed.
+    """
+
+    def __init__(self, stream: TextIO, console: Console | None = None) -> None:
+        self.whole, self._console = stream, console
+
+    def write(self, text: str) -> int:
         from mllm_avqa.report.labels import visible
 
-        console.print(f"error: {visible(' '.join(str(e).split()))}")
-        raise typer.Exit(2 if isinstance(e, WRONG_USAGE) else 1) from None
-    except KeyboardInterrupt:
-        console.print("stopped")
-        raise typer.Exit(130) from None
+        if self._console is not None and self._console.is_terminal:
+            self._console.print(visible(text), end="")
+        else:
+            self.whole.write(visible(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self.whole.flush()
+
+    def isatty(self) -> bool:
+        return False  # a library that draws bars is not drawn to here
+
+    def fileno(self) -> int:
+        return self.whole.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.whole.encoding
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from mllm_avqa.report.labels import visible
+
+        return visible(super().format(record))
 
 
 def _one_line(kind: type[BaseException], error: BaseException, _: object) -> None:
-    sys.stderr.write(f"internal error: {kind.__name__}: {error} (--debug shows where)\n")
+    sys.stderr.write(f"internal error: {kind.__name__}: {one_line(error)} (--debug shows where)\n")
 
 
 @contextmanager
@@ -57,7 +112,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
 
     counts = {"rated": 0, "failed": 0, "current": 0}
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("loading the model", total=total)
 
         def tick(what: str) -> None:
@@ -67,6 +122,13 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
             bar.update(task, advance=1, description=f"{counts['rated']} rated{failed}{there}")
 
         yield tick
+
+
+def tally(counts: Counter[str], most: int = 12) -> str:
+    """ "3 .txt, 1 .json", the frequent ones first."""
+    shown = [f"{n} {one_line(what)}" for what, n in counts.most_common(most)]
+    rest = sum(counts.values()) - sum(n for _, n in counts.most_common(most))
+    return ", ".join(shown + [f"{rest} others"] * (rest > 0))
 
 
 class Session(Protocol):
@@ -90,7 +152,7 @@ def converse(session: Session, questions: TextIO, answers: TextIO, console: Cons
         scores = ", ".join(f"{a} {d.score:.2f}" if d else f"{a} –" for a, d in session.rating.scores.items())
         console.print(f"{visible(session.rating.path)}: {scores}")
         if limits:
-            console.print(f"limits: {visible(' '.join(limits.split()))}", style="dim")
+            console.print(f"limits: {one_line(limits)}", style="dim")
         console.print("ask away; /quit ends", style="dim")
     while True:
         if at_terminal:
@@ -105,7 +167,7 @@ def converse(session: Session, questions: TextIO, answers: TextIO, console: Cons
             with redirect_stdout(sys.stderr):
                 answer = session.ask(question)
         except AvqaError as e:
-            console.print(f"error: {visible(' '.join(str(e).split()))}")
+            console.print(f"error: {one_line(e)}")
             answer, failed = "", True
         answer = visible(answer)
         answers.write((answer if answers.isatty() else " ".join(answer.split())) + "\n")

@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
         self.reply = str.upper
         self.model = "served-1"
         self.seen: list[dict] = []
+        self.headers: list[dict] = []
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
 
@@ -27,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers.append(dict(self.headers))
         self.server.seen.append(body | {"path": self.path, "key": self.headers.get("Authorization")})
         wrong = [k for k, v in body.items() if k not in FIELDS or not isinstance(v, FIELDS[k])]
         roles = [m["role"] for m in body["messages"]]

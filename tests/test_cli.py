@@ -74,6 +74,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags = "--context full --lang zh --checkpoint dir --reader decord --asr w.pt --threads 3"
     flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
+    flags += " --max-bytes 1000 --max-hash-seconds 7"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -81,6 +82,8 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_pixels": 100,
         "max_memory_mb": 512,
         "max_duration": 60.0,
+        "max_bytes": 1000,
+        "max_hash_seconds": 7.0,
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3}
@@ -170,6 +173,46 @@ def test_a_bug_is_one_line_too(clip: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.strip() == "internal error: ZeroDivisionError: division by zero (--debug shows where)"
+
+
+HOSTILE = """
+import logging, sys, warnings
+import fake_rater, run_fake
+EVIL = "title \\x1b[2J \\x9b2J \\x07 \\u202e end"
+rate = fake_rater.FakeRater.rate
+def evil(self, path, **more):
+    logging.getLogger("library").warning("a tag says %s", EVIL)
+    warnings.warn(EVIL)
+    print(EVIL)
+    print(EVIL, file=sys.stderr)
+    rating = rate(self, path, **more)
+    rating.warnings = [EVIL, "\\ud800"]
+    return rating
+fake_rater.FakeRater.rate = evil
+run_fake.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--json"], [], ["--json", "--debug"], ["--no-such-\x1b[2J\x9b2J"], ["--lang", "\x1b"]]
+)
+def test_control_characters_never_reach_a_terminal(clip: Path, arguments: list[str]) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE / "batch"), str(HERE.parent)])}
+    command = [sys.executable, "-c", HOSTILE, "rate", str(clip), *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    for text in (done.stdout, done.stderr):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text), text
+    if arguments == ["--json"]:
+        assert json.loads(done.stdout)["warnings"] == ["title \x1b[2J \x9b2J \x07 \u202e end", "\\ud800"]
+        assert done.stderr.count("title") == 4
+
+
+def test_a_name_that_is_not_unicode_is_rated(tmp_path: Path) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    clip.write_bytes(b"any")
+    result = cli("rate", clip, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["path"].endswith("caf\\xe9.mp4")
 
 
 def test_start_is_fast_because_heavy_packages_wait() -> None:

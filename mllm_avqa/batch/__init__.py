@@ -1,6 +1,6 @@
 """Batch scoring: many clips into one JSONL, CSV or Parquet file."""
 
 from mllm_avqa.batch.engine import BatchOptions, BatchResult, check_options, run_batch
-from mllm_avqa.batch.rows import COLUMNS, Row
+from mllm_avqa.batch.rows import COLUMNS, FlatRow
 
-__all__ = ["COLUMNS", "BatchOptions", "BatchResult", "Row", "check_options", "run_batch"]
+__all__ = ["COLUMNS", "BatchOptions", "BatchResult", "FlatRow", "check_options", "run_batch"]

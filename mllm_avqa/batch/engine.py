@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from types import FrameType
+from typing import BinaryIO
 
-from mllm_avqa.batch.codecs import Cells
 from mllm_avqa.batch.inputs import check_inputs, expand
-from mllm_avqa.batch.outputs import check_output, finish, open_rows
-from mllm_avqa.batch.rowfile import RowFile
-from mllm_avqa.batch.rows import fingerprint_text, plain
-from mllm_avqa.batch.work import How, Job, Load, rate_jobs, start_worker, worker_fingerprint, worker_rates
-from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaNotFound
+from mllm_avqa.batch.journal import Cells
+from mllm_avqa.batch.outputs import Rows, check_output, open_rows
+from mllm_avqa.batch.rows import fingerprint_text
+from mllm_avqa.batch.stopping import Stop, stop_on_signal
+from mllm_avqa.batch.work import (
+    How,
+    Job,
+    Load,
+    cells_of,
+    rate_jobs,
+    start_worker,
+    unforeseen,
+    worker_fingerprint,
+    worker_rates,
+)
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaNotFound
+from mllm_avqa.schema.plain import plain
 
+log = logging.getLogger(__name__)
 _CHUNKS = 8  # batches hashed ahead of the rater, so that its reading can overlap its computing
 
 
@@ -38,6 +51,8 @@ class BatchOptions:
     fresh: bool = False
     full: bool = False
     settings: dict[str, str] = field(default_factory=dict)  # what else changes a row: context, language, reader ...
+    limits: Limits = field(default_factory=Limits)  # of hashing; those of decoding are the rater's
+    stdout: BinaryIO | None = None  # where `-o -` writes
 
 
 @dataclass
@@ -46,6 +61,7 @@ class BatchResult:
     failed: int = 0
     current: int = 0  # already in the output
     stopped: bool = False  # by Ctrl-C or SIGTERM; run the same command again to continue
+    signum: int = 0  # which of them
 
 
 Tick = Callable[[str], None]  # called with "rated", "failed" or "current" once per clip
@@ -64,12 +80,12 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
     """Rate every clip that has no current row yet; each row is on disk before the next clip is finished.
 
     Memory does not grow with the number of clips, but for a 16-byte key or two per row. Raises ConfigError and
-    OutputError (see `check_options`, RowFile); a clip that can not be rated is a row with status `error`.
+    OutputError (see `check_options`, Journal); a clip that can not be rated is a row with status `error`.
     """
     check_options(options)
     result = BatchResult()
 
-    def write(rows: RowFile, cells: Cells, stop: threading.Event) -> None:
+    def write(rows: Rows, cells: Cells, stop: Stop) -> None:
         failed = cells["status"] == "error"
         if failed and stop.is_set():
             return  # the signal may have hit the process that read the clip: not the clip's fault
@@ -78,21 +94,18 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
         result.rated += not failed
         tick("failed" if failed else "rated")
 
-    with _stop_on_signal() as stop, _rating(load, options, stop) as (fingerprint, rate):
+    with stop_on_signal() as stop, _rating(load, options, stop) as (fingerprint, rate):
         how = How(options.batch_size, options.explain, options.full, fingerprint)
-        with open_rows(options.output, fingerprint, fresh=options.fresh) as rows:
+        with open_rows(options.output, fingerprint, fresh=options.fresh, stdout=options.stdout) as rows:
             jobs = _pending(rows, options, result, tick, stop)
             for cells in rate(jobs, how):
                 write(rows, cells, stop)
-            result.stopped = stop.is_set()
-            if not result.stopped:
-                finish(options.output, rows)
+            rows.tidy = not stop.is_set()
+        result.stopped, result.signum = stop.is_set(), stop.signum
     return result
 
 
-def _pending(
-    rows: RowFile, options: BatchOptions, result: BatchResult, tick: Tick, stop: threading.Event
-) -> Iterator[Job]:
+def _pending(rows: Rows, options: BatchOptions, result: BatchResult, tick: Tick, stop: Stop) -> Iterator[Job]:
     """Clips without a current row, each once however often it is listed."""
     from mllm_avqa.media import content_hash
 
@@ -107,11 +120,15 @@ def _pending(
             continue
         seen.add(identity)
         try:
-            job = Job(item, content_hash(item.file))
+            job = Job(item, "" if item.error else content_hash(item.file, options.limits, stop.is_set), item.error)
         except AvqaError as e:
             job = Job(item, "", e)
         except OSError as e:  # a disk or network share that fails while it is read
             job = Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
+        except Exception as e:
+            job = Job(item, "", unforeseen(e))
+        if stop.is_set():
+            return
         if job.error is None and rows.is_current(item, job.content_hash):
             result.current += 1
             tick("current")
@@ -123,7 +140,7 @@ Rate = Callable[[Iterator[Job], How], Iterator[Cells]]
 
 
 @contextmanager
-def _rating(load: Load, options: BatchOptions, stop: threading.Event) -> Iterator[tuple[str, Rate]]:
+def _rating(load: Load, options: BatchOptions, stop: Stop) -> Iterator[tuple[str, Rate]]:
     """The fingerprint of the rows and the function that turns jobs into rows, in order."""
     if options.workers == 1:
         rater = load()
@@ -138,34 +155,72 @@ def _rating(load: Load, options: BatchOptions, stop: threading.Event) -> Iterato
         with closing(rater):
             yield _fingerprint(rater.fingerprint, options), here
         return
-    # spawn: a forked child of a process with running torch or FFmpeg threads can deadlock
-    pool = ProcessPoolExecutor(options.workers, get_context("spawn"), initializer=start_worker, initargs=(load,))
-    try:
-        yield (
-            _fingerprint(pool.submit(worker_fingerprint).result(), options),
-            lambda jobs, how: _in_pool(pool, jobs, how, options, stop),
+    with closing(_Pool(load, options)) as pool:
+        try:
+            fingerprint = _fingerprint(pool.running.submit(worker_fingerprint).result(), options)
+        except BrokenProcessPool as e:
+            raise AvqaError("a worker process died while it loaded the model (out of memory? fewer --workers)") from e
+        yield fingerprint, lambda jobs, how: pool.rate(jobs, how, stop)
+
+
+class _Pool:
+    """Worker processes; when one dies, others take over and its clips are tried again, each alone."""
+
+    def __init__(self, load: Load, options: BatchOptions) -> None:
+        self.load, self.options = load, options
+        self.running = self._new()
+
+    def rate(self, jobs: Iterator[Job], how: How, stop: Stop) -> Iterator[Cells]:
+        begun: deque[tuple[list[Job], Future[list[Cells]]]] = deque()
+        for chunk in chain(_chunks(jobs, self.options.batch_size), [None]):
+            if chunk is not None:
+                begun.append((chunk, self._submit(chunk, how)))
+            while begun and (chunk is None or stop.is_set() or len(begun) > 2 * self.options.workers):
+                oldest, future = begun.popleft()
+                if stop.is_set() and future.cancel():
+                    continue  # what has begun is finished and kept
+                try:
+                    yield from future.result()
+                except BrokenProcessPool:
+                    lost = [oldest, *(c for c, f in begun if not f.done() or f.exception())]
+                    begun = deque((c, f) for c, f in begun if f.done() and not f.exception())
+                    yield from self._one_by_one(lost, how, stop)
+            if stop.is_set():
+                return
+
+    def close(self) -> None:
+        self.running.shutdown(cancel_futures=True)
+
+    def _one_by_one(self, lost: list[list[Job]], how: How, stop: Stop) -> Iterator[Cells]:
+        log.warning("a worker process died; its clips are rated again, one at a time")
+        self._renew()
+        for job in (j for chunk in lost for j in chunk):
+            if stop.is_set():
+                return
+            try:
+                yield from self._submit([job], how).result()
+            except BrokenProcessPool:
+                self._renew()
+                died = InternalError(f"{plain(job.item.file)}: the process that rated it died (too little memory?)")
+                yield cells_of(job, died, how)
+
+    def _submit(self, jobs: list[Job], how: How) -> Future[list[Cells]]:
+        try:
+            return self.running.submit(worker_rates, jobs, how)
+        except BrokenProcessPool as e:  # noticed before an older result was fetched
+            failed: Future[list[Cells]] = Future()
+            failed.set_exception(e)
+            return failed
+
+    def _renew(self) -> None:
+        self.close()
+        self.running = self._new()
+
+    def _new(self) -> ProcessPoolExecutor:
+        # spawn: a forked child of a process with running torch or FFmpeg threads can deadlock
+        return ProcessPoolExecutor(
+            self.options.workers, get_context("spawn"), initializer=start_worker, initargs=(self.load,)
         )
-    except BrokenProcessPool as e:
-        raise AvqaError(
-            "a worker process died (out of memory? fewer --workers); run the same command to continue"
-        ) from e
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_pool(
-    pool: ProcessPoolExecutor, jobs: Iterator[Job], how: How, options: BatchOptions, stop: threading.Event
-) -> Iterator[Cells]:
-    running: deque[Future[list[Cells]]] = deque()
-    for chunk in _chunks(jobs, options.batch_size):
-        running.append(pool.submit(worker_rates, chunk, how))
-        if len(running) > 2 * options.workers:
-            yield from running.popleft().result()
-        if stop.is_set():
-            break
-    for future in running:  # after a stop signal, what has begun is finished and kept
-        if not (stop.is_set() and future.cancel()):
-            yield from future.result()
 
 
 def _chunks(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
@@ -184,24 +239,3 @@ def _fingerprint(rater: dict[str, str], options: BatchOptions) -> str:
     if options.full:
         parts["full"] = "yes"
     return fingerprint_text({k: "_".join(v.split()) for k, v in parts.items()})
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Set on the first Ctrl-C or SIGTERM; a second one raises KeyboardInterrupt. Only the main thread gets them."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def on_signal(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    old = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)

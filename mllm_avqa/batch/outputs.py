@@ -1,16 +1,20 @@
-"""The output formats behind one function: JSONL and CSV are appended to, Parquet is made from a journal at the end."""
+"""Where the rows go: a JSONL journal, from which CSV and Parquet are written at the end, or standard output."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from mllm_avqa.batch.codecs import Cells, Codec, Csv, JsonLines
-from mllm_avqa.batch.rowfile import RowFile
-from mllm_avqa.batch.rows import COLUMNS, Row
+from mllm_avqa.batch.inputs import Item
+from mllm_avqa.batch.journal import WAYS, Cells, Journal, read_rows
+from mllm_avqa.batch.rows import COLUMNS, FlatRow, json_line
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
 
@@ -18,86 +22,190 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = (".jsonl", ".csv", ".parquet")
+STDOUT = Path("-")
 _ROWS_PER_GROUP = 2000
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
+_KIND = {name: str(field.annotation).split(" |")[0] for name, field in FlatRow.model_fields.items()}
+
+
+class Rows(Protocol):
+    """What a batch needs of an output."""
+
+    tidy: bool  # False: stopped, a later run goes on
+
+    def is_current(self, item: Item, content_hash: str) -> bool: ...
+
+    def append(self, cells: Cells) -> None: ...
+
+
+class Printed:
+    """Rows on standard output: nothing is known of an earlier run. Raises OutputError when nobody reads any more."""
+
+    tidy = True
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def is_current(self, item: Item, content_hash: str) -> bool:
+        return False
+
+    def append(self, cells: Cells) -> None:
+        try:
+            self._stream.write(json_line(cells))
+            self._stream.flush()
+        except OSError as e:
+            raise OutputError(f"-o -: standard output can not be written: {e.strerror}") from e
 
 
 def check_output(output: Path, *, full: bool = False) -> None:
-    """Raises OutputError for an ending that is not a format, or `full` where the format is flat."""
+    """Raises OutputError for what is no regular file, an ending that is no format, or `full` where it is flat."""
+    if output == STDOUT:
+        return
     if output.suffix.lower() not in FORMATS:
-        raise OutputError(f"-o {output}: the ending must be one of {' '.join(FORMATS)}")
+        raise OutputError(f"-o {output}: the ending must be one of {' '.join(FORMATS)}; - writes JSONL to stdout")
     if full and output.suffix.lower() != ".jsonl":
         raise OutputError(f"--full needs -o FILE.jsonl: {output.suffix} has no place for nested ratings")
-    if output.is_dir():
-        raise OutputError(f"-o {output} is a directory")
+    for path in {output, journal_path(output)}:
+        if path.is_dir():
+            raise OutputError(f"-o {path} is a directory")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"-o {path} is a device or a pipe, which can not be continued; - writes JSONL to stdout")
 
 
 def journal_path(output: Path) -> Path:
-    """Where rows are appended while a batch runs: the output itself, or the journal beside a Parquet file."""
-    return output.with_name(output.name + ".journal") if output.suffix.lower() == ".parquet" else output
+    """Where rows are appended while a batch runs: the output itself, or the journal beside a table."""
+    return (
+        output if output == STDOUT or output.suffix.lower() == ".jsonl" else output.with_name(output.name + ".journal")
+    )
 
 
 @contextmanager
-def open_rows(output: Path, fingerprint: str, *, fresh: bool = False) -> Iterator[RowFile]:
-    """The row file of an output. Raises OutputError when it can not be continued (see RowFile).
+def open_rows(output: Path, fingerprint: str, *, fresh: bool = False, stdout: BinaryIO | None = None) -> Iterator[Rows]:
+    """The rows of an output. When the block ends well, a table is written from its journal, which then goes.
 
-    Rows of an existing Parquet file are put back into the journal first, so that a run can be continued or extended.
+    Rows of a table without a journal are put back into one, so that it can be continued or extended. A block that was
+    stopped sets `tidy = False`: the journal stays. Raises OutputError when an output can not be continued (see
+    `Journal`).
+    """
+    if output == STDOUT:
+        yield Printed(stdout or sys.stdout.buffer)
+        return
+    journal = journal_path(output)
+    exported = journal != output
+    earlier = (lambda: _table_rows(output)) if exported and output.exists() else None
+    with Journal(journal, fingerprint, fresh=fresh, earlier=earlier) as rows:
+        yield rows
+        if exported and rows.tidy:
+            export(output)
+            journal.unlink()
+            rows.tidy = False
+
+
+def export(output: Path) -> int:
+    """Write a CSV or Parquet file from its journal as it stands, in one atomic replacement; returns the rows.
+
+    Raises OutputError where there is neither journal nor file, or the file can not be written.
     """
     journal = journal_path(output)
-    codec: Codec = Csv() if output.suffix.lower() == ".csv" else JsonLines()
-    restored = journal != output and output.exists() and not journal.exists() and not fresh
-    if restored:
-        _journal_from_parquet(output, journal)
-    rows = RowFile(journal, codec, fingerprint, fresh=fresh)
+    if not journal.is_file() and not output.is_file():
+        raise OutputError(f"-o {output}: there is no journal {journal} to write it from")
+    if journal == output or not journal.is_file():  # all is there already
+        return sum(1 for _ in (read_rows if journal == output else _table_rows)(output))
+    write = _write_csv if output.suffix.lower() == ".csv" else _write_parquet
     try:
-        rows.open()
-    except OutputError:
-        if restored:
-            journal.unlink()
-        raise
-    try:
-        yield rows
-    finally:
-        rows.close()
+        with whole_file(output) as part:
+            return write(part, read_rows(journal))
+    except OSError as e:
+        raise OutputError(
+            f"-o {output}: can not be written: {e.strerror or e}; its rows are kept in {journal}, once it can, run the "
+            "same command again"
+        ) from e
 
 
-def finish(output: Path, rows: RowFile) -> None:
-    """Make the Parquet file from its journal, in one atomic replacement, and drop the journal; the others are done."""
-    if rows.path == output:
-        return
+# --- tables
+
+
+def _write_csv(path: Path, rows: Iterable[Cells]) -> int:
+    """RFC 4180 with a header; None is an empty cell. Text that a spreadsheet would compute gets a ' before it."""
+    n = 0
+    with path.open("wb") as f:
+        f.write(_csv_line(COLUMNS))
+        for cells in rows:
+            f.write(_csv_line([_neutral(cells.get(c)) for c in COLUMNS]))
+            n += 1
+    return n
+
+
+def _csv_line(values: Iterable[Any]) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow(values)  # so that a lone CR in a cell is quoted too
+    return out.getvalue()[:-2].encode() + b"\n"
+
+
+def _neutral(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _as_written(cell: str) -> str | None:
+    """What `_neutral` was given; None for an empty cell."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell or None
+
+
+def _write_parquet(path: Path, rows: Iterable[Cells]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = parquet_schema()
-    with whole_file(output) as part, pq.ParquetWriter(part, schema) as writer:
-        for group in _groups(rows.rows(), _ROWS_PER_GROUP):
-            writer.write_table(pa.Table.from_pylist([{c: cells[c] for c in COLUMNS} for cells in group], schema=schema))
-    rows.discard()
+    n, rows = 0, iter(rows)
+    with pq.ParquetWriter(path, schema := parquet_schema()) as writer:
+        while group := [{c: cells.get(c) for c in COLUMNS} for cells in islice(rows, _ROWS_PER_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            n += len(group)
+    return n
 
 
 def parquet_schema() -> pa.Schema:
-    """Arrow schema of `Row`: string, int64 and float64 columns, all nullable."""
+    """Arrow schema of `FlatRow`: string, int64 and float64 columns, all nullable."""
     import pyarrow as pa
 
     kinds = {"float": pa.float64(), "int": pa.int64()}
-    kind_of = {name: str(field.annotation).split(" |")[0] for name, field in Row.model_fields.items()}
-    return pa.schema([(name, kinds.get(kind_of[name], pa.string())) for name in COLUMNS])
+    return pa.schema([(name, kinds.get(_KIND[name], pa.string())) for name in COLUMNS])
 
 
-def _journal_from_parquet(output: Path, journal: Path) -> None:
-    import pyarrow as pa
+def _table_rows(output: Path) -> Iterator[Cells]:
+    """The rows of a table that this version or the one before wrote. Raises OutputError for any other file."""
+    read = _read_csv if output.suffix.lower() == ".csv" else _read_parquet
+    try:
+        for cells in read(output):
+            yield FlatRow(**{c: v for c, v in cells.items() if v is not None}).model_dump()
+    except ValueError as e:  # of the reader, or of a cell that is no value of its column
+        raise OutputError(
+            f"-o {output} exists and can not be continued: {' '.join(str(e).split())[:200]} {WAYS}"
+        ) from e
+
+
+def _read_csv(output: Path) -> Iterator[Cells]:
+    csv.field_size_limit(1 << 24)  # tables of the version before have cells of any length
+    with output.open(encoding="utf-8", newline="") as f:
+        reader = csv.reader(f)
+        _check_columns(next(reader, []))
+        try:
+            for row in reader:
+                if len(row) != len(COLUMNS):
+                    raise ValueError(f"line {reader.line_num}: {len(row)} cells, expected {len(COLUMNS)}")
+                yield dict(zip(COLUMNS, map(_as_written, row), strict=True))
+        except csv.Error as e:
+            raise ValueError(f"line {reader.line_num}: {e}") from e
+
+
+def _read_parquet(output: Path) -> Iterator[Cells]:
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(output) as table, whole_file(journal) as part, part.open("wb") as f:
-            if table.schema_arrow.names != list(COLUMNS):
-                raise OutputError(f"-o {output}: its columns are not those of this version (--fresh, or another -o)")
-            for batch in table.iter_batches(_ROWS_PER_GROUP):
-                f.writelines(JsonLines().encode(cells) for cells in batch.to_pylist())
-    except pa.ArrowInvalid as e:
-        raise OutputError(f"-o {output} exists and is not a Parquet file (--fresh, or another -o)") from e
+    with pq.ParquetFile(output) as table:
+        _check_columns(table.schema_arrow.names)
+        for batch in table.iter_batches(_ROWS_PER_GROUP):
+            yield from batch.to_pylist()
 
 
-def _groups(cells: Iterable[Cells], size: int) -> Iterator[list[Cells]]:
-    it = iter(cells)
-    while group := list(islice(it, size)):
-        yield group
+def _check_columns(names: list[str]) -> None:
+    if names != list(COLUMNS):
+        raise ValueError("its columns are not those of this version")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.plain import json_text, plain
 from mllm_avqa.schema.rating import ASPECTS, Rating
 
+LONGEST = 100_000  # characters of a cell: readers of CSV refuse more than 131,072
 
-class Row(BaseModel):
+
+class FlatRow(BaseModel):
     """What a batch writes for one clip. Scores are 1-5, higher is better; a missing value is None and says why."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -65,8 +67,13 @@ class Row(BaseModel):
     seconds: float | None = None  # wall time spent on the clip
     fingerprint: str = ""  # of the rater and the settings: rows with equal fingerprints are comparable
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _readable(cls, value: object) -> object:
+        return plain(value)[:LONGEST] if isinstance(value, str) else value
 
-COLUMNS: tuple[str, ...] = tuple(Row.model_fields)
+
+COLUMNS: tuple[str, ...] = tuple(FlatRow.model_fields)
 _SERIOUS = ("severe", "strong", "moderate")
 
 
@@ -75,14 +82,14 @@ def fingerprint_text(parts: Mapping[str, str]) -> str:
     return " ".join(f"{k}={v}" for k, v in sorted(parts.items()))
 
 
-def plain(text: str | os.PathLike[str]) -> str:
-    """A path or message as text that UTF-8 can hold: undecodable bytes of a file name become `\\xNN`."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+def json_line(cells: Mapping[str, Any]) -> bytes:
+    """A row as one line of JSON."""
+    return json_text(cells).encode() + b"\n"
 
 
 def rating_row(
     rating: Rating, *, path: str, file: Path, user_text: str | None, content_hash: str, fingerprint: str
-) -> Row:
+) -> FlatRow:
     """Flatten a rating. `path` is the name the user knows, `file` where it was read from."""
     cells: dict[str, Any] = {}
     for aspect in ASPECTS:
@@ -93,9 +100,9 @@ def rating_row(
         cells[f"{aspect}_missing"] = None if dist else rating.missing.get(aspect, "not given by the rater")
     claims = [c.support for c in rating.claims]
     v, a = rating.media.video, rating.media.audio
-    return Row(
-        path=plain(path),
-        file=plain(file),
+    return FlatRow(
+        path=path,
+        file=str(file),
         user_text=user_text,
         content_hash=content_hash,
         status="ok",
@@ -124,16 +131,16 @@ def rating_row(
 
 def error_row(
     error: AvqaError, *, path: str, file: Path, user_text: str | None, content_hash: str, fingerprint: str
-) -> Row:
+) -> FlatRow:
     """The row of a clip that could not be rated; the next run tries it again."""
-    return Row(
-        path=plain(path),
-        file=plain(file),
+    return FlatRow(
+        path=path,
+        file=str(file),
         user_text=user_text,
         content_hash=content_hash,
         status="error",
         error_kind=error.kind,
-        error=plain(str(error)),
+        error=str(error),
         fingerprint=fingerprint,
     )
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mllm_avqa.batch.codecs import Cells
 from mllm_avqa.batch.inputs import Item
+from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.rows import error_row, rating_row
-from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, InternalError
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.workers import follow_parent
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import RatingFailure
+
+log = logging.getLogger(__name__)
+RUN_ERRORS = (ConfigError, CheckpointError, ContextUnavailable)  # raised, they are about the run and not about a clip
 
 
 class BatchRater(Protocol):
@@ -63,42 +67,61 @@ class How:
 
 def rate_jobs(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Cells]:
     """One row per job, in order; rows come as soon as the rater gives them."""
-    readable = [j for j in jobs if j.error is None]
-    outcomes = iter(
-        rater.rate_many(
-            [j.item.file for j in readable],
-            batch_size=how.batch_size,
-            explain=how.explain,
-            user_texts=[j.item.user_text for j in readable],
-        )
-        if readable
-        else ()
-    )
+    outcomes = _outcomes(rater, [j for j in jobs if j.error is None], how)
     for job in jobs:
         outcome = job.error or next(outcomes)
-        yield _cells(job, outcome if isinstance(outcome, Rating | AvqaError) else outcome.error, how)
+        try:
+            yield cells_of(job, outcome, how)
+        except ValueError as e:  # a rating that is no row: a score that is no number
+            yield cells_of(job, unforeseen(e), how)
 
 
-def _cells(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:
+def _outcomes(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
+    """A rating or an error per job, whatever the rater raises: from there on every clip is rated by itself."""
+    done = 0
+    try:
+        for outcome in _rated(rater, jobs, how) if jobs else ():
+            done += 1
+            yield outcome
+    except RUN_ERRORS:
+        raise
+    except Exception as e:
+        log.warning("rating several clips at once failed (%s), going on one by one", type(e).__name__)
+    for job in jobs[done:]:
+        try:
+            yield next(_rated(rater, [job], how))
+        except RUN_ERRORS:
+            raise
+        except Exception as e:
+            yield e if isinstance(e, AvqaError) else unforeseen(e)
+
+
+def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
+    outcomes = rater.rate_many(
+        [j.item.file for j in jobs],
+        batch_size=how.batch_size,
+        explain=how.explain,
+        user_texts=[j.item.user_text for j in jobs],
+    )
+    return (o if isinstance(o, Rating) else o.error for o in outcomes)
+
+
+def unforeseen(error: Exception) -> AvqaError:
+    """An exception nobody typed as one that a row can hold; its place is in the log."""
+    log.debug("an exception of one clip", exc_info=error)
+    return InternalError.of(error)
+
+
+def cells_of(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:
     item = job.item
-    if isinstance(outcome, AvqaError):
-        row = error_row(
-            outcome,
-            path=item.listed,
-            file=item.file,
-            user_text=item.user_text,
-            content_hash=job.content_hash,
-            fingerprint=how.fingerprint,
-        )
-    else:
-        row = rating_row(
-            outcome,
-            path=item.listed,
-            file=item.file,
-            user_text=item.user_text,
-            content_hash=job.content_hash,
-            fingerprint=how.fingerprint,
-        )
+    who: dict[str, Any] = {
+        "path": item.listed,
+        "file": item.file,
+        "user_text": item.user_text,
+        "content_hash": job.content_hash,
+        "fingerprint": how.fingerprint,
+    }
+    row = error_row(outcome, **who) if isinstance(outcome, AvqaError) else rating_row(outcome, **who)
     cells = row.model_dump()
     if how.full:
         cells["rating"] = outcome.model_dump(mode="json") if isinstance(outcome, Rating) else None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import MediaNotFound, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
+from mllm_avqa.schema.errors import MediaNotFound, MediaTimeout, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
+from mllm_avqa.schema.plain import plain
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,7 +28,7 @@ STILL_FORMATS = frozenset({"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "ti
 
 def show(path: str | os.PathLike[str]) -> str:
     """`path` as printable text: names that are not valid UTF-8 get backslash escapes."""
-    return os.fsencode(os.fspath(path)).decode("utf-8", "backslashreplace")
+    return plain(path)
 
 
 def check_regular(path: str) -> os.stat_result:
@@ -49,18 +52,31 @@ def check_regular(path: str) -> os.stat_result:
     return facts
 
 
-def content_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 (hex) of the bytes of a regular file, read in 1 MiB pieces.
+def content_hash(
+    path: str | os.PathLike[str], limits: Limits = Limits(), stopped: Callable[[], bool] = lambda: False
+) -> str:
+    """SHA-256 (hex) of the bytes of a regular file, read in 1 MiB pieces. stopped: asked between pieces.
 
     Raises:
         MediaNotFound, NotAFile: see `check_regular`.
+        MediaTooLarge, MediaTimeout: more bytes or seconds than the limits allow, or `stopped`.
     """
     name = os.fspath(path)
-    check_regular(name)
+    size = check_regular(name).st_size
+    if size > limits.max_bytes:
+        raise MediaTooLarge(f"{show(name)}: {size} bytes, allowed are {limits.max_bytes} (--max-bytes)")
     digest = hashlib.sha256()
+    deadline = time.monotonic() + limits.max_hash_seconds
     with open(name, "rb") as stream:
         while piece := stream.read(1 << 20):
             digest.update(piece)
+            if time.monotonic() > deadline:
+                raise MediaTimeout(
+                    f"{show(name)}: its {size} bytes are not read within {limits.max_hash_seconds:g} s "
+                    "(--max-hash-seconds)"
+                )
+            if stopped():
+                raise MediaTimeout(f"{show(name)}: stopped while it was read")
     return digest.hexdigest()
 
 

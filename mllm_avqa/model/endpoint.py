@@ -9,23 +9,24 @@ import json
 import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from email.message import Message
-from http.client import HTTPException, HTTPResponse
+from functools import cached_property
+from importlib.util import find_spec
 from itertools import islice
-from typing import IO, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mllm_avqa.schema.errors import AvqaError, ConfigError
 
+if TYPE_CHECKING:
+    import openai
+
 log = logging.getLogger(__name__)
-RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # statuses that may pass
-LONGEST_WAIT = 60.0  # seconds between two attempts, whatever the server asks for
+RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})  # statuses that may pass
 MOST_BYTES = 4_000_000  # of an answer
+_PATH = "/chat/completions"
 FLAGS = ("--endpoint", "--model", "--key-env")
 GIVE_UP = 6  # items in a row without an answer before the rest is not tried
 Item = TypeVar("Item")
@@ -36,15 +37,6 @@ class EndpointUnavailable(AvqaError):
     """The server does not answer, or not usably, after all attempts."""
 
     kind = "endpoint_unavailable"
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirected request would carry the key to wherever it points."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,6 @@ class Endpoint:
     temperature: float | None = None
     timeout: float = 120.0  # seconds per attempt
     attempts: int = 5
-    first_wait: float = 1.0  # seconds before the second attempt; doubles from there
     flags: tuple[str, str, str] = FLAGS  # what the user typed for address, model and key, for messages
 
     @classmethod
@@ -81,8 +72,10 @@ class Endpoint:
     ) -> Endpoint:
         """`base` is http(s)://host[:port]/v1 or the full address that ends in /chat/completions.
 
-        Raises ConfigError for another kind of address and for a variable `key_env` that is not set.
+        Raises ConfigError for another kind of address, a variable `key_env` that is not set, and a missing client.
         """
+        if find_spec("openai") is None:
+            raise ConfigError(f"{flags[0]} needs openai, which is not installed: pip install 'mllm-avqa[endpoint]'")
         parts = urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
@@ -93,8 +86,7 @@ class Endpoint:
             key = os.environ.get(key_env)
             if not key:
                 raise ConfigError(f"environment variable {key_env!r} is not set or empty ({flags[2]})")
-        path = base.rstrip("/")
-        url = path if path.endswith("/chat/completions") else path + "/chat/completions"
+        url = base.rstrip("/").removesuffix(_PATH) + _PATH
         return cls(url, model, key, temperature, timeout, flags=flags)
 
     def chat(self, system: str, user: str) -> str | None:
@@ -107,6 +99,8 @@ class Endpoint:
         Raises ConfigError for what no retry mends (unknown model, wrong key, wrong address) and EndpointUnavailable
         when all attempts failed.
         """
+        import openai
+
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
@@ -115,30 +109,53 @@ class Endpoint:
             body["temperature"] = self.temperature
         if seed is not None:
             body["seed"] = seed
-        reason, pause = "", 0.0
-        for attempt in range(self.attempts):
-            time.sleep(pause)
-            pause = min(LONGEST_WAIT, self.first_wait * 2**attempt)
+        reason = ""
+        for attempt in range(self.attempts):  # what was not answered is tried again by the client
             try:
-                return _reply(self._post(json.dumps(body).encode()), self.model)
-            except urllib.error.HTTPError as e:
-                with e:
-                    reason = f"status {e.code}: {e.read(300).decode('utf-8', 'replace').strip()}"
-                if e.code not in RETRIED:
+                return _reply(self._post(body), self.model)
+            except openai.APIStatusError as e:
+                reason = f"status {e.status_code}: {e.response.text[:300].strip()}"
+                if e.status_code not in RETRIED:
                     raise ConfigError(f"{self.url} refuses: {reason} ({', '.join(self.flags)})") from e
-                pause = _asked_wait(e.headers, pause)
-            except (OSError, HTTPException, ValueError) as e:  # not reached, broken off, or not the protocol
+                break
+            except openai.APIConnectionError as e:
+                reason = f"{type(e).__name__}: {e.__cause__ or e}"
+                break
+            except (OSError, ValueError, openai.OpenAIError) as e:  # too slow, broken off, or not the protocol
                 reason = f"{type(e).__name__}: {e}"
             log.warning("%s: %s (attempt %d of %d)", self.url, reason, attempt + 1, self.attempts)
         raise EndpointUnavailable(f"{self.url} failed {self.attempts} times, last: {reason} ({self.flags[0]})")
 
-    def _post(self, body: bytes) -> Any:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(self.url, body, headers)
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=self.timeout) as answer:
-            return json.loads(_read(answer, time.monotonic() + self.timeout))
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        import openai
+
+        return openai.OpenAI(
+            base_url=self.url.removesuffix(_PATH),
+            api_key=self.key or "none",
+            timeout=self.timeout,
+            max_retries=self.attempts - 1,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),  # they would carry the key away
+        )
+
+    def _post(self, body: dict[str, Any]) -> Any:
+        """The answer. Raises TimeoutError when it drips in too slowly, ValueError when it is too long or no JSON."""
+        import openai
+
+        # What the client would find in the environment is not for whatever server this is.
+        private = ["OpenAI-Organization", "OpenAI-Project"] + ["Authorization"] * (not self.key)
+        headers: Any = dict.fromkeys(private, openai.Omit())
+        parts, size = [], 0
+        with self._client.chat.completions.with_streaming_response.create(**body, extra_headers=headers) as answer:
+            deadline = time.monotonic() + self.timeout
+            for part in answer.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the answer was not complete in time")
+        return json.loads(b"".join(parts))
 
 
 def each(items: Iterable[Item], call: Callable[[Item], Result], jobs: int) -> Iterator[tuple[Item, Result | Exception]]:
@@ -164,19 +181,6 @@ def each(items: Iterable[Item], call: Callable[[Item], Result], jobs: int) -> It
                 yield item, result
 
 
-def _read(answer: HTTPResponse, deadline: float) -> bytes:
-    """The whole body. Raises TimeoutError when it drips in beyond the deadline, ValueError when it is too long."""
-    parts, size = [], 0
-    while part := answer.read1(1 << 16):
-        parts.append(part)
-        size += len(part)
-        if size > MOST_BYTES:
-            raise ValueError(f"the answer is longer than {MOST_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer was not complete in time")
-    return b"".join(parts)
-
-
 def _reply(answer: Any, asked: str) -> Reply:
     """choices[0].message.content of a finished answer. Raises ValueError when the answer is not of the protocol."""
     try:
@@ -190,11 +194,3 @@ def _reply(answer: Any, asked: str) -> Reply:
     text = content.strip() or None if content and finished else None
     fingerprint = answer.get("system_fingerprint")
     return Reply(text, str(answer.get("model") or asked), None if fingerprint is None else str(fingerprint))
-
-
-def _asked_wait(headers: Message, wait: float) -> float:
-    """Seconds of Retry-After, where the server gives a number."""
-    try:
-        return min(LONGEST_WAIT, max(wait, float(headers.get("Retry-After", ""))))
-    except ValueError:
-        return wait

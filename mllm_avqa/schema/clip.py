@@ -17,6 +17,8 @@ class Limits(BaseModel):
     max_pixels: int = 8192 * 4320  # width x height of one frame (--max-pixels)
     max_memory_mb: int = 4096  # address space of the guarded process above its start (--max-memory-mb)
     max_duration: float = 6 * 3600.0  # seconds of media (--max-duration)
+    max_bytes: int = 64 * 2**30  # of a file (--max-bytes)
+    max_hash_seconds: float = 300.0  # for reading a file's bytes once (--max-hash-seconds)
     max_threads: int = Field(default=4, ge=1)  # of one decoder, within the cores; more cost memory and save no time
 
 

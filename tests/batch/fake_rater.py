@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,7 +72,11 @@ def rating_of(path: str, level: int = 4, **changes: Any) -> Rating:
 
 
 class FakeRater:
-    """Files that start with b"BAD" fail, others get a level from their hash. FAKE_SLEEP slows every clip down."""
+    """Files that start with b"BAD" fail, others get a level from their hash. FAKE_SLEEP slows every clip down.
+
+    b"BUG" raises what nobody typed, b"KILL" ends the worker process, b"HANG" hangs in C code.
+    FAKE_RATED: a file that the path of every clip goes to.
+    """
 
     def __init__(self, weights: str = "w1", **options: Any) -> None:
         self.fingerprint = {"model": "fake", "weights": weights, "package": "0"}
@@ -91,6 +98,16 @@ class FakeRater:
         if not os.path.exists(path):
             raise MediaNotFound(f"{path}: No such file or directory")
         data = Path(path).read_bytes()
+        if rated := os.environ.get("FAKE_RATED"):
+            with open(rated, "a") as f:
+                f.write(f"{path}\n")
+        if data.startswith(b"HANG"):  # C code that does not return to Python, but lets threads run
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # so that it is not woken
+            ctypes.CDLL(None).sleep(100)
+        if data.startswith(b"BUG"):
+            raise IndexError("an exception nobody typed")
+        if data.startswith(b"KILL") and parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
         if data.startswith(b"BAD"):
             raise NotMedia(f"{path}: no container format recognises the bytes")
         print("a chatty library writes to stdout")

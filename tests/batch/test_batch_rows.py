@@ -11,8 +11,9 @@ import pytest
 from fake_rater import FakeRater, rating_of
 
 from mllm_avqa.batch import COLUMNS, BatchOptions, run_batch
-from mllm_avqa.batch.rows import plain, rating_row
+from mllm_avqa.batch.rows import rating_row
 from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.plain import plain
 
 FLOATS = ("overall", "video", "overall_std", "duration", "fps", "seconds")
 

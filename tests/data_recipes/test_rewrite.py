@@ -40,7 +40,7 @@ def records(tmp_path):
 
 
 def endpoint(server, **more):
-    return Endpoint(server.url + "/chat/completions", "m", first_wait=0.01, **more)
+    return Endpoint(server.url + "/chat/completions", "m", **more)
 
 
 def reworded(text: str) -> str:
@@ -152,6 +152,14 @@ def test_a_redirect_does_not_carry_the_key_away(server):
     with pytest.raises(ConfigError, match="302"):
         endpoint(server, key=KEY).chat("s", "u")
     assert [s["path"] for s in server.seen] == ["/v1/chat/completions"]
+
+
+def test_no_key_of_the_environment_is_sent(server, monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, KEY)
+    assert endpoint(server).chat("s", "u") == "U"
+    assert server.seen[0]["key"] is None
+    assert KEY not in str(server.headers[0])
 
 
 def test_an_answer_that_was_cut_off_is_none(server):

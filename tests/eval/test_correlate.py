@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from eval.__main__ import app
 from eval.correlate import correlate
 from eval.joining import join, read_entries, read_labels
-from mllm_avqa.batch.rows import Row
+from mllm_avqa.batch.rows import FlatRow
 from mllm_avqa.schema.errors import ConfigError, NotMedia
 from mllm_avqa.schema.records import Label, Record, write_records
 
@@ -55,13 +55,16 @@ def scores(tmp_path):
     """Rows of the batch engine: ten scored, one failed, one missing."""
     path = tmp_path / "scores.jsonl"
     rows = [
-        Row(path=f"clips/{i}.mp4", file=f"/data/set/clips/{i}.mp4", status="ok", overall=GUESS[i]) for i in range(N - 2)
+        FlatRow(path=f"clips/{i}.mp4", file=f"/data/set/clips/{i}.mp4", status="ok", overall=GUESS[i])
+        for i in range(N - 2)
     ]
     error = NotMedia("no container format")
     rows.append(
-        Row(path="clips/10.mp4", file="/data/set/clips/10.mp4", status="error", error_kind=error.kind, error=str(error))
+        FlatRow(
+            path="clips/10.mp4", file="/data/set/clips/10.mp4", status="error", error_kind=error.kind, error=str(error)
+        )
     )
-    rows.append(Row(path="other.mp4", file="/data/other.mp4", status="ok", overall=3.0))
+    rows.append(FlatRow(path="other.mp4", file="/data/other.mp4", status="ok", overall=3.0))
     path.write_text("".join(r.model_dump_json() + "\n" for r in rows))
     return path
 

@@ -54,7 +54,7 @@ def predictions(path, texts, **more):
 
 def judge(server, rounds=2, **more):
     made = judging.open_judge(server.url, "m", rounds=rounds, jobs=2)
-    return replace(made, endpoint=replace(made.endpoint, first_wait=0.005, attempts=2, **more))
+    return replace(made, endpoint=replace(made.endpoint, attempts=2, **more))
 
 
 def lines(path):
