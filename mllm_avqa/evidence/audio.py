@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Findings
+from mllm_avqa.evidence.catalogue import Findings
 from mllm_avqa.evidence.interruptions import clicks, dropouts, silence
 from mllm_avqa.evidence.levels import clipping, crest_factor, dc_offset, loudness, stereo, true_peak
 from mllm_avqa.evidence.spectrum import bandwidth, hum, noise, spectrogram

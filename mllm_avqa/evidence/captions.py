@@ -11,7 +11,7 @@ import statistics
 
 import numpy as np
 
-from mllm_avqa.evidence.fact import Thresholds
+from mllm_avqa.evidence.catalogue import Thresholds
 from mllm_avqa.evidence.spans import Span, length, uncovered
 from mllm_avqa.evidence.wording import is_wide, word_errors, words
 from mllm_avqa.schema.clip import Clip, VideoTrack

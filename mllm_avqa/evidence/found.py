@@ -1,42 +1,8 @@
-"""What a measure hands back before the catalogue turns it into a `Measurement`."""
+"""Small tools of the measures."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-
 import numpy as np
-
-from mllm_avqa.evidence.catalog import FACTS
-from mllm_avqa.schema.measurement import Measurement, Severity
-
-
-@dataclass
-class Found:
-    """One finding: a value (None or non-finite: not measurable, `note` says why), spans in seconds, a note."""
-
-    value: float | None
-    spans: list[tuple[float, float]] = field(default_factory=list)
-    note: str = ""
-    severity: Severity | None = None  # only where the catalogue's thresholds do not apply
-
-
-Findings = dict[str, Found]
-
-
-def as_measurement(name: str, found: Found) -> Measurement:
-    """Round, grade and wrap one finding. Four significant digits keep the value stable across platforms."""
-    fact = FACTS[name]
-    value = found.value
-    note = found.note
-    if value is None or not math.isfinite(value):
-        return Measurement(name=name, modality=fact.modality, value=None, unit=fact.unit, note=note or "not measurable")
-    value = float(f"{float(value):.4g}")
-    severity = found.severity or fact.severity(value)
-    spans = [(round(float(a), 3), round(float(b), 3)) for a, b in found.spans]
-    return Measurement(
-        name=name, modality=fact.modality, value=value, unit=fact.unit, severity=severity, spans=spans, note=note
-    )
 
 
 def median(values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Found, median, runs
+from mllm_avqa.evidence.catalogue import Found
+from mllm_avqa.evidence.found import median, runs
 
 _SILENT = 1e-6  # power of -60 dBFS
 _MIN_SILENCE = 0.3  # seconds

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Found
+from mllm_avqa.evidence.catalogue import Found
 
 _FLAT = 0.02  # samples within 2 % of the channel's peak belong to a top
 _CROWD = 0.08  # share of samples near the top that unclipped sound may have

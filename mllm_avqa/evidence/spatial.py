@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from mllm_avqa.evidence.blocks import block_excess, combing, gradient_profiles, mosaic_cell
-from mllm_avqa.evidence.found import Findings, Found
+from mllm_avqa.evidence.catalogue import Findings, Found
 from mllm_avqa.evidence.grain import banding_index, flat_sigma, impulse_share
 from mllm_avqa.evidence.sharpness import at_540p, detail_slope, edge_width
 from mllm_avqa.evidence.tone import colour_cast, colourfulness, luma_facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Found
+from mllm_avqa.evidence.catalogue import Found
 
 _FAR_BELOW = 50.0  # dB under the strongest part of the tilt-compensated spectrum where the sound ends
 _LOWEST = -100.0  # dBFS reported for no noise at all

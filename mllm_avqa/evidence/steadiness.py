@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mllm_avqa.evidence.found import Found
+from mllm_avqa.evidence.catalogue import Found
 
 _PAIRS = 120  # at most so many frame pairs are looked at, in four stretches spread over the clip
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mllm_avqa.evidence.catalog import FACTS
-from mllm_avqa.evidence.found import Findings, Found
+from mllm_avqa.evidence.catalogue import FACTS, Findings, Found
 from mllm_avqa.schema.clip import Clip
 
 # Bits that a codec needs for the picture H.264 makes of one bit (rough, from published codec comparisons).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Findings, Found
+from mllm_avqa.evidence.catalogue import Findings, Found
 from mllm_avqa.schema.clip import AudioTrack, Clip, VideoTrack
 
 _RATE = 100.0  # Hz of the common time grid

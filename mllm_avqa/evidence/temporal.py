@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mllm_avqa.evidence.found import Findings, Found, runs
+from mllm_avqa.evidence.catalogue import Findings, Found
+from mllm_avqa.evidence.found import runs
 from mllm_avqa.evidence.steadiness import shake
 from mllm_avqa.schema.clip import Clip
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mllm_avqa.evidence.found import Found
+from mllm_avqa.evidence.catalogue import Found
 
 _BANDS = 24  # between 100 Hz and 8 kHz, equally wide in the logarithm
 _RANGE = 100.0  # dB; nothing is reported further down than this
