@@ -69,8 +69,8 @@ def _grade(value: float, thresholds: Thresholds) -> float:
 
 
 def _fact(entry: dict[str, Any]) -> Fact:
-    limits = {k: tuple(float(t) for t in entry.pop(k)) for k in ("above", "below", "usual") if k in entry}
-    return Fact(explained=entry.pop("what"), **entry, **limits)
+    limits: dict[str, Any] = {k: tuple(float(t) for t in entry[k]) for k in ("above", "below", "usual") if k in entry}
+    return Fact(**{**{k: v for k, v in entry.items() if k != "what"}, "explained": entry["what"], **limits})
 
 
 _ENTRIES = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8"))

@@ -147,9 +147,8 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdi
     worst, measured = max(seen, key=lambda s: s[1])
     reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
     if claim.denied:
-        return (
-            OPEN if 0 < measured <= SEVERITY_TOLERANCE else Verdict("contradicted" if measured else "supported", reason)
-        )
+        clear = measured == 0 or measured > SEVERITY_TOLERANCE
+        return Verdict("contradicted" if measured else "supported", reason) if clear else OPEN
     timed = claim.span is not None and claim.span != WHOLE
     if measured > 1:
         if timed and worst.spans and not _overlaps(claim.span or WHOLE, worst):

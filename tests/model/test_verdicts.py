@@ -82,7 +82,7 @@ def test_a_claim_about_a_side_that_is_not_there_is_contradicted(rating):
     assert "no audio stream" in claim.because
 
 
-# ---- what the reading and the checks have to tell apart ---------------------------------------------------------------
+# ---- what the reading and the checks have to tell apart -------------------------------------------------------------
 
 
 def fact(name, value, severity, spans=()):
@@ -217,7 +217,7 @@ def test_reasons_are_in_the_language_of_the_rating(text):
     assert not [w for w in ("blur", "hum", "score", "none", "severe", "bad", "worst") if w in claim.because]
 
 
-# ---- the data ---------------------------------------------------------------------------------------------------------
+# ---- the data -------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_checked_is_measured():
