@@ -1,20 +1,16 @@
 """Facts that a description states: faults with severity and time, levels, sides in order, numbers.
 
-Reads with the words of prompts/claims.<lang>.yaml, as `model.explain` does: what is compared here is checked there.
+Read by the one reader of claims, so that what is compared here is what ratings check and evaluation counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from mllm_avqa.model.explain import sentences
-from mllm_avqa.model.prompting import load_prompts
-from mllm_avqa.schema.levels import WORDS
-from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.model.claims import read_claims
+from mllm_avqa.schema.faults import fault_kinds
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -23,12 +19,10 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 class Facts:
     """Two texts that state the same have equal facts. `clear` is False when a sentence can be read in several ways."""
 
-    faults: frozenset[
-        tuple[Any, ...]
-    ]  # (kinds, other sides, severities, times) of sentences that grade or time a fault
+    faults: frozenset[tuple[Any, ...]]  # (kinds, other sides, severity, time) of faults with a grade or time
     key: frozenset[str]  # kinds named without grade, time or level: "the main problem is ..."
     levels: frozenset[tuple[Any, ...]]  # (aspect, level word, kinds made responsible)
-    denied: frozenset[tuple[Any, ...]]  # (sides, kinds) of sentences that deny a fault
+    denied: frozenset[tuple[Any, ...]]  # (side, kinds) of what is said not to be there
     numbers: frozenset[str]
     clear: bool
 
@@ -42,68 +36,26 @@ class Facts:
 
 def read(text: str, language: str) -> Facts:
     """The facts of a description in "en" or "zh". A sentence that grades two faults at once is not clear."""
-    claims, words = load_prompts("claims", language), load_prompts("questions", language)
-    faults: set[tuple[Any, ...]] = set()
-    levels: set[tuple[Any, ...]] = set()
-    denied: set[tuple[Any, ...]] = set()
-    key: set[str] = set()
-    clear = True
-    for sentence in sentences(text):
-        low = sentence.lower()
-        kinds, rest = _named(low, words["names"])
-        sides = frozenset(a for a, spellings in claims["aspects"].items() if any(s in rest for s in spellings))
-        degrees = _degrees(rest, words["severities"])
-        times = frozenset((m[1], m[2]) for m in re.finditer(claims["span"], low))
-        graded = _levels(rest, claims["aspects"])
-        if any(n in low for n in claims["negations"]):
-            denied.add((sides, kinds))
-        if graded:
-            levels |= {(aspect, level, kinds) for aspect, level in graded}
-        if degrees or times:
-            clear = clear and len(kinds) == 1 and len(degrees) <= 1 and len(times) <= 1
-            faults.add((kinds, sides - _implied(kinds), degrees, times))
-        elif not graded:
-            key |= kinds
+    claims = read_claims(text, language)
+    faults, key, levels, clear = set(), set(), set(), True
+    graded = {level.sentence for level in claims.levels}
+    for sentence in dict.fromkeys(f.sentence for f in claims.said if not f.denied):
+        told = [f for f in claims.said if f.sentence == sentence and not f.denied]
+        if any(f.severity is not None or f.span is not None for f in told):
+            clear = clear and len(told) == 1
+            named = frozenset(side for spoken, side in claims.sides if spoken == sentence)
+            faults |= {(f.kinds, named - _implied(f.kinds), f.severity, f.span) for f in told}
+        elif sentence not in graded:
+            key |= {kind for f in told for kind in f.kinds}
+    for level in claims.levels:
+        kinds = frozenset(kind for f in claims.said if f.sentence == level.sentence for kind in f.kinds)
+        levels.add((level.aspect, f"not {level.word}" if level.denied else level.word, kinds))
+    denied = {(c.side, frozenset[str]()) for c in claims.clean} | {(f.side, f.kinds) for f in claims.said if f.denied}
     numbers = frozenset(NUMBER.findall(text))
     return Facts(frozenset(faults), frozenset(key), frozenset(levels), frozenset(denied), numbers, clear)
 
 
-@cache
 def _implied(kinds: frozenset[str]) -> frozenset[str]:
     """Sides that the names of the faults imply: "hum" and "hum in the sound" state the same."""
-    from data_recipes.distortions import REGISTRY
-
-    own = {REGISTRY[k].modality for k in kinds if k in REGISTRY}
+    own = {str(fault_kinds()[k].side) for k in kinds}
     return frozenset(own | {"video", "audio"} if "sync" in own else own)
-
-
-def _named(low: str, names: Mapping[str, str]) -> tuple[frozenset[str], str]:
-    """Kinds named in a sentence, and the sentence without them; a longer name hides a shorter one inside it."""
-    found = set()
-    for kind, name in sorted(names.items(), key=lambda item: -len(item[1])):
-        if name.lower() in low:
-            found.add(kind)
-            low = low.replace(name.lower(), " ")
-    return frozenset(found), low
-
-
-def _degrees(low: str, severities: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(s for s in SEVERITIES[1:] if re.search(rf"(?<![a-z]){severities[s]}", low))
-
-
-def _levels(low: str, aspects: Mapping[str, list[str]]) -> set[tuple[str | None, str]]:
-    """Every level word with the aspect named last before it."""
-    spelled = {w: ("level", w) for w in WORDS} | {s: ("aspect", a) for a, group in aspects.items() for s in group}
-    mentions = sorted(
-        (m.start(), what, name)
-        for spelling, (what, name) in spelled.items()
-        for m in re.finditer(rf"(?<![a-z]){re.escape(spelling)}", low)
-    )
-    found: set[tuple[str | None, str]] = set()
-    aspect = None
-    for _, what, name in mentions:
-        if what == "aspect":
-            aspect = name
-        else:
-            found.add((aspect, name))
-    return found

@@ -1,6 +1,6 @@
 """Descriptions in five steps: what is there, its faults with times, the key one, the effect on each aspect, conclusion.
 
-The sentences come from prompts/steps.<lang>.yaml and stay within the grammar that `mllm_avqa.model.explain` checks: one
+The sentences come from prompts/steps.<lang>.yaml and stay within the grammar that `mllm_avqa.model.claims` reads: one
 sentence names one fault with its side, severity and time, and a level word follows the aspect it belongs to.
 """
 
@@ -24,6 +24,7 @@ from data_recipes.questions.facts import (
 from data_recipes.synthesis.pseudo_mos import CLEAN, aspect_mos, fuse, mos_of, quality
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES
 from mllm_avqa.schema.records import Distortion, Record
 
@@ -69,8 +70,7 @@ def describe_aspect(record: Record, aspect: str, rng: Random, words: Words) -> s
 def fault_words(fault: Distortion, rng: Random, words: Words) -> str:
     """ "a strong colour cast", "moderate noise in the top left", "low resolution to a slight degree"."""
     s = load_prompts("steps", words["language"])
-    form = s["forms"].get(fault.kind, "mass")
-    text: str = rng.choice(s["phrase"][form]).format(
+    text: str = rng.choice(s["phrase"][fault_kinds()[fault.kind].form]).format(
         severity=s["degrees"][SEVERITIES[fault.level]], kind=kind_name(fault.kind, words)
     )
     place = region(fault)

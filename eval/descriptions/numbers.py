@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from eval.descriptions.claims import Claims, kind_sides, read_claims
 from eval.descriptions.texts import Description
 from eval.descriptions.truth import MEASURES, Checked, check, has_faults_listed
 from eval.held_out import labels_of
 from eval.stats import Number, bootstrap, content_parts, number, share, spearman
+from mllm_avqa.model.claims import Claims, read_claims
+from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import VALUES, WORDS, word
 from mllm_avqa.schema.rating import ASPECTS, Claim
 from mllm_avqa.schema.records import Record
@@ -117,7 +118,7 @@ def _kinds(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
             right[p.claim.name] += 1
         true.update(d.kind for d in checked.missed)
         claimed.update(f.name for f in checked.wrong)
-    order = [*kind_sides(), *sorted({*true, *claimed} - set(kind_sides()))]
+    order = [*fault_kinds(), *sorted({*true, *claimed} - set(fault_kinds()))]
     return {
         k: {
             "precision": round(right[k] / claimed[k], 4) if claimed[k] else None,
@@ -139,7 +140,7 @@ def _by_record(items: Sequence[Item], draws: int) -> dict[str, Any]:
 
 
 def _by_evidence(told: Sequence[tuple[Record, list[Claim] | None]], draws: int) -> dict[str, Any]:
-    """Share of the sentences that measured facts or the scores contradict (mllm_avqa/model/explain.py)."""
+    """Share of the sentences that measured facts or the scores contradict (mllm_avqa/model/verdicts.py)."""
     known = [(record, claims) for record, claims in told if claims is not None]
     support = [Counter(c.support for c in claims) for _, claims in known]
     total = [sum(c.values()) for c in support]
@@ -157,7 +158,10 @@ def _agreement(items: Sequence[Item], draws: int) -> dict[str, Any]:
     for aspect in ASPECTS:
         rows = []
         for i in items:
-            score, said = i.said.scores.get(aspect), [x.value for x in i.claims.levels if x.aspect == aspect]
+            score, said = (
+                i.said.scores.get(aspect),
+                [x.value for x in i.claims.levels if x.aspect == aspect and not x.denied],
+            )
             if score is not None:
                 rows.append((score, said[-1] if said else None, labels_of(i.record).get(aspect), i.record.group))
         if not rows:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval.descriptions.claims import WHOLE, Claims, Fault
 from eval.held_out import labels_of
+from mllm_avqa.model.claims import WHOLE, Claims, Fault
 from mllm_avqa.schema.records import Distortion, Record
 
 CLEAN_FROM = 4.0  # MOS: an untouched side below this has faults that nobody wrote down
@@ -126,7 +126,7 @@ def _contradictions(found: Checked, claims: Claims, record: Record) -> None:
         if not p.side or late or (p.severity_off is not None and not p.severity):
             bad.append(p.claim.sentence)
     found.statements = len(found.pairs) + len(found.wrong)
-    for c in claims.clean:
+    for c in (c for c in claims.clean if not c.absent):
         sides = [c.side] if c.side else [*record.labels]
         faults = [d for d in record.distortions if d.modality in sides and d.level >= PLAIN]
         if faults or all(listed(record, s) for s in sides):
@@ -136,7 +136,8 @@ def _contradictions(found: Checked, claims: Claims, record: Record) -> None:
     for level in claims.levels:
         if level.aspect in labels:
             found.statements += 1
-            bad += [level.sentence] * (abs(level.value - labels[level.aspect]) > LEVEL_WITHIN)
+            off = abs(level.value - labels[level.aspect])
+            bad += [level.sentence] * (off < LEVEL_WITHIN / 2 if level.denied else off > LEVEL_WITHIN)
     found.contradicted = bad
 
 

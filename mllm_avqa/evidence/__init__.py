@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mllm_avqa.evidence.catalog import FACTS
+from mllm_avqa.evidence.catalogue import FACTS, Findings, Found, as_measurement
 from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity, graded
@@ -38,10 +38,8 @@ def measure(clip: Clip) -> list[Measurement]:
     Never raises for a clip that the media room made.
     """
     from mllm_avqa.evidence.audio import measure_audio
-    from mllm_avqa.evidence.found import Findings, Found, as_measurement
     from mllm_avqa.evidence.spatial import measure_spatial
-    from mllm_avqa.evidence.stream import measure_stream
-    from mllm_avqa.evidence.sync import measure_sync
+    from mllm_avqa.evidence.sync import measure_stream, measure_sync
     from mllm_avqa.evidence.temporal import measure_temporal
 
     found: Findings = measure_stream(clip)

@@ -1,29 +1,23 @@
 """Evidence on captions and on-screen text: can they be read, are they there, do they say what is said?
 
-Thresholds are those of the synthesised text distortions: reading-speed limits of subtitle guidelines (17 characters/s,
-Netflix Timed Text Style Guide), WCAG 2.1 contrast 4.5:1, word error rate, caption offset and missing captions.
+Their thresholds, which stand in the catalogue, are those of the synthesised text distortions.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import statistics
+import unicodedata
+from itertools import pairwise
 
 import numpy as np
 
-from mllm_avqa.evidence.fact import Thresholds
-from mllm_avqa.evidence.spans import Span, length, uncovered
-from mllm_avqa.evidence.wording import is_wide, word_errors, words
+from mllm_avqa.evidence.catalogue import CAPTION_FACTS
 from mllm_avqa.schema.clip import Clip, VideoTrack
-from mllm_avqa.schema.measurement import Measurement, graded
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.text import REPAIRED, TextContext, TextItem
 
-SPEED = (17.0, 21.0, 25.0, 32.0, 45.0)  # characters/s
-HEIGHT = (4.5, 3.5, 2.5, 1.8, 1.2)  # % of the frame's height
-CONTRAST = (7.0, 4.5, 3.0, 2.0, 1.3)  # WCAG contrast ratio
-MISMATCH = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of words
-MISSING = (5.0, 15.0, 30.0, 60.0, 100.0)  # % of speech time; also used for time that overlaps and cues without time
-OFFSET = (0.5, 1.0, 2.0, 4.0, 8.0)  # s
 BOX_TO_TEXT = 0.85  # font size over height of an OCR box, which has a margin (measured on 16-54 px: 0.70-1.09)
 INK_TO_TEXT = 1.25  # font size over height of the inked rows (both together: within -30 and +25 %, mean -5 %)
 NO_TRANSCRIPT = 0.8  # share of words; user text further away than this is a remark on the clip, not what is said in it
@@ -53,24 +47,26 @@ def caption_measurements(clip: Clip, context: TextContext) -> list[Measurement]:
     ]
 
 
-def _found(
-    name: str, value: float, unit: str, grades: Thresholds, spans: list[Span] | None = None, note: str = ""
-) -> Measurement:
+def _found(name: str, value: float, spans: list[Span] | None = None, note: str = "") -> Measurement:
     """spans are kept only where the value is a fault."""
-    severity = graded(value, grades)
+    severity = CAPTION_FACTS[name].severity(value)
     return Measurement(
         name=name,
         modality="text",
         value=round(value, 3),
-        unit=unit,
+        unit=CAPTION_FACTS[name].unit,
         severity=severity,
         spans=[(round(a, 3), round(b, 3)) for a, b in spans or []] if severity != "none" else [],
         note=note,
     )
 
 
-def _none(name: str, unit: str, why: str) -> Measurement:
-    return Measurement(name=name, modality="text", value=None, unit=unit, note=why)
+def _is_bad(name: str, value: float) -> bool:
+    return CAPTION_FACTS[name].severity(value) != "none"
+
+
+def _none(name: str, why: str) -> Measurement:
+    return Measurement(name=name, modality="text", value=None, unit=CAPTION_FACTS[name].unit, note=why)
 
 
 def _span(item: TextItem) -> Span:
@@ -91,10 +87,10 @@ def reading_length(text: str) -> int:
 def _speed(cues: list[TextItem]) -> Measurement:
     timed = [c for c in cues if _seconds(c) > 0]
     if not timed:
-        return _none("caption_speed", "characters/s", "no timed captions")
+        return _none("caption_speed", "no timed captions")
     speeds = [reading_length(c.text) / _seconds(c) for c in timed]
-    fast = [_span(c) for c, s in zip(timed, speeds, strict=True) if s >= SPEED[0]]
-    return _found("caption_speed", max(speeds), "characters/s", SPEED, fast, f"fastest of {len(timed)} captions")
+    fast = [_span(c) for c, s in zip(timed, speeds, strict=True) if _is_bad("caption_speed", s)]
+    return _found("caption_speed", max(speeds), fast, f"fastest of {len(timed)} captions")
 
 
 def _sources(cues: list[TextItem]) -> dict[tuple[str, str], list[TextItem]]:
@@ -107,19 +103,19 @@ def _sources(cues: list[TextItem]) -> dict[tuple[str, str], list[TextItem]]:
 
 def _gap(clip: Clip, cues: list[TextItem], speech: list[TextItem]) -> Measurement:
     if not cues:
-        return _none("caption_gap", "%", "no captions")
+        return _none("caption_gap", "no captions")
     spoken = [(max(a, clip.start), min(b, clip.end)) for a, b in (_span(s) for s in speech if s.start is not None)]
     spoken = [(a, b) for a, b in spoken if b > a]
     if not spoken:
-        return _none("caption_gap", "%", "no timed transcript that says when somebody speaks")
+        return _none("caption_gap", "no timed transcript that says when somebody speaks")
     missing = uncovered(spoken, [_span(c) for c in cues])
     value = 100 * length(missing) / length(spoken)
-    return _found("caption_gap", value, "%", MISSING, missing, "of the speech time of the transcript")
+    return _found("caption_gap", value, missing, "of the speech time of the transcript")
 
 
 def _overlap(cues: list[TextItem]) -> Measurement:
     if not any(_seconds(c) > 0 for c in cues):
-        return _none("caption_overlap", "%", "no timed captions")
+        return _none("caption_overlap", "no timed captions")
     twice: list[Span] = []
     for own in _sources(cues).values():
         spans = sorted(_span(c) for c in own)
@@ -129,15 +125,15 @@ def _overlap(cues: list[TextItem]) -> Measurement:
                 twice.append((start, min(last, end)))
             last = max(last, end)
     value = 100 * length(twice) / length([_span(c) for c in cues])
-    return _found("caption_overlap", value, "%", MISSING, twice, "of the time with a caption")
+    return _found("caption_overlap", value, twice, "of the time with a caption")
 
 
 def _timing(cues: list[TextItem]) -> Measurement:
     if not cues:
-        return _none("caption_timing", "%", "no captions")
+        return _none("caption_timing", "no captions")
     broken = [c for c in cues if REPAIRED in c.detail]
     note = f"{len(broken)} of {len(cues)} captions end before they begin, take no time or begin before 0"
-    return _found("caption_timing", 100 * len(broken) / len(cues), "%", MISSING, [_span(c) for c in broken], note)
+    return _found("caption_timing", 100 * len(broken) / len(cues), [_span(c) for c in broken], note)
 
 
 def _offset(cues: list[TextItem], speech: list[TextItem]) -> Measurement:
@@ -152,9 +148,9 @@ def _offset(cues: list[TextItem], speech: list[TextItem]) -> Measurement:
                 break
     if not shifts:
         why = "no caption of three words or more has the words of a transcribed segment" if cues else "no captions"
-        return _none("caption_offset", "s", why)
+        return _none("caption_offset", why)
     shift = statistics.median(shifts)
-    found = _found("caption_offset", abs(shift), "s", OFFSET, note=f"median of {len(shifts)} caption(s)")
+    found = _found("caption_offset", abs(shift), note=f"median of {len(shifts)} caption(s)")
     return found.model_copy(update={"value": round(shift, 3)})
 
 
@@ -172,7 +168,7 @@ def _mismatch(clip: Clip, cues: list[TextItem], context: TextContext) -> Measure
     inside = [c for c in cues if _seconds(c) <= 2 * (min(_span(c)[1], clip.end) - max(_span(c)[0], clip.start))]
     said, origin = _transcript(context)
     if not inside or not said:
-        return _none(name, "%", "no captions" if not inside else "no transcript to compare the captions with")
+        return _none(name, "no captions" if not inside else "no transcript to compare the captions with")
     rates: dict[tuple[str, str], float] = {}
     for source, own in _sources(inside).items():
         shown = words(" ".join(c.text for c in own))
@@ -184,12 +180,12 @@ def _mismatch(clip: Clip, cues: list[TextItem], context: TextContext) -> Measure
             continue
         rates[source] = 100 * errors / (len(shown) if origin == "user" else len(said))
     if not rates:
-        return _none(name, "%", f"the {origin} text is no transcript of these captions (other script or other words)")
+        return _none(name, f"the {origin} text is no transcript of these captions (other script or other words)")
     best = min(rates, key=lambda s: rates[s])  # of captions in several languages, those in the spoken one
     against = (
         "the recognised speech, whose own errors count too" if origin == "asr" else "the user's text as transcript"
     )
-    return _found(name, rates[best], "%", MISMATCH, note=f"word error rate of {best[0]} against {against}")
+    return _found(name, rates[best], note=f"word error rate of {best[0]} against {against}")
 
 
 def _wide_share(tokens: list[str]) -> float:
@@ -198,7 +194,7 @@ def _wide_share(tokens: list[str]) -> float:
 
 def _height(clip: Clip, lines: list[TextItem]) -> Measurement:
     if not lines or clip.video is None or len(clip.video.frames) == 0:
-        return _none("text_height", "%", "no text was read on a frame")
+        return _none("text_height", "no text was read on a frame")
     height, width = clip.video.frames.shape[1:3]
     sizes = []
     for line in lines:
@@ -209,9 +205,9 @@ def _height(clip: Clip, lines: list[TextItem]) -> Measurement:
         else:  # the margin of a small line's box is relatively large, ink tells better unless the background is busy
             size = min(BOX_TO_TEXT * down, INK_TO_TEXT * _ink_rows(_patch(clip.video, line)) or down)
         sizes.append(100 * size / height)
-    small = [_span(line) for line, size in zip(lines, sizes, strict=True) if size <= HEIGHT[0]]
+    small = [_span(line) for line, size in zip(lines, sizes, strict=True) if _is_bad("text_height", size)]
     note = "smallest of the lines that could be read; smaller text is invisible to the reader too"
-    return _found("text_height", min(sizes), "%", HEIGHT, small, note)
+    return _found("text_height", min(sizes), small, note)
 
 
 def _patch(video: VideoTrack, line: TextItem) -> np.ndarray:
@@ -263,13 +259,84 @@ def wcag_contrast(patch: np.ndarray) -> float | None:
 def _contrast(clip: Clip, lines: list[TextItem]) -> Measurement:
     name = "text_contrast"
     if not lines or clip.video is None or len(clip.video.frames) == 0:
-        return _none(name, "ratio", "no text was read on a frame")
+        return _none(name, "no text was read on a frame")
     ratios: list[tuple[float, Span]] = []
     for line in lines:
         ratio = wcag_contrast(_patch(clip.video, line))
         if ratio is not None:
             ratios.append((ratio, _span(line)))
     if not ratios:
-        return _none(name, "ratio", "the boxes of the text hold one colour only")
-    weak = [span for ratio, span in ratios if ratio <= CONTRAST[0]]
-    return _found(name, min(r for r, _ in ratios), "ratio", CONTRAST, weak, "worst of the lines that could be read")
+        return _none(name, "the boxes of the text hold one colour only")
+    weak = [span for ratio, span in ratios if _is_bad(name, ratio)]
+    return _found(name, min(r for r, _ in ratios), weak, "worst of the lines that could be read")
+
+
+# ---- how far a caption's words are from what was said ---------------------------------------------------------------
+
+# "[door slams]", "(music)", and a speaker's name in front of a line are description, not speech.
+_ASIDE = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|（[^（）]*）|^\s*[A-Z][A-Z .]{1,20}:|[♪♫]")
+
+
+def is_wide(char: str) -> bool:
+    """A Chinese, Japanese or Korean character: twice a letter's width and a word's worth of reading."""
+    return unicodedata.east_asian_width(char) in "WF"
+
+
+def words(text: str) -> list[str]:
+    """Comparable words: lower case, without punctuation and asides; wide characters count one by one."""
+    out: list[str] = []
+    for chunk in re.findall(r"\w+(?:['’]\w+)*", _ASIDE.sub(" ", text).casefold()):
+        run = ""
+        for char in chunk.replace("’", "'"):
+            if is_wide(char):
+                out += [run, char] if run else [char]
+                run = ""
+            else:
+                run += char
+        out += [run] if run else []
+    return out
+
+
+def word_errors(said: list[str], shown: list[str], inside: bool = False) -> int:
+    """Least number of substitutions, deletions and insertions that turn `said` into `shown` (Levenshtein 1966).
+
+    inside: `shown` may lie anywhere in `said`; words before and after it cost nothing (captions of one window
+    against the transcript of a whole film).
+    """
+    row = [0 if inside else i for i in range(len(said) + 1)]  # row[i]: errors of shown[:j] against said[:i]
+    for j, word in enumerate(shown, 1):
+        diagonal, row[0] = row[0], j
+        for i, other in enumerate(said, 1):
+            diagonal, row[i] = row[i], min(diagonal + (word != other), row[i] + 1, row[i - 1] + 1)
+    return min(row) if inside else row[-1]
+
+
+# ---- arithmetic of time spans (seconds) -----------------------------------------------------------------------------
+
+Span = tuple[float, float]
+
+
+def length(spans: list[Span]) -> float:
+    """Seconds covered by at least one of the spans."""
+    return sum(end - start for start, end in union(spans))
+
+
+def union(spans: list[Span]) -> list[Span]:
+    """The spans' union as ordered, disjoint spans."""
+    out: list[Span] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
+
+
+def uncovered(spans: list[Span], cover: list[Span]) -> list[Span]:
+    """Parts of the spans' union that no span of `cover` touches."""
+    out: list[Span] = []
+    covered = union(cover)
+    for start, end in union(spans):
+        edges = [start, *(x for a, b in covered for x in (max(a, start), min(b, end)) if a < end and b > start), end]
+        out += [(a, b) for k, (a, b) in enumerate(pairwise(edges)) if k % 2 == 0 and b > a]
+    return out

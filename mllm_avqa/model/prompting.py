@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-
-from mllm_avqa.evidence.catalog import FACTS
+from mllm_avqa.evidence.catalogue import FACTS
 from mllm_avqa.model.views import Views
-from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.words import load_prompts
 
-LANGUAGES = ("en", "zh")
+__all__ = ["LANGUAGES", "load_prompts"]  # what others find here
 FactStyle = Literal["values", "grades"]
 SEGMENTS = ("video", "audio", "sync", "text")  # order in the prefix, after the system segment
 EVERYTHING = ("system", *SEGMENTS)
@@ -75,20 +72,6 @@ class Branch:
     stem: str = ""
     answer: str = ""  # training only: what follows the stem
     quoted: bool = False  # the question was typed by a user
-
-
-@cache
-def load_prompts(name: str, language: str) -> Mapping[str, Any]:
-    """prompts/<name>.<language>.yaml, from the wheel or the checkout. Raises ConfigError for an unknown language."""
-    if language not in LANGUAGES:
-        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
-    here = Path(__file__).parents[1]
-    for folder in (here / "prompts", here.parent / "prompts"):
-        path = folder / f"{name}.{language}.yaml"
-        if path.is_file():
-            data: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return data
-    raise ConfigError(f"prompts/{name}.{language}.yaml is missing from this installation")
 
 
 def number(value: float) -> str:

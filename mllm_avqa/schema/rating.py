@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.names import ASPECTS, Aspect
 from mllm_avqa.schema.text import TextContext
 
-Aspect = Literal["overall", "video", "audio", "sync", "text"]
-ASPECTS: tuple[Aspect, ...] = ("overall", "video", "audio", "sync", "text")
+__all__ = ["ASPECTS", "Aspect"]  # besides the models: names found here by all who read ratings
 
 
 class Interval(BaseModel):

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 
-from mllm_avqa.evidence.captions import caption_measurements, reading_length, wcag_contrast
-from mllm_avqa.evidence.spans import length, uncovered, union
-from mllm_avqa.evidence.wording import word_errors, words
+from mllm_avqa.evidence.captions import (
+    caption_measurements,
+    length,
+    reading_length,
+    uncovered,
+    union,
+    wcag_contrast,
+    word_errors,
+    words,
+)
 from mllm_avqa.schema.text import TextContext, TextItem
 
 NAMES = [

@@ -12,12 +12,14 @@ from data_recipes.questions import describe_clip, questions
 from data_recipes.questions.facts import level, rounded, score, seconds
 from data_recipes.questions.reading import read
 from data_recipes.questions.steps import explains, loss
-from mllm_avqa.evidence import Measurement
-from mllm_avqa.model.explain import MEASURES, check_claims, sentences
+from mllm_avqa.evidence.catalogue import ALL_FACTS
+from mllm_avqa.model.claims import WHOLE
+from mllm_avqa.model.explain import check_claims, sentences
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.faults import fault_kinds
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import Rating, ScoreDistribution
 
 CLIPS = some_clips(1000)
@@ -26,13 +28,17 @@ LANGUAGES = ("en", "zh")
 
 def rating(record) -> Rating:
     """What a perfect rater would have measured and scored."""
-    facts = [
-        Measurement(
-            name=measure, modality=f.modality, value=1.0, unit="ratio", severity=SEVERITIES[f.level],
-            spans=[(f.start, f.end)],
-        )
-        for f in record.distortions for measure in MEASURES.get(f.kind, ())[:1]
-    ]  # fmt: skip
+    facts = []
+    for f in record.distortions:
+        for measure in fault_kinds()[f.kind].measures[:1]:
+            fact = ALL_FACTS[measure.rstrip("+-")]
+            worse = fact.below if measure.endswith("-") or fact.above is None else fact.above
+            facts.append(
+                Measurement(
+                    name=measure.rstrip("+-"), modality=f.modality, value=worse[f.level - 1], unit="ratio",
+                    severity=SEVERITIES[f.level], spans=[(f.start, f.end)],
+                )
+            )  # fmt: skip
     touched = {d.modality for d in record.distortions}
     facts += [
         Measurement(name="other", modality=a, value=0.0, unit="ratio")
@@ -64,11 +70,10 @@ def test_every_fault_statement_can_be_read_back(language):
         text = describe_clip(r, rng, language, "steps")
         facts = read(text, language)
         assert facts.clear, text
-        said = {(kinds, degrees, times) for kinds, _, degrees, times in facts.faults}
+        said = {(kinds, degree, time) for kinds, _, degree, time in facts.faults}
         for f in r.distortions:
             span = rounded(f, seconds(r))
-            times = frozenset([(f"{span[0]:g}", f"{span[1]:g}")] if span else [])
-            assert (frozenset({f.kind}), frozenset({SEVERITIES[f.level]}), times) in said, text
+            assert (frozenset({f.kind}), f.level, tuple(span) if span else WHOLE) in said, text
         assert len(said) == len(r.distortions), text
         assert not any(k for _, k in facts.denied), text
         assert all(words["names"][k] for k in facts.key)

@@ -7,8 +7,8 @@ import pytest
 from scipy.signal import butter, fftconvolve, firwin, sosfilt
 
 from mllm_avqa.evidence import SEVERITIES
-from mllm_avqa.evidence.found import median
-from mllm_avqa.evidence.levels import loudness
+from mllm_avqa.evidence.audio import loudness
+from mllm_avqa.evidence.catalogue import median
 from tests.evidence.conftest import RATE
 
 RNG = np.random.default_rng(9)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mllm_avqa.evidence import SEVERITIES
-from mllm_avqa.evidence.blocks import gradient_profiles, mosaic_cell
-from mllm_avqa.evidence.grain import flat_sigma
-from mllm_avqa.evidence.sharpness import edge_width
+from mllm_avqa.evidence.spatial import edge_width, gradient_profiles, mosaic_cell
+from mllm_avqa.evidence.tone import flat_sigma
 from tests.evidence.conftest import HEIGHT, WIDTH
 
 RNG = np.random.default_rng(5)

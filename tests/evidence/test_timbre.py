@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
-from mllm_avqa.evidence.spectrum import spectrogram
-from mllm_avqa.evidence.timbre import NAMES, timbre
+from mllm_avqa.evidence.spectrum import NAMES, spectrogram, timbre
 
 RATE = 48000
 

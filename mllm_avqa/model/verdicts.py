@@ -1,0 +1,201 @@
+"""The claims of an explanation checked against evidence and scores. A contradicted claim is marked, not hidden.
+
+What a claim can be checked against stands with the kind of fault (prompts/faults.*.yaml) and with the fact (the
+catalogue of evidence). What measures can refute was settled on the faults of nano's training clips: a statement that is
+true must not be marked (docs/EVALUATION.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mllm_avqa.evidence.catalogue import ALL_FACTS as FACTS
+from mllm_avqa.evidence.catalogue import fact_name
+from mllm_avqa.model.claims import WHOLE, Fault, Level, merged, read_claims, sentences
+from mllm_avqa.schema.faults import FaultKind, fault_kinds
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.rating import Claim, Rating
+from mllm_avqa.schema.words import say
+
+SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
+SEVERITY_TOLERANCE = 2  # steps a claimed severity may be off the measured one
+UNSAID = SEVERITIES.index("moderate")  # of a fault that is claimed without a severity
+CLEAN_TO, FAULTY_FROM = 1, 3  # worst severity of a side that bears out, or refutes, that nothing is wrong with it
+
+Support = Literal["contradicted", "supported", "unverified"]
+RANK: tuple[Support, ...] = ("contradicted", "supported", "unverified")  # one false part makes a sentence false
+
+
+@dataclass(frozen=True)
+class Verdict:
+    support: Support
+    because: str = ""
+
+
+OPEN = Verdict("unverified")
+
+
+def check_claims(explanation: str, rating: Rating, language: str = "en") -> list[Claim]:
+    """One claim per sentence, with its support and the fact that decided.
+
+    All sentences that speak of one fault of one side have one verdict.
+    """
+    found: dict[str, list[Verdict]] = {}
+    for sentence, verdict in _verdicts(explanation, rating, language):
+        found.setdefault(sentence, []).append(verdict)
+    checked = []
+    for sentence in sentences(explanation):
+        verdict = _first(found.get(sentence, []))
+        checked.append(Claim(text=sentence, support=verdict.support, because=verdict.because))
+    return checked
+
+
+def _first(verdicts: Sequence[Verdict]) -> Verdict:
+    return min(verdicts, key=lambda v: RANK.index(v.support), default=OPEN)
+
+
+def _verdicts(explanation: str, rating: Rating, language: str) -> Iterator[tuple[str, Verdict]]:
+    claims = read_claims(explanation, language)
+    gone = [c for c in claims.clean if c.absent]
+    for c in gone:
+        is_gone = c.side in rating.missing
+        yield c.sentence, Verdict("supported" if is_gone else "unverified", _unscored(c.side or "", rating, language))
+    for sentence, side in claims.sides:
+        if side in ("video", "audio") and side in rating.missing and sentence not in {c.sentence for c in gone}:
+            yield sentence, Verdict("contradicted", _unscored(side, rating, language))
+    for level in claims.levels:
+        yield level.sentence, _level(level, rating, language)
+    for c in claims.clean:
+        if c.side is not None and not c.absent:
+            yield c.sentence, _clean(c.side, rating, language)
+    groups: list[list[Fault]] = []
+    for f in claims.said:
+        own = next((g for g in groups if any(f.is_same(other) for other in g)), None)
+        if own is None:
+            groups.append([f])
+        else:
+            own.append(f)
+    for group in groups:
+        verdict = _first([_fault(f, rating, language) for f in merged(group)])
+        yield from ((f.sentence, verdict) for f in group)
+
+
+def _unscored(aspect: str, rating: Rating, language: str) -> str:
+    if aspect not in rating.missing:
+        return ""
+    return say("reasons.unscored", language, aspect=say(f"aspects.{aspect}", language), why=rating.missing[aspect])
+
+
+def _level(level: Level, rating: Rating, language: str) -> Verdict:
+    """A level word is right when it is the one that stands beside the score."""
+    score, name = rating.scores.get(level.aspect), say(f"aspects.{level.aspect}", language)
+    if score is None:
+        why = rating.missing.get(level.aspect, "–")
+        return Verdict("contradicted", say("reasons.unscored", language, aspect=name, why=why))
+    right = (level.word == score.level) is not level.denied
+    because = say(
+        "reasons.score", language, aspect=name, score=score.score, level=say(f"levels.{score.level}", language)
+    )
+    return Verdict("supported" if right else "contradicted", because)
+
+
+def _clean(side: str, rating: Rating, language: str) -> Verdict:
+    """ "The sound has no fault" must agree with the worst fact of that side; facts of the content say nothing here."""
+    facts = [m for m in rating.evidence if m.modality == side and not (m.name in FACTS and FACTS[m.name].content)]
+    if not facts:
+        return OPEN
+    worst = max(facts, key=lambda m: SEVERITIES.index(m.severity))
+    measured = SEVERITIES.index(worst.severity)
+    support: Support = (
+        "contradicted" if measured >= FAULTY_FROM else "supported" if measured <= CLEAN_TO else "unverified"
+    )
+    return Verdict(support, say("reasons.worst", language, fact=_told(worst, language)))
+
+
+def _fault(claim: Fault, rating: Rating, language: str) -> Verdict:
+    """A word of several kinds is right if one of them is there, and wrong if none of them can be."""
+    kinds = [(fault_kinds()[k], k) for k in sorted(claim.kinds)]
+    if all(_misplaced(claim.side, kind.side) for kind, _ in kinds):
+        side = say(f"aspects.{kinds[0][0].side}", language)
+        return Verdict("contradicted", say("reasons.side", language, fault=_named(claim, language), side=side))
+    found = [_kind(claim, kind, rating, language) for kind, _ in kinds if kind.side == claim.side]
+    right = [v for v in found if v.support == "supported"]
+    if claim.denied:
+        return _first(found)
+    if right or (found and all(v.support == "contradicted" for v in found)):
+        return (right or found)[0]
+    return OPEN
+
+
+def _named(claim: Fault, language: str) -> str:
+    kind = fault_kinds().get(claim.name)
+    return kind.name(language) if kind else claim.name
+
+
+def _misplaced(said: str, side: str) -> bool:
+    """Text on the screen is part of the picture: what is wrong with one may be said of the other."""
+    return said != side and {said, side} != {"video", "text"}
+
+
+def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdict:
+    """A named fault must show in the measures that can see it, at the time and as badly as claimed."""
+    seen = _seen(kind, rating)
+    if not seen:
+        return OPEN
+    worst, measured = max(seen, key=lambda s: s[1])
+    reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
+    if claim.denied:
+        clear = measured == 0 or measured > SEVERITY_TOLERANCE
+        return Verdict("contradicted" if measured else "supported", reason) if clear else OPEN
+    timed = claim.span is not None and claim.span != WHOLE
+    if measured > 1:
+        if timed and worst.spans and not _overlaps(claim.span or WHOLE, worst):
+            at = ", ".join(f"{a:g}–{z:g}" for a, z in worst.spans)
+            return Verdict("contradicted", say("reasons.elsewhere", language, fact=reason, at=at))
+        if claim.severity is None or abs(claim.severity - measured) <= SEVERITY_TOLERANCE:
+            return Verdict("supported", reason)
+        return Verdict("contradicted", reason) if _refutes(kind, worst) else OPEN
+    degree = UNSAID if claim.severity is None else claim.severity
+    sees = any(_refutes(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
+    return Verdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
+
+
+def _refutes(kind: FaultKind, m: Measurement) -> bool:
+    """Whether the fact would have found the fault, had it been there: a hint misses it too often."""
+    return any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
+
+
+def _seen(kind: FaultKind, rating: Rating) -> list[tuple[Measurement, int]]:
+    """The facts that see a kind, each with how badly it is there: its own, else those of its neighbours."""
+    measured = {m.name: m for m in rating.evidence if m.value is not None}
+    own = [n for n in kind.measures if n.rstrip("+-") in measured]
+    out = []
+    for name in [*(own or kind.instead), *kind.hints]:
+        m = measured.get(name.rstrip("+-"))
+        if m is not None:
+            bad = name[-1] not in "+-" or name[-1] == _direction(m)
+            out.append((m, SEVERITIES.index(m.severity) if bad else 0))
+    return out
+
+
+def _direction(m: Measurement) -> str:
+    """In which direction a fact is bad: "+" too large, "-" too small."""
+    fact = FACTS.get(m.name)
+    if fact is None or m.value is None or fact.above is None or fact.below is None:
+        return "+" if fact is None or fact.below is None else "-"
+    return "+" if m.value - fact.above[0] > fact.below[0] - m.value else "-"
+
+
+def _told(m: Measurement, language: str, other_way: bool = False) -> str:
+    """ "blur 3.4 px: strong"."""
+    value = "–" if m.value is None else f"{m.value:.3g} {m.unit}".strip()
+    severity = say(f"severities.{m.severity}", language)
+    told = say("reasons.fact", language, fact=fact_name(m.name, language), value=value, severity=severity)
+    return say("reasons.other_way", language, fact=told) if other_way else told
+
+
+def _overlaps(span: tuple[float, float], m: Measurement) -> bool:
+    start, end = span[0] - SPAN_SLACK, span[1] + SPAN_SLACK
+    return any(a <= end and z >= start for a, z in m.spans)

@@ -1,0 +1,68 @@
+"""What people and models are told, in their language: prompts/*.yaml, read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.names import LANGUAGES
+
+
+@cache
+def read_prompts(name: str) -> Mapping[str, Any]:
+    """prompts/<name>.yaml, from the wheel or the checkout. Raises ConfigError where it is missing."""
+    here = Path(__file__).parents[1]
+    for folder in (here / "prompts", here.parent / "prompts"):
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            data: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return data
+    raise ConfigError(f"prompts/{name}.yaml is missing from this installation")
+
+
+@cache
+def load_prompts(name: str, language: str) -> Mapping[str, Any]:
+    """prompts/<name>.<language>.yaml; `names: faults` in it stands for the names of all kinds of faults.
+
+    Raises ConfigError for an unknown language.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
+    data = read_prompts(f"{name}.{language}")
+    if data.get("names") == "faults":
+        from mllm_avqa.schema.faults import fault_kinds
+
+        data = {**data, "names": {kind: fault.name(language) for kind, fault in fault_kinds().items()}}
+    return data
+
+
+def say(code: str, language: str, **values: object) -> str:
+    """A sentence of prompts/words.<language>.yaml, by its place ("reasons.unscored"), filled in."""
+    found: Any = load_prompts("words", language)
+    for part in code.split("."):
+        found = found[part]
+    return str(found).format(**values)
+
+
+@cache
+def _known(language: str) -> list[tuple[re.Pattern[str], str]]:
+    known = load_prompts("words", language)["known"]
+    return [(re.compile(pattern), text) for pattern, text in known.items()]
+
+
+def translated(text: str, language: str) -> str:
+    """What a room says of a clip, which is English, in `language`; as it is where nobody has put it into words.
+
+    Rooms say what they find in one language, and prompts/words.<language>.yaml knows the sentences by their pattern.
+    Groups of a pattern are translated in their turn.
+    """
+    for pattern, template in _known(language):
+        if m := pattern.fullmatch(text):
+            return template.format(*(translated(g, language) if g else "" for g in m.groups()))
+    return text
