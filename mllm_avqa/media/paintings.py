@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _TICKS = 1000  # durations are told in milliseconds
 _FASTEST = 10  # ms: what claims to be shown for less is shown for this long, as browsers do with 0
+_FAILURES = (OSError, ValueError, EOFError, SyntaxError, RuntimeError)  # what Pillow says of a broken file
 _NO_SOUND = "the file has no audio stream"
 
 
@@ -36,16 +38,17 @@ def suits(path: str) -> bool:
 
 def probe(path: str, limits: Limits) -> MediaInfo:
     """Facts of a picture. Raises NoUsableStream, MediaTooLarge."""
-    with _open(path, limits) as image:
-        return _info(path, image, _times(path), limits)
+    data, starts, _ = _frames(path)
+    with _open(path, data, limits) as image:
+        return _info(path, image, starts, limits)
 
 
 def read_clip(path: str, spec: DecodeSpec, limits: Limits) -> Clip:
     """The window of `spec`. Raises NoUsableStream, EmptyWindow, MediaTooLarge."""
     import av
 
-    with _open(path, limits) as image:
-        starts = _times(path)
+    data, starts, cut = _frames(path)
+    with _open(path, data, limits) as image:
         info = _info(path, image, starts, limits)
         low, high = (round(t * _TICKS) for t in (spec.start, spec.start + spec.duration))
         still = len(starts) <= 2
@@ -60,16 +63,16 @@ def read_clip(path: str, spec: DecodeSpec, limits: Limits) -> Clip:
             frame = av.VideoFrame.from_ndarray(_pixels(path, image, number), "rgb24")
             pictures.add(frame, time, float(Fraction(time, _TICKS)))
         end = spec.start if still else min(spec.start + spec.duration, max(info.duration, spec.start))
-        return Clip(info, spec.start, end, pictures.track(), None, {"audio": _NO_SOUND}, pictures.warnings)
+        warnings = ["truncated: the picture is incomplete"] if cut else []
+        return Clip(info, spec.start, end, pictures.track(), None, {"audio": _NO_SOUND}, warnings + pictures.warnings)
 
 
-def _open(path: str, limits: Limits) -> Image:
+def _open(path: str, data: bytes, limits: Limits) -> Image:
     from PIL import Image as pillow
 
-    check_regular(path)
     try:
-        image = pillow.open(path, formats=("WEBP", "AVIF"))
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        image = pillow.open(BytesIO(data), formats=("WEBP", "AVIF"))
+    except (*_FAILURES, pillow.DecompressionBombError) as error:
         raise NoUsableStream(f"{show(path)}: the picture cannot be read ({error})") from error
     check_pixels(path, *image.size, limits)
     return image
@@ -81,22 +84,28 @@ def _pixels(path: str, image: Image, number: int) -> np.ndarray:
     try:
         image.seek(number)
         return np.ascontiguousarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except _FAILURES as error:
         raise NoUsableStream(f"{show(path)}: picture {number + 1} cannot be decoded ({error})") from error
 
 
-def _times(path: str) -> list[int]:
-    """When each frame is shown and when the last one ends, in ticks, from the ANMF chunks of a WebP file."""
-    times = [0]
+def _frames(path: str) -> tuple[bytes, list[int], bool]:
+    """The file without a chunk that is cut off, when each frame is shown and the last one ends (ticks), was it cut?"""
+    check_regular(path)
     with open(path, "rb") as stream:
         data = stream.read()
-    at = 12
-    while data.startswith(b"RIFF") and at + 8 <= len(data):
+    if not data.startswith(b"RIFF"):
+        return data, [0, _TICKS], False
+    times, at, told = [0], 12, 8 + int.from_bytes(data[4:8], "little")
+    while at + 8 <= len(data):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"ANMF" and at + 8 + length <= len(data):
+        if at + 8 + length > len(data):
+            break
+        if data[at : at + 4] == b"ANMF":
             times.append(times[-1] + max(_FASTEST, int.from_bytes(data[at + 20 : at + 23], "little")))
         at += 8 + length + length % 2
-    return times if len(times) > 1 else [0, _TICKS]
+    if cut := told > len(data) + 1:
+        data = b"RIFF" + (at - 8).to_bytes(4, "little") + data[8:at]
+    return data, times if len(times) > 1 else [0, _TICKS], cut
 
 
 def _info(path: str, image: Image, times: list[int], limits: Limits) -> MediaInfo:

@@ -41,15 +41,14 @@ CASES = [(suffix, *pair, first) for suffix, pairs in CODECS.items() for pair in 
 def write(path: Path, video_codec: str, audio_codec: str, first: str) -> Path:
     """3 s of numbered pictures at 10 per second and a tone; the stream called `first` has index 0."""
     rate = 48000 if audio_codec == "libopus" else 44100
+    fps = 25 if path.suffix == ".mpg" else FPS  # MPEG-2 knows a few rates only
     with av.open(str(path), "w") as out:
 
         def add_audio():
             return out.add_stream(audio_codec, rate=rate, layout="mono")
 
         audio = add_audio() if first == "audio" else None
-        video = out.add_stream(
-            video_codec, rate=25 if path.suffix == ".mpg" else FPS, options=FAST.get(video_codec, {})
-        )
+        video = out.add_stream(video_codec, rate=fps, options=FAST.get(video_codec, {}))
         video.width, video.height = SIZE
         video.pix_fmt = FORMATS.get(video_codec, "yuv420p")
         audio = audio or add_audio()
