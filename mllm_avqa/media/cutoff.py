@@ -3,65 +3,94 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import BinaryIO
 
-_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"sidx", b"moof", b"uuid", b"pnot", b"udta"}
-_MAX_BOXES = 100_000  # a fragmented file has one pair per fragment; a hostile one could have millions
+from mllm_avqa.media.boxes import is_movie, read_movie
+from mllm_avqa.media.ebml import MAGIC, matroska_cut
+
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_UNKNOWN = 0x7FFF_F000  # what writes to a pipe announces this many bytes or more, or none, because it cannot know
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # in entropy-coded data, FF 00 and the restarts D0 to D7 are none
 
 
-def cut_off(path: str) -> bool:
-    """True if `path` announces more bytes than it has (MP4/MOV boxes, RIFF, Matroska, PNG, JPEG)."""
+def cut_off(path: str) -> bool | None:
+    """Does `path` announce more bytes than it has (MP4/MOV, RIFF, Matroska, ASF, PNG, JPEG)? None: it does not tell.
+
+    Bytes that follow the announced end (the video of a motion photo, a signature, padding) are nobody's loss.
+    """
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         head = stream.read(64)
-        if head[4:8] in _BOXES:
-            return _boxes_cut(stream, size)
+        if is_movie(head):
+            return read_movie(stream, size).cut
         if head.startswith(b"RIFF"):
-            return 8 + int.from_bytes(head[4:8], "little") > size + 1  # a pad byte is often left out
-        if head.startswith(b"\x1a\x45\xdf\xa3"):
-            return _matroska_cut(head, size)
-        if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
-            stream.seek(max(0, size - 1024))
-            return (b"IEND" if head.startswith(b"\x89PNG") else b"\xff\xd9") not in stream.read()
+            return _riff_cut(stream, size)
+        if head.startswith(MAGIC):
+            return matroska_cut(stream, size)
+        if head.startswith(ASF):
+            stream.seek(0)
+            return _asf_cut(stream.read(1 << 16), size)
+        if head.startswith(b"\x89PNG"):
+            return _png_cut(stream, size)
+        if head.startswith(b"\xff\xd8\xff"):
+            stream.seek(0)
+            return _jpeg_cut(stream.read())
+    return None
+
+
+def counts_frames(path: str) -> bool:
+    """Does the first frame of an MP3 file tell how many follow? Without it, the length is a guess from one bit rate."""
+    with open(path, "rb") as stream:
+        head = stream.read(10)
+        at = 10 + int("".join(f"{b & 127:07b}" for b in head[6:10]), 2) if head[:3] == b"ID3" and len(head) == 10 else 0
+        stream.seek(at)
+        frame = stream.read(4096)
+    return any(word in frame for word in (b"Xing", b"Info", b"VBRI"))
+
+
+def _riff_cut(stream: BinaryIO, size: int) -> bool:
+    stream.seek(4)
+    told = 8 + int.from_bytes(stream.read(4), "little")
+    if told > 8 and told < _UNKNOWN:
+        return told > size + 1  # a pad byte is often left out
+    at = 12
+    while at + 8 <= size:  # the size of the whole is not known: that of the samples may be
+        stream.seek(at)
+        name, length = stream.read(4), int.from_bytes(stream.read(4), "little")
+        if name == b"data":
+            return length < _UNKNOWN and at + 8 + length > size + 1
+        at += 8 + length + length % 2
     return False
 
 
-def _boxes_cut(stream: BinaryIO, size: int) -> bool:
-    """ISO/IEC 14496-12 section 4.2: every top-level box starts with its 32-bit (or, if 1, 64-bit) size."""
-    at, index_seen = 0, False
-    for _ in range(_MAX_BOXES):
-        if at >= size:
-            break
+def _asf_cut(head: bytes, size: int) -> bool | None:
+    """The File Properties Object tells the size of the file, unless it is a broadcast."""
+    at = head.find(_ASF_FILE)
+    if not 0 <= at < len(head) - 92 or head[at + 88] & 1:
+        return None
+    return int.from_bytes(head[at + 40 : at + 48], "little") > size
+
+
+def _png_cut(stream: BinaryIO, size: int) -> bool:
+    at = 8
+    while at + 12 <= size:
         stream.seek(at)
-        head = stream.read(16)
-        if len(head) < 8:
-            return True
-        length, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        index_seen |= name in (b"moov", b"moof")
-        if length == 0:  # "to the end of the file"
-            break
-        if length < 8 or not name.isascii():
-            return False  # rubbish after the last box: damaged, not cut
-        at += length
-    return at > size or not index_seen
+        length, name = int.from_bytes(stream.read(4), "big"), stream.read(4)
+        at += 12 + length
+        if name == b"IEND":
+            return at > size
+    return True
 
 
-def _matroska_cut(head: bytes, size: int) -> bool:
-    """RFC 8794: the EBML header is followed by one Segment whose length is a variable-size integer."""
-    length, width = _vint(head[4:])
-    at = 4 + width + length
-    if head[at : at + 4] != b"\x18\x53\x80\x67":
-        return False
-    length, width = _vint(head[at + 4 :])
-    unknown = (1 << (7 * width)) - 1  # a live recording does not know its length
-    return width > 0 and length != unknown and at + 4 + width + length > size
-
-
-def _vint(data: bytes) -> tuple[int, int]:
-    """(value, bytes used) of an EBML variable-size integer; (0, 0) if `data` holds none."""
-    if not data or data[0] == 0:
-        return 0, 0
-    width = 9 - data[0].bit_length()
-    return int.from_bytes(data[:width], "big") & ((1 << (7 * width)) - 1), width
+def _jpeg_cut(data: bytes) -> bool:
+    """No end-of-image marker where the segments and scans lead to (an embedded thumbnail has one of its own)."""
+    at = 2
+    while found := _MARKER.search(data, at):
+        marker, at = found[1][0], found.end()
+        if marker == 0xD9:
+            return False
+        if marker != 0xD8 and marker != 0x01:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return True

@@ -1,4 +1,4 @@
-"""Stream facts of an opened container: what it declares, checked against the first decoded frame of each stream."""
+"""Stream facts of a file: what its packets bear out, and the first decoded frame of each stream."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mllm_avqa.media.cutoff import cut_off
-from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, show
-from mllm_avqa.media.orientation import Orientation, from_display_matrix
-from mllm_avqa.media.packets import attempt, decode, read_packets
+from mllm_avqa.media.boxes import Movie, movie_of
+from mllm_avqa.media.cutoff import counts_frames, cut_off
+from mllm_avqa.media.locks import encryption
+from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
+from mllm_avqa.media.orientation import Orientation, of_frame
+from mllm_avqa.media.packets import decode, read_packets
+from mllm_avqa.media.survey import MAX_BYTES, Extent, Survey, survey
 from mllm_avqa.schema.clip import AudioInfo, Limits, MediaInfo, VideoInfo
-from mllm_avqa.schema.errors import MediaTooLarge, NoUsableStream, TruncatedMedia, UnsupportedCodec
+from mllm_avqa.schema.errors import (
+    EncryptedMedia,
+    MediaTooLarge,
+    NoUsableStream,
+    TruncatedMedia,
+    UnsupportedCodec,
+    UnsupportedFormat,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
 _MAX_TRIES = 300  # packets of one stream that may fail before it counts as undecodable
 _LOOK_AHEAD = 30.0  # seconds of media searched for the first frame of the other stream
-_COUNTED = 60.0  # seconds of packets that are counted where no bit rate is declared
+_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3", "wmav2"})
+_PRIMING = 3200  # samples of nothing that these may put before the sound, where no edit list hides them
+_RATES = (2_000, 768_000)  # Hz that sound may have
+_SQUARE = 5  # pixels more oblong than 5:1 are a broken header
+_ABSURD = 3.0  # an average rate further off the counted one is an artefact of the clock
 _TRANSFERS = {1: "bt709", 6: "smpte170m", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}  # fmt: skip  # noqa: E501
 _COVER = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS
+# Where a header tells the duration; others have it estimated from the first bit rate, or from the last page.
+_DECLARED = ("matroska", "flv", "asf", "flac", "aiff", "caf", "mxf", "nut", "ape", "tta", "w64", "au")
 
 
 @dataclass
@@ -35,62 +49,144 @@ class Facts:
     video: int | None
     audio: int | None
     orientation: Orientation = field(default_factory=Orientation)
+    shape: tuple[int, int] | None = None  # width and height with square pixels, before the turn; None: as stored
     absent: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    shifts: tuple[float, ...] = ()  # see `packets.Continuous`
+    warnings: list[str] = field(default_factory=list)
 
 
-def read_facts(container: InputContainer, path: str, limits: Limits) -> Facts:
-    """Facts of the best video and audio stream.
+def read_facts(path: str, limits: Limits) -> Facts:
+    """Facts of the best video and audio stream: one pass for a frame of each, one over all packets for the lengths.
 
     Raises:
-        UnsupportedCodec, NoUsableStream, TruncatedMedia: nothing can be decoded, for that reason.
+        EncryptedMedia, UnsupportedCodec, UnsupportedFormat, NoUsableStream, TruncatedMedia: nothing can be decoded.
         MediaTooLarge: frames or duration beyond `limits`.
     """
-    absent: dict[str, str] = {}
-    video, audio = _choose(container, "video", absent), _choose(container, "audio", absent)
-    cut = cut_off(path)
-    if video is not None:
-        check_pixels(path, video.codec_context.width, video.codec_context.height, limits)
-        prepare(video, limits, threads=1)
-    chosen = [stream for stream in (video, audio) if stream is not None]
-    first = _first_frames(container, chosen)
-    for stream in chosen:
-        if stream.index not in first and not (stream is audio and stream.start_time is not None and first):
-            absent[stream.type] = f"no {stream.type} frame could be decoded (codec {stream.codec_context.name})"
-    video, audio = (None if s is not None and s.type in absent else s for s in (video, audio))
-    if video is None and audio is None:
-        _nothing(container, path, absent, cut)
-    still = container.format.name in STILL_FORMATS
-    starts = {s.index: _start(s, first.get(s.index)) for s in (video, audio) if s is not None}
-    origin = min(starts.values())
-    ends = {index: _end(container, container.streams[index]) for index in starts}
-    end = None if still else _file_end(container, [e for e in ends.values() if e is not None])
-    if end is None and not still:
-        end = _last_time(container, [s for s in (video, audio) if s is not None])
-    duration = 0.0 if still else max(0.0, float((end or origin) - origin))
-    if duration > limits.max_duration:
-        raise MediaTooLarge(
-            f"{show(path)}: {duration:.1f} s long, at most {limits.max_duration:g} s are allowed (--max-duration)"
+    size = check_regular(path).st_size
+    if size and (lock := encryption(path)):
+        raise EncryptedMedia(f"{show(path)} is encrypted ({lock}); only a decrypted copy can be rated")
+    with open_media(path, limits) as container:
+        facts = _Reading(container, path, limits)
+        surveyed = Survey()
+        if size <= MAX_BYTES and not facts.still:
+            with open_media(path, limits) as again:
+                surveyed = survey(again, [again.streams[index] for index in facts.chosen if index < len(again.streams)])
+        return facts.finish(surveyed)
+
+
+class _Reading:
+    """The facts of one opened container, first without and then with a survey of its packets."""
+
+    def __init__(self, container: InputContainer, path: str, limits: Limits) -> None:
+        self._container, self._path, self._limits = container, path, limits
+        self._absent: dict[str, str] = {}
+        self._cut = cut_off(path)
+        movie = movie_of(path)
+        if movie is not None and not movie.tracks and movie.primary_kind in ("grid", "iovl", "iden", "tmap"):
+            raise UnsupportedFormat(f"{show(path)}: pictures of tiles or layers ({movie.brand}) are not supported")
+        video, audio = (_choose(container, kind, self._absent, movie) for kind in ("video", "audio"))
+        if video is not None:
+            check_pixels(path, video.codec_context.width, video.codec_context.height, limits)
+            prepare(video, limits, threads=1)
+        streams = [stream for stream in (video, audio) if stream is not None]
+        self._first = first = _first_frames(container, streams)
+        for s in streams:
+            if s.index not in first and not (s is audio and s.start_time is not None and first):
+                self._absent[s.type] = f"no {s.type} frame could be decoded (codec {s.codec_context.name})"
+        if audio is not None and "audio" not in self._absent:
+            rate = (first.get(audio.index) or audio.codec_context).sample_rate
+            if not _RATES[0] <= rate <= _RATES[1]:
+                self._absent["audio"] = f"a sample rate of {rate} Hz is not usable ({_RATES[0]} to {_RATES[1]} Hz are)"
+        self._video, self._audio = (None if s is not None and s.type in self._absent else s for s in (video, audio))
+        if self._video is None and self._audio is None:
+            _nothing(container, path, self._absent, bool(self._cut))
+        self.still = container.format.name in STILL_FORMATS or (
+            movie is not None and movie.primary is not None and not movie.tracks
         )
-    orientation = Orientation()
-    info = MediaInfo(
-        path=show(path),
-        container=container.format.name,
-        size_bytes=check_regular(path).st_size,
-        duration=duration,
-        subtitle_streams=len(container.streams.subtitles),
-        metadata={str(k): str(v) for k, v in container.metadata.items()},
-    )
-    if video is not None:
-        frame = first[video.index]
-        orientation = _orientation(frame)
-        span = _relative(starts[video.index], ends[video.index], origin)
-        info.video = _video_info(video, frame, orientation, span, still)
-    if audio is not None:
-        span = _relative(starts[audio.index], ends[audio.index], origin)
-        info.audio = _audio_info(audio, first.get(audio.index), span)
-    indices = [None if s is None else s.index for s in (video, audio)]
-    return Facts(info, origin, indices[0], indices[1], orientation, absent, cut)
+        self.chosen = [s.index for s in (self._video, self._audio) if s is not None]
+
+    def finish(self, surveyed: Survey) -> Facts:
+        """The facts, with lengths, rates and bit rates as the packets have them."""
+        container, first = self._container, self._first
+        starts = {i: _start(container.streams[i], first.get(i)) for i in self.chosen}
+        origin = self._origin(starts, surveyed)
+        starts = {i: max(start, origin) for i, start in starts.items()}
+        declared = {i: _end(container, container.streams[i]) for i in self.chosen}
+        ends = {i: _borne_out(declared[i], surveyed.extents.get(i)) for i in self.chosen}
+        told = _file_end(container, [e for e in declared.values() if e is not None])
+        end = max((e for e in ends.values() if e is not None), default=told)
+        duration = 0.0 if self.still else max(0.0, float((end if end is not None else origin) - origin))
+        if duration > self._limits.max_duration:
+            limit = f"at most {self._limits.max_duration:g} s are allowed (--max-duration)"
+            raise MediaTooLarge(f"{show(self._path)}: {duration:.1f} s long, {limit}")
+        facts = Facts(
+            MediaInfo(
+                path=show(self._path),
+                container=container.format.name,
+                size_bytes=check_regular(self._path).st_size,
+                duration=duration,
+                subtitle_streams=len(container.streams.subtitles),
+                metadata={str(k): str(v) for k, v in container.metadata.items()},
+            ),
+            origin,
+            None if self._video is None else self._video.index,
+            None if self._audio is None else self._audio.index,
+            absent=self._absent,
+            cut=bool(self._cut),
+            warnings=self._truncation(None if told is None else float(told - origin), duration),
+        )
+        if (parts := len(surveyed.shifts)) > 1:
+            facts.shifts = surveyed.shifts
+            facts.warnings.append(f"the clock starts again in the file: its {parts} parts are judged one after another")
+        spans = {i: _relative(starts[i], ends[i], origin) for i in self.chosen}
+        if self._video is not None:
+            index = self._video.index
+            facts.orientation, facts.shape = of_frame(first[index]), None if self.still else _square(self._video)
+            facts.info.video = _video_info(
+                self._video, first[index], facts, spans[index], surveyed.extents.get(index), self.still
+            )
+        if self._audio is not None:
+            index = self._audio.index
+            facts.info.audio = _audio_info(self._audio, first.get(index), spans[index], surveyed.extents.get(index))
+        return facts
+
+    def _origin(self, starts: dict[int, Fraction], surveyed: Survey) -> Fraction:
+        """The first picture or sample; but what only primes a sound decoder is no sound, in whatever container."""
+        begin = min(starts.values())
+        if self._video is not None and self._audio is not None and self._audio.index in self._first:
+            picture, extent = starts[self._video.index], surveyed.extents.get(self._audio.index)
+            sound = picture - begin if extent is None else extent.before(picture)
+            samples = sound * self._first[self._audio.index].sample_rate
+            primed = self._audio.codec_context.codec.canonical_name in _PRIMED
+            if primed and samples <= _PRIMING and picture - begin <= 1:
+                return picture
+        return begin
+
+    def _truncation(self, told: float | None, duration: float) -> list[str]:
+        if self.still:
+            return ["truncated: the picture is incomplete"] if self._cut else []
+        announced = told or 0.0
+        if self._cut is None:
+            name = self._container.format.name
+            if not name.startswith(_DECLARED) and not (name == "mp3" and counts_frames(self._path)):
+                return []
+            if announced - duration <= max(0.5, 0.01 * announced):
+                return []
+        elif not self._cut:
+            return []
+        if announced - duration < 0.1:
+            return ["truncated: the end of the file is missing"]
+        return [f"truncated: {duration:.1f} s of {announced:.1f} s are there"]
+
+
+def _borne_out(declared: Fraction | None, extent: Extent | None) -> Fraction | None:
+    """A declared end that the packets bear out knows of padding; any other is only a claim."""
+    if extent is None or (
+        declared is not None and abs(declared - extent.end) <= max(extent.step * 3 / 2, Fraction(1, 10))
+    ):
+        return declared
+    return extent.end
 
 
 def prepare(stream: Any, limits: Limits, threads: int) -> None:
@@ -100,9 +196,11 @@ def prepare(stream: Any, limits: Limits, threads: int) -> None:
     stream.codec_context.thread_type = "AUTO"
 
 
-def _choose(container: InputContainer, kind: str, absent: dict[str, str]) -> Any:
+def _choose(container: InputContainer, kind: str, absent: dict[str, str], movie: Movie | None) -> Any:
     streams = [s for s in container.streams if s.type == kind]
     real = [s for s in streams if not int(s.disposition) & _COVER]
+    if movie is not None:
+        real = [s for s in real if _is_main(s, movie)]
     usable = [s for s in real if s.codec_context is not None]  # None: no decoder for it
     if usable:
         best = container.streams.best(kind)  # type: ignore[arg-type]
@@ -114,12 +212,20 @@ def _choose(container: InputContainer, kind: str, absent: dict[str, str]) -> Any
     return None
 
 
+def _is_main(stream: Any, movie: Movie) -> bool:
+    """Alpha and depth are not the picture, and a film that is also a picture (AVIF) is taken for a film."""
+    if movie.tracks:
+        is_item = movie.primary is not None and stream.frames == 1 and stream.time_base == 1
+        return stream.id not in movie.auxiliary and not is_item
+    return movie.primary in (None, stream.id)
+
+
 def _first_frames(container: InputContainer, streams: list[Any]) -> dict[int, Any]:
     """First decodable frame of each stream by stream index; streams that give none are missing."""
     found: dict[int, Any] = {}
     tries = {stream.index: 0 for stream in streams}
     begun: Fraction | None = None
-    for packet in read_packets(container, streams, lambda: None) if streams else ():
+    for packet in read_packets(container, streams) if streams else ():
         index = packet.stream.index
         if index not in found and tries[index] < _MAX_TRIES:
             tries[index] += 1
@@ -132,6 +238,9 @@ def _first_frames(container: InputContainer, streams: list[Any]) -> dict[int, An
             begun = now if begun is None else begun
             if found and now - begun > _LOOK_AHEAD:
                 break
+    for stream in streams:  # a file of one frame may need its end to be told
+        if stream.index not in found and tries[stream.index] and (frames := decode(stream, lambda: None)):
+            found[stream.index] = frames[0]
     return found
 
 
@@ -175,64 +284,42 @@ def _file_end(container: InputContainer, ends: list[Fraction]) -> Fraction | Non
     return Fraction(container.duration + offset, 1_000_000)
 
 
-def _last_time(container: InputContainer, streams: list[Any]) -> Fraction | None:
-    """End of the last packet, for files that do not declare a duration: needs reading, but no decoding, to the end."""
-    ends = []
-    for packet in read_packets(container, streams, lambda: None):
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is not None:
-            ends.append((ticks + (packet.duration or 0)) * packet.time_base)
-            ends = [max(ends)]
-    return ends[0] if ends else None
-
-
-def count_bits(container: InputContainer, facts: Facts) -> None:
-    """Fill in bit rates that are not declared (Matroska, MPEG-TS) from the size of the packets, without decoding."""
-    told = ((facts.video, facts.info.video), (facts.audio, facts.info.audio))
-    silent = {k: info for k, info in told if k is not None and info is not None and info.bitrate is None}
-    if not silent or (facts.info.video is not None and facts.info.video.still):
-        return
-    attempt(lambda: container.seek(0), lambda: None)  # raw streams refuse, and have no times either
-    size = dict.fromkeys(silent, 0)
-    first: dict[int, Fraction] = {}
-    last: dict[int, Fraction] = {}
-    for packet in read_packets(container, [container.streams[k] for k in silent], lambda: None):
-        index, ticks = packet.stream.index, packet.dts if packet.dts is not None else packet.pts
-        if ticks is None:
-            continue
-        size[index] += packet.size
-        first.setdefault(index, ticks * packet.time_base)
-        last[index] = (ticks + (packet.duration or 0)) * packet.time_base
-        if last[index] - first[index] > _COUNTED:
-            break
-    for index, info in silent.items():
-        if index in first and last[index] > first[index]:
-            info.bitrate = round(size[index] * 8 / float(last[index] - first[index]))
-
-
 def _relative(start: Fraction, end: Fraction | None, origin: Fraction) -> tuple[float, float | None]:
     return float(start - origin), None if end is None else max(0.0, float(end - start))
 
 
-def _orientation(frame: Any) -> Orientation:
-    from av.sidedata.sidedata import Type
+def _square(stream: Any) -> tuple[int, int] | None:
+    """Width and height that show `stream` with square pixels; None if it has them already."""
+    aspect, context = stream.sample_aspect_ratio, stream.codec_context
+    if not aspect or aspect == 1 or not 1 / _SQUARE <= aspect <= _SQUARE:
+        return None
+    return max(1, round(context.width * aspect)), context.height
 
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    return Orientation() if matrix is None else from_display_matrix(np.frombuffer(bytes(matrix), "<i4"))
+
+def _fps(stream: Any, extent: Extent | None) -> float | None:
+    average, guessed = (float(rate) if rate else 0.0 for rate in (stream.average_rate, stream.guessed_rate))
+    counted = extent.rate if extent is not None else None
+    if extent is not None and not extent.timed:
+        return guessed or average or None
+    for rate in (average, guessed):
+        if rate and (counted is None or 1 / _ABSURD < rate / counted < _ABSURD):
+            return rate
+    return counted
 
 
-def _video_info(stream: Any, frame: Any, turn: Orientation, span: tuple[float, float | None], still: bool) -> VideoInfo:
-    width, height = turn.size(frame.width, frame.height)
-    rate = stream.average_rate
+def _video_info(
+    stream: Any, frame: Any, facts: Facts, span: tuple[float, float | None], extent: Extent | None, still: bool
+) -> VideoInfo:
+    width, height = facts.orientation.size(*(facts.shape or (frame.width, frame.height)))
     return VideoInfo(
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         width=width,
         height=height,
-        rotation=turn.degrees,
-        fps=None if still or not rate else float(rate),
+        rotation=facts.orientation.degrees,
+        fps=None if still else _fps(stream, extent),
         pixel_format=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        bitrate=_bitrate(stream),
+        bitrate=_bitrate(stream, extent),
         start=span[0],
         duration=None if still else span[1],
         color_transfer=_TRANSFERS.get(int(frame.color_trc)),
@@ -241,19 +328,22 @@ def _video_info(stream: Any, frame: Any, turn: Orientation, span: tuple[float, f
     )
 
 
-def _audio_info(stream: Any, frame: Any, span: tuple[float, float | None]) -> AudioInfo:
+def _audio_info(stream: Any, frame: Any, span: tuple[float, float | None], extent: Extent | None) -> AudioInfo:
     # A decoded frame knows better: HE-AAC declares half its real rate.
     source = frame if frame is not None else stream.codec_context
     return AudioInfo(
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         sample_rate=source.sample_rate,
         channels=source.layout.nb_channels,
-        bitrate=_bitrate(stream),
+        bitrate=_bitrate(stream, extent),
         start=span[0],
         duration=span[1],
     )
 
 
-def _bitrate(stream: Any) -> int | None:
+def _bitrate(stream: Any, extent: Extent | None) -> int | None:
+    """Counted, so that it does not depend on what a container cares to declare."""
+    if extent is not None and extent.bitrate:
+        return extent.bitrate
     tag = stream.metadata.get("BPS", "")
     return stream.codec_context.bit_rate or (int(tag) if tag.isdecimal() and int(tag) else None)

@@ -64,7 +64,7 @@ class _Child:
             raise MediaError(f"the decoding process did not start: {tail or error}") from error
 
     def end(self, patience: float = 0.0) -> str:
-        """Ends the process, after `patience` seconds by force, and returns the last thing it wrote to stderr."""
+        """Ends the process, after `patience` seconds by force, and returns the last line it wrote to stderr."""
         self.sock.close()
         try:
             self.process.wait(patience)
@@ -73,9 +73,9 @@ class _Child:
             self.process.wait()
         self.errors.seek(0, os.SEEK_END)
         self.errors.seek(max(0, self.errors.tell() - 2000))
-        tail = self.errors.read().decode("utf-8", "replace").strip()
+        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
         self.errors.close()
-        return tail
+        return lines[-1][-300:].strip() if lines else ""  # of a traceback, the line that tells what it was
 
     def forget(self) -> None:
         """Lets go of a process that belongs to the process this one was forked from."""

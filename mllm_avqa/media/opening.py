@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import MediaNotFound, MediaTimeout, MediaTooLarge, NotAFile, NotMedia, TruncatedMedia
+from mllm_avqa.schema.errors import (
+    MediaNotFound,
+    MediaTimeout,
+    MediaTooLarge,
+    NotAFile,
+    NotMedia,
+    TruncatedMedia,
+    UnsupportedFormat,
+)
 from mllm_avqa.schema.plain import plain
 
 if TYPE_CHECKING:
@@ -20,8 +28,35 @@ if TYPE_CHECKING:
 # Playlists and scripts (hls, dash, concat, sdp, image2 patterns ...) can name other files; none of them is listed.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,wav,w64,aiff,caf,au,mp3,flac,aac,ac3,eac3,"
-    "amr,asf,gif,apng,mxf,nut,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,rm,wv,ape,tta,opus,"
+    "amr,asf,gif,apng,mxf,nut,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,rm,wv,ape,tta,opus,yuv4mpegpipe,dts,truehd,voc,"
     "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+# What people take for a picture, a clip or a recording and this package does not read. By its first bytes, at `at`.
+_KNOWN: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"%PDF", "a PDF document"),
+    (0, b"8BPS", "a Photoshop picture"),
+    (0, b"\xff\x0a", "a JPEG XL picture"),
+    (4, b"JXL ", "a JPEG XL picture"),
+    (4, b"jP  ", "a JPEG 2000 picture"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (0, b"v/1\x01", "an OpenEXR picture"),
+    (0, b"\0\0\1\0", "a Windows icon"),
+    (0, b"qoif", "a QOI picture"),
+    (0, b"P4\n", "a portable bitmap"),
+    (0, b"P5\n", "a portable greymap"),
+    (0, b"P6\n", "a portable pixmap"),
+    (0, b"FUJIFILM", "a camera's raw picture"),
+    (0, b"MThd", "a MIDI score"),
+    (0, b"#EXTM3U", "a playlist"),
+    (0, b"ffconcat", "a list of files"),
+    (0, b"<?xml", "an XML text (an SVG drawing or a DASH manifest, perhaps)"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"PK\3\4", "a ZIP archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (4, b"ftypheic", "a HEIC picture of a layout that FFmpeg does not know"),
+    (4, b"ftypavif", "an AVIF picture of a layout that FFmpeg does not know"),
 )
 STILL_FORMATS = frozenset({"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
 
@@ -86,6 +121,7 @@ def open_media(path: str, limits: Limits) -> InputContainer:
     Raises:
         MediaNotFound, NotAFile: see `check_regular`.
         NotMedia: empty, or no allowed container format recognises the bytes.
+        UnsupportedFormat: the bytes are known to be of a format that is not read.
         TruncatedMedia: the container's index lies in the part that is missing.
         MediaTooLarge: a still image whose header asks for more than `limits.max_pixels`.
     """
@@ -109,6 +145,8 @@ def open_media(path: str, limits: Limits) -> InputContainer:
         if cut_off(path):
             message = f"{show(path)} is cut off: its index lies in the missing part, so nothing can be decoded"
             raise TruncatedMedia(message) from error
+        if name := _known(path):
+            raise UnsupportedFormat(f"{show(path)} is {name}, which is not supported; convert it first") from error
         reason = getattr(error, "strerror", None) or str(error)
         raise NotMedia(f"{show(path)} is no media file that can be read ({reason})") from error
 
@@ -128,10 +166,18 @@ def _still_format(path: str, limits: Limits) -> str | None:
             check_pixels(path, *_jpeg_size(stream.read(1 << 20)), limits)
             return "jpeg_pipe"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        if head[12:16] == b"VP8X" and head[20] & 2:
+            raise UnsupportedFormat(f"{show(path)} is an animated WebP picture, which FFmpeg does not read")
         return "webp_pipe"
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return "bmp_pipe"
     return "tiff_pipe" if head.startswith((b"II*\0", b"MM\0*")) else None
+
+
+def _known(path: str) -> str | None:
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+    return next((name for at, magic, name in _KNOWN if head[at : at + len(magic)] == magic), None)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,22 @@ class Orientation:
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after the turn."""
         return (height, width) if self.transpose else (width, height)
+
+
+def of_frame(frame: Any) -> Orientation:
+    """Orientation that a decoded frame asks for; EXIF and HEIF reach it as a display matrix too."""
+    from av.sidedata.sidedata import Type
+
+    # FFmpeg adds kinds of side data faster than PyAV names them, and PyAV refuses a frame's whole list for one of them.
+    Type._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    return Orientation() if matrix is None else from_display_matrix(np.frombuffer(bytes(matrix), "<i4"))
+
+
+def _unnamed(kinds: Any, value: int) -> Any:
+    member = object.__new__(kinds)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
 
 
 def from_display_matrix(values: np.ndarray) -> Orientation:

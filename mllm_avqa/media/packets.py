@@ -14,19 +14,30 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
+_BACK, _AHEAD = 1, 60  # seconds; a clock that jumps further back or ahead has started again
 _MAX_READ_ERRORS = 100  # in a row; some demuxers report the same unreadable place for ever
 
 
-def read_packets(container: InputContainer, streams: list[Any], on_error: Callable[[], None]) -> Iterator[Packet[Any]]:
-    """Packets of `streams` in file order, then one empty packet for each; read errors are reported and skipped."""
+def read_packets(
+    container: InputContainer,
+    streams: list[Any],
+    on_error: Callable[[], None] = lambda: None,
+    clock: Continuous | None = None,
+) -> Iterator[Packet[Any]]:
+    """Packets of `streams` in file order, on one continuous clock; read errors are reported and skipped.
+
+    Empty packets are left out: a decoder takes one for the end of the stream. So the caller drains its decoders.
+    """
     import av
 
-    failures = 0
+    failures, clock = 0, clock or Continuous(container)
     while failures <= _MAX_READ_ERRORS:
         try:
             for packet in container.demux(*streams):
                 failures = 0
-                yield packet
+                if packet.size:
+                    clock.move(packet)
+                    yield packet
             return
         except av.error.FFmpegError as error:
             _reraise_memory(error)
@@ -67,13 +78,54 @@ def seconds(ticks: int, base: Fraction, origin: Fraction) -> float:
     return (ticks * base.numerator * origin.denominator - origin.numerator * base.denominator) / scale
 
 
+class Continuous:
+    """Moves the times of packets where a file's clock starts again (joined recordings): one part follows the other.
+
+    Only forms of file that can be joined byte by byte are looked at; others number their packets in an index.
+    """
+
+    def __init__(self, container: InputContainer, shifts: tuple[float, ...] = ()) -> None:
+        """shifts: those that an earlier pass over all streams found; a pass over one would find others."""
+        name = container.format.name
+        self._watched = not name.startswith(("mov,mp4", "matroska"))
+        self._leaps = name in ("mpegts", "mpeg", "flv")
+        self._shifts = [*(shifts or (0.0,))]  # seconds, of each part
+        self._part: dict[int, int] = {}
+        self._last: dict[int, float] = {}  # decoding time of each stream's last packet, as stored
+        self._end = 0.0  # of all packets so far, moved
+
+    @property
+    def shifts(self) -> tuple[float, ...]:
+        """Seconds that each part of the file is moved by; one part unless the clock started again."""
+        return tuple(self._shifts)
+
+    def move(self, packet: Packet[Any]) -> None:
+        """Changes the times of the next packet of the file."""
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        if not self._watched or ticks is None:
+            return
+        index, base = packet.stream.index, float(packet.time_base)
+        now, last = ticks * base, self._last.get(index)
+        self._last[index] = now
+        if last is not None and (now < last - _BACK or (self._leaps and now > last + _AHEAD)):
+            part = self._part[index] = self._part.get(index, 0) + 1
+            if part == len(self._shifts):  # the first stream to arrive there places the part for all
+                self._shifts.append(self._end - now)
+        shift = self._shifts[self._part.get(index, 0)]
+        if shift:
+            moved = round(shift / base)
+            packet.pts = None if packet.pts is None else packet.pts + moved
+            packet.dts = None if packet.dts is None else packet.dts + moved
+        self._end = max(self._end, now + shift + (packet.duration or 0) * base)
+
+
 class Clock:
     """Presentation times in ticks; streams without any (raw elementary streams) are counted at their frame rate."""
 
     def __init__(self, stream: Stream) -> None:
         self.base: Fraction = stream.time_base or Fraction(1, 1_000_000)
         rate = getattr(stream, "guessed_rate", None) or getattr(stream, "average_rate", None) or Fraction(25)
-        self._step = max(1, round(1 / (rate * self.base)))
+        self.step = max(1, round(1 / (rate * self.base)))
         self._next = 0
         self.reorder = round(2 / self.base)  # how far decoding order may run ahead of presentation order
 
@@ -81,7 +133,8 @@ class Clock:
         """Time of a packet or frame; call it once for each, in order."""
         value = item.pts if item.pts is not None else item.dts
         ticks = self._next if value is None else value
-        self._next = ticks + (item.duration or self._step)
+        # Raw streams tell a duration too, from a tick in their header that need not be a frame's.
+        self._next = ticks + ((item.duration or self.step) if value is not None else self.step)
         return ticks
 
 

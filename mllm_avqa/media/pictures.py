@@ -21,7 +21,9 @@ _UNSPECIFIED = 2
 class Pictures:
     """Collects frames in presentation order; `ticks` is the stream's clock, `seconds` the clip's."""
 
-    def __init__(self, runs: list[Run], thumb_side: int, orientation: Orientation) -> None:
+    def __init__(
+        self, runs: list[Run], thumb_side: int, orientation: Orientation, shape: tuple[int, int] | None = None
+    ) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
         self._runs = runs
@@ -36,6 +38,8 @@ class Pictures:
         self._thumbs: list[np.ndarray] = []
         self._thumb_pts: list[float] = []
         self._last: tuple[VideoFrame, float] | None = None
+        self._shape = shape  # with square pixels; None: as stored
+        self._stored = (0, 0)
         self._size = (0, 0)
         self.damaged = 0
         self.warnings: list[str] = []
@@ -48,8 +52,9 @@ class Pictures:
             frame.colorspace = _UNSPECIFIED
             self._warn("the colour matrix is not supported; colours are read as BT.601")
         if not self._thumbs:
-            self._size = (frame.width, frame.height)
-        elif (frame.width, frame.height) != self._size:
+            self._stored = (frame.width, frame.height)
+            self._size = self._shape or self._stored
+        elif (frame.width, frame.height) != self._stored:
             self._warn("the frame size changes; later frames are scaled to the first one's")
         self.damaged += bool(frame.is_corrupt)
         self._thumbs.append(self._thumbnail(frame))
@@ -95,7 +100,7 @@ class Pictures:
 
     def _keep(self, frame: VideoFrame, seconds: float) -> None:
         if (frame.width, frame.height) != self._size:
-            frame = frame.reformat(width=self._size[0], height=self._size[1])
+            frame = frame.reformat(width=self._size[0], height=self._size[1], format="rgb24")
         image = self._orientation.apply(frame.to_ndarray(format="rgb24", threads=1))
         if self._frames is None:  # one block for all, so that stacking does not hold every picture twice
             self._frames = np.empty((max(1, sum(run.count for run in self._runs)), *image.shape), np.uint8)

@@ -17,6 +17,8 @@ TOLERANCE = 0.010  # seconds
 # Containers stamp Vorbis as if all its blocks were equally long, which is off by 10 ms at every change of block size.
 TOLERANCES = {"vorbis": 0.050}
 
+LOUDEST = 16.0  # times full scale, +24 dBFS: louder than any recording, quiet enough for every measure
+
 
 class Soundtrack:
     """Collects the samples of [start, end) seconds; times given to `add` are on the same clock.
@@ -34,6 +36,7 @@ class Soundtrack:
         self._pieces: list[np.ndarray] = []
         self._gaps: list[tuple[float, float]] = []
         self._resampler: AudioResampler | None = None
+        self.reason = ""  # why there is no track although there were samples
         self.damaged = 0
         self.warnings: list[str] = []
 
@@ -59,11 +62,27 @@ class Soundtrack:
         self._next += samples.shape[1]
 
     def track(self) -> AudioTrack | None:
-        """The window's sound, or None if no sample fell into it."""
+        """The window's sound, or None if no sample fell into it, or none that is a number."""
         if self._first is None:
             return None
-        samples = np.concatenate(self._pieces, axis=1)
+        samples = self._sane(np.concatenate(self._pieces, axis=1))
+        if self.reason:
+            return None
         return AudioTrack(samples, self._rate, self._first / self._rate, self._gaps, self.damaged)
+
+    def _sane(self, samples: np.ndarray) -> np.ndarray:
+        """Float files may hold anything: what is no number becomes silence, what is absurdly loud is limited."""
+        finite = np.isfinite(samples)
+        if not finite.all():
+            if not finite.any():
+                self.reason = "no finite samples: the track holds no numbers"
+                return samples
+            self._warn(f"{np.count_nonzero(~finite)} samples of the sound are no finite numbers; taken for silence")
+            samples = np.where(finite, samples, np.float32(0))
+        if float(np.abs(samples).max()) > LOUDEST:
+            self._warn(f"sound beyond {LOUDEST:g} times full scale is limited to that")
+            samples = np.clip(samples, -LOUDEST, LOUDEST)
+        return samples
 
     def _fill(self, position: int) -> None:
         low, high = self._clamp(self._next), self._clamp(position)

@@ -30,15 +30,15 @@ def read_cues(path: str, limits: Limits) -> list[Cue]:
         indices = [s.index for s in container.streams.subtitles if s.codec_context is not None]
         if not indices:
             return []
-        try:
-            origin = read_facts(container, path, limits).origin
-        except MediaError as error:  # subtitles are readable even where sound and picture are not
-            _log.debug("subtitle times of %s start at the container's zero: %s", show(path), error)
-            origin = Fraction(0)
+    try:
+        origin = read_facts(path, limits).origin
+    except MediaError as error:  # subtitles are readable even where sound and picture are not
+        _log.debug("subtitle times of %s start at the container's zero: %s", show(path), error)
+        origin = Fraction(0)
     cues = []
     with open_media(path, limits) as container:
         chosen = [container.streams[index] for index in indices]
-        for packet in read_packets(container, chosen, lambda: None):
+        for packet in read_packets(container, chosen):
             if packet.pts is None:
                 continue
             start = packet.pts * packet.time_base - origin
@@ -47,5 +47,5 @@ def read_cues(path: str, limits: Limits) -> list[Cue]:
                 text = plain_text(item.ass.decode("utf-8", "replace")) if isinstance(item, AssSubtitle) else ""
                 if text:
                     language = packet.stream.language
-                    cues.append(Cue(float(start), float(end), text, packet.stream_index, language or None))
+                    cues.append(Cue(float(start), float(end), text, packet.stream.index, language or None))
     return sorted(cues, key=lambda cue: (cue.start, cue.stream))

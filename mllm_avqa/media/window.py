@@ -10,7 +10,7 @@ from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.facts import Facts, prepare
-from mllm_avqa.media.packets import Clock, Entry, PacketLog, attempt, decode, read_packets, seconds
+from mllm_avqa.media.packets import Clock, Continuous, Entry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -38,6 +38,8 @@ class Window:
     high: int = 0
     begin: Entry | None = None  # the packet that video decoding begins with; None: the first one
     runs: list[Run] = field(default_factory=list)  # empty: no picture falls into the window
+    pictures: int = 0  # that the packets promise
+    primed: bool = False  # decode the file's first packet before `begin`: it carries what later ones rely on
 
     @classmethod
     def of(cls, spec: DecodeSpec, container_format: str) -> Window:
@@ -64,8 +66,8 @@ def plan_video(container: InputContainer, facts: Facts, window: Window, spec: De
     if not _go(container, stream, facts, window):
         return False
     log, more = PacketLog(clock), False
-    for packet in read_packets(container, [stream], lambda: None):
-        if packet.size and log.add(packet, low).dts >= high:
+    for packet in read_packets(container, [stream], clock=Continuous(container, facts.shifts)):
+        if log.add(packet, low).dts >= high:
             more = True  # decoding times never exceed presentation times: nothing of the window can follow
             break
     times = log.shown(low, high)
@@ -81,6 +83,10 @@ def plan_video(container: InputContainer, facts: Facts, window: Window, spec: De
         return False
     end = high if more else min(high, last)
     window.runs = plan_runs(times, end, spec.segments, spec.frames_per_segment)
+    window.pictures = len(times)
+    context: Any = stream.codec_context
+    # x264 before build 152 coded 4:4:4 in its own way and says so in the first packet only.
+    window.primed = window.begin is not None and context.name == "h264" and "444" in (context.pix_fmt or "")
     return True
 
 
@@ -102,10 +108,11 @@ class Decoding:
         self._pictures, self._sound = pictures, sound
         self._waiting = window.begin is not None
         self._clock: Clock | None = None
+        self._linear = facts.info.audio is not None and facts.info.audio.codec.startswith("pcm")
         self._audible: tuple[int, int] = (0, 0)  # ticks of the sound: where decoding begins, where the window ends
 
-    def run(self, container: InputContainer) -> bool:
-        """Decodes the window; returns True if that took reading to the end of the file."""
+    def run(self, container: InputContainer) -> None:
+        """Decodes the window."""
         facts, end = self._facts, self._window.end + self._facts.origin
         pending: dict[int, Any] = {}
         if self._pictures is not None and facts.video is not None:
@@ -115,45 +122,53 @@ class Decoding:
         if self._sound is not None and facts.audio is not None:
             pending[facts.audio] = container.streams[facts.audio]
         if not pending:
-            return False
+            return
         streams, strays = list(pending.values()), 0
         beyond = {index: floor((end + _INTERLEAVE) / stream.time_base) for index, stream in pending.items()}
         if facts.audio in pending:
             first, base = self._window.start - _PREROLL + facts.origin, pending[facts.audio].time_base
             self._audible = ceil(first / base), ceil(end / base)
+        if self._window.primed:
+            self._prime(container, streams[0])
         _go(container, streams[0], facts, self._window)  # where it fails, reading from the beginning is only slower
         unreadable = self._bad_picture if facts.video in pending else self._bad_sound
-        for packet in read_packets(container, streams, unreadable):
+        for packet in read_packets(container, streams, unreadable, Continuous(container, facts.shifts)):
+            index = packet.stream.index
             stamp = packet.dts if packet.dts is not None else packet.pts
-            strays = strays + 1 if stamp is not None and stamp > beyond[packet.stream_index] else 0
-            if packet.stream_index in pending:
-                done = self._picture(packet) if packet.stream_index == facts.video else self._hear(packet, stamp)
+            strays = strays + 1 if stamp is not None and stamp > beyond[index] else 0
+            if index in pending:
+                done = self._picture(packet) if index == facts.video else self._hear(packet, stamp)
                 if done:
-                    del pending[packet.stream_index]
+                    self._drain(pending.pop(index))
             if not pending or strays > _STRAYS:
                 break
-        else:
-            return True
-        if facts.video in pending:
-            self._drain(pending[facts.video])
-        return False
+        for stream in pending.values():
+            self._drain(stream)
+
+    def _prime(self, container: InputContainer, stream: Any) -> None:
+        """Shows the decoder the first packet; its picture is not wanted, and the next key packet ends its effect."""
+        for packet in read_packets(container, [stream]):
+            decode(packet, lambda: None)
+            break
+        self._window.seek or attempt(lambda: container.seek(0), lambda: None)
 
     def _picture(self, packet: Packet[Any]) -> bool:
         begin = self._window.begin
-        if self._waiting and packet.size and begin is not None and (packet.pts, packet.dts) != begin.stamp:
+        if self._waiting and begin is not None and (packet.pts, packet.dts) != begin.stamp:
             return False
         self._waiting = False
         if packet.is_corrupt:
             self._bad_picture()
         self._show(decode(packet, self._bad_picture))
-        if packet.dts is None or packet.dts < self._window.high:
-            return False
-        self._drain(packet.stream)
-        return True
+        return packet.dts is not None and packet.dts >= self._window.high
 
     def _drain(self, stream: Any) -> None:
-        """Frames that the decoder still holds back."""
-        self._show(decode(stream, self._bad_picture))
+        """Frames that a decoder still holds back."""
+        if stream.index == self._facts.video:
+            if not self._waiting:  # a decoder that was given nothing has nothing
+                self._show(decode(stream, self._bad_picture))
+        else:
+            self._play(decode(stream, self._bad_sound))
 
     def _show(self, frames: list[Any]) -> None:
         assert self._clock is not None
@@ -169,12 +184,17 @@ class Decoding:
         first, stop = self._audible
         if stamp is not None and stamp < first:
             return False
-        if packet.is_corrupt:
+        if packet.is_corrupt and not self._linear:  # of PCM, the last packet is merely short
             self._bad_sound()
-        for frame in decode(packet, self._bad_sound):
-            time = None if frame.pts is None else seconds(frame.pts, frame.time_base, self._facts.origin)
-            attempt(partial(self._sound.add, frame, time), self._bad_sound)
+        self._play(decode(packet, self._bad_sound))
         return stamp is not None and stamp >= stop
+
+    def _play(self, frames: list[Any]) -> None:
+        assert self._sound is not None
+        for frame in frames:
+            timed = frame.pts is not None and frame.time_base is not None
+            time = seconds(frame.pts, frame.time_base, self._facts.origin) if timed else None
+            attempt(partial(self._sound.add, frame, time), self._bad_sound)
 
     def _bad_picture(self) -> None:
         if self._pictures is not None:

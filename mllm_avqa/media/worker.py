@@ -14,8 +14,9 @@ from mllm_avqa.media import wire
 from mllm_avqa.media.opening import show
 from mllm_avqa.media.readers import Reader, get_reader
 from mllm_avqa.schema.clip import DecodeSpec, Limits
-from mllm_avqa.schema.errors import AvqaError, MediaTooLarge
+from mllm_avqa.schema.errors import AvqaError, MediaError, MediaTooLarge
 
+_MAX_WORDS = 200  # of what a library says of its own failure
 _GRACE = 2.0  # seconds after the owner's own timeout; matters only if the owner died meanwhile
 
 
@@ -50,6 +51,9 @@ def main() -> None:
                 _limit_memory(resource.RLIM_INFINITY)
                 header, arrays = wire.pack_error(_too_much(request["path"], limits)), []
                 header["memory"] = True
+            except Exception as error:  # a stranger's bytes may set off anything: the next file deserves an answer too
+                _limit_memory(resource.RLIM_INFINITY)
+                header, arrays = wire.pack_error(_unforeseen(request["path"], error)), []
             signal.setitimer(signal.ITIMER_REAL, 0)
             try:
                 wire.send(sock, header, arrays)
@@ -69,6 +73,11 @@ def _answer(request: dict[str, Any], limits: Limits, readers: dict[str, Reader])
     if request["op"] == "read_clip":
         return reader.read_clip(path, DecodeSpec.model_validate(request["spec"]), limits)
     return reader.probe(path, limits) if request["op"] == "probe" else reader.read_subtitles(path, limits)
+
+
+def _unforeseen(path: str, error: Exception) -> MediaError:
+    words = " ".join(str(error).split())[:_MAX_WORDS]
+    return MediaError(f"{show(path)} cannot be read ({type(error).__name__}: {words})")
 
 
 def _too_much(path: str, limits: Limits) -> MediaTooLarge:

@@ -74,6 +74,22 @@ class NoUsableStream(MediaError):
     kind = "no_usable_stream"
 
 
+class EmptyWindow(NoUsableStream):
+    """The file is readable, but nothing of it lies in the window that was asked for."""
+
+
+class EncryptedMedia(MediaError):
+    """The content is encrypted: a decoder would turn it into noise."""
+
+    kind = "encrypted"
+
+
+class UnsupportedFormat(MediaError):
+    """The format is known, and known not to be supported."""
+
+    kind = "unsupported_format"
+
+
 class TruncatedMedia(MediaError):
     """The file is cut off and nothing of it can be decoded (if something can, that is a warning, not an error)."""
 

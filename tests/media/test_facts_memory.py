@@ -19,9 +19,9 @@ from mllm_avqa.schema.errors import MediaNotFound, MediaTooLarge
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
-    def counted(container, path, limits):
+    def counted(path, limits):
         seen.append(path)
-        return read_facts(container, path, limits)
+        return read_facts(path, limits)
 
     monkeypatch.setattr(pyav_reader, "read_facts", counted)
     return seen

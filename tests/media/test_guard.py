@@ -186,3 +186,26 @@ def test_a_child_is_replaced_after_its_lifetime(tmp_path, monkeypatch):
             assert reader.probe(path).audio is not None
             pids.append(reader._child.process.pid)
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+
+
+@pytest.mark.parametrize("error", ["ValueError('31 is not a valid Type')", "AttributeError('x' * 9999)", "KeyError(1)"])
+def test_any_exception_is_a_short_typed_error(plain: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """What a library throws at a stranger's bytes ends that file's request, not the process, and shows no traceback."""
+    boot = guard_module._BOOT.replace(
+        "worker.main()",
+        "answer = worker._answer\n"
+        "def fail(request, *rest):\n"
+        f"    if request['op'] == 'read_clip': raise {error}\n"
+        "    return answer(request, *rest)\n"
+        "worker._answer = fail\nworker.main()",
+    )
+    monkeypatch.setattr(guard_module, "_BOOT", boot)
+    with MediaReader() as reader:
+        reader.probe(plain)
+        first = _pid(reader)
+        with pytest.raises(MediaError, match=r"plain\.mp4 cannot be read \(" + error.split("(")[0]) as caught:
+            reader.read_clip(plain)
+        assert len(str(caught.value)) < 600
+        assert "Traceback" not in str(caught.value)
+        assert reader.probe(plain).video.width == 320
+        assert _pid(reader) == first

@@ -63,8 +63,9 @@ def test_undeclared_bit_rate_is_counted(reader: MediaReader, plain: Path, tmp_pa
     declared, counted = (reader.probe(p) for p in (plain, other))
     assert declared.video is not None
     assert counted.video is not None
-    if suffix == "h264":  # a raw stream has no times to count by
-        assert counted.video.bitrate is None
+    if suffix == "h264":  # a raw stream has no times: 60 frames at the 25 per second that FFmpeg takes it for
+        assert counted.duration == pytest.approx(60 / 25)
+        assert counted.video.bitrate == pytest.approx(declared.video.bitrate * 25 / 30, rel=0.15)
         return
     assert counted.video.bitrate == pytest.approx(declared.video.bitrate, rel=0.15)
     assert declared.audio is not None

@@ -70,7 +70,7 @@ class DecordReader:
                 elif info.audio is not None:
                     clip.audio = self._audio(path, spec, info.audio.sample_rate)
                     clip.warnings += [MONO] if info.audio.channels > 1 else []
-            except (self._decord.DECORDError, RuntimeError, UnicodeError, ValueError) as error:
+            except (self._decord.DECORDError, RuntimeError, UnicodeError, ValueError, IndexError, TypeError) as error:
                 line = str(error).strip().splitlines()[-1:]
                 raise UnsupportedCodec(
                     f"{show(path)}: decord cannot read the {kind} ({''.join(line)}); use --reader pyav"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mllm_avqa.media.facts import Facts, count_bits, read_facts
+from dataclasses import dataclass, replace
+
+from mllm_avqa.media import paintings
+from mllm_avqa.media.facts import Facts, read_facts
 from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -10,9 +13,9 @@ from mllm_avqa.media.subtitles import read_cues
 from mllm_avqa.media.window import Decoding, Window, plan_video
 from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
-from mllm_avqa.schema.errors import ConfigError, NoUsableStream, TruncatedMedia
+from mllm_avqa.schema.errors import ConfigError, EmptyWindow, UnsupportedFormat
 
-_SHORT = 0.5  # seconds a file may end before its declared duration without being called truncated
+_PATIENCE = 120  # seconds into the file up to which decoding all of it again is bearable
 
 
 class PyAVReader:
@@ -27,7 +30,12 @@ class PyAVReader:
     def probe(self, path: str, limits: Limits) -> MediaInfo:
         """Facts of `path`; decodes one frame per stream."""
         self._last = None
-        return self._facts(path, limits).info
+        try:
+            return self._facts(path, limits).info
+        except UnsupportedFormat:
+            if not paintings.suits(path):
+                raise
+            return paintings.probe(path, limits)
 
     def read_subtitles(self, path: str, limits: Limits) -> list[Cue]:
         """Cues of every embedded text subtitle stream, by start time."""
@@ -39,34 +47,63 @@ class PyAVReader:
         Each pass opens the file anew: seeking back is inexact in MPEG-TS and with edit lists, and opening is cheap.
         """
         check_spec(spec)
-        facts = self._facts(path, limits)
+        try:
+            facts = self._facts(path, limits)
+        except UnsupportedFormat:
+            if not paintings.suits(path):
+                raise
+            return paintings.read_clip(path, spec, limits)
         window = Window.of(spec, facts.info.container)
         absent = dict(facts.absent)
         absent |= {kind: f"{kind} was not asked for" for kind in ("video", "audio") if not getattr(spec, kind)}
-        pictures = None
         if "video" not in absent:
             _plan(path, facts, window, spec, limits)
-            if window.runs:
-                pictures = Pictures(window.runs, spec.thumb_side, facts.orientation)
-        sound = None
-        if "audio" not in absent and facts.info.audio is not None:
-            sound = Soundtrack(float(window.start), float(window.end), facts.info.audio.codec)
-        with open_media(path, limits) as container:
-            at_end = Decoding(facts, window, limits, pictures, sound).run(container)
-        video = pictures.track() if pictures else None
-        audio = sound.track() if sound else None
-        warnings = (pictures.warnings if pictures else []) + (sound.warnings if sound else [])
-        return _assemble(path, facts, window, absent, warnings, video, audio, at_end)
+        tracks = _decode(path, facts, window, absent, spec, limits)
+        if tracks.worse_than(window) and window.start <= _PATIENCE:
+            # What a later key frame relies on may stand before it, and damage may lie in what was skipped.
+            inorder = replace(window, begin=None, primed=False, seek=False)
+            tracks = min(tracks, _decode(path, facts, inorder, absent, spec, limits), key=_Tracks.loss)
+        return _assemble(path, facts, window, absent, tracks)
 
     def _facts(self, path: str, limits: Limits) -> Facts:
         stat = check_regular(path)
         identity = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, limits)
         if self._last is None or self._last[0] != identity:
-            with open_media(path, limits) as container:
-                facts = read_facts(container, path, limits)
-                count_bits(container, facts)
-                self._last = (identity, facts)
+            self._last = (identity, read_facts(path, limits))
         return self._last[1]
+
+
+@dataclass
+class _Tracks:
+    video: VideoTrack | None
+    audio: AudioTrack | None
+    absent: dict[str, str]
+    warnings: list[str]
+
+    def loss(self) -> tuple[int, int]:
+        """The smaller, the better a decoding of the same window."""
+        damaged = sum(track.damaged for track in (self.video, self.audio) if track is not None)
+        return damaged, -(0 if self.video is None else len(self.video.thumbs))
+
+    def worse_than(self, window: Window) -> bool:
+        """Did decoding from a later key frame, or after a seek, give less than the packets promise?"""
+        damaged, shown = self.loss()
+        return (window.begin is not None or window.seek) and (damaged > 0 or -shown < window.pictures)
+
+
+def _decode(
+    path: str, facts: Facts, window: Window, absent: dict[str, str], spec: DecodeSpec, limits: Limits
+) -> _Tracks:
+    pictures = Pictures(window.runs, spec.thumb_side, facts.orientation, facts.shape) if window.runs else None
+    sound = None
+    if "audio" not in absent and facts.info.audio is not None:
+        sound = Soundtrack(float(window.start), float(window.end), facts.info.audio.codec)
+    with open_media(path, limits) as container:
+        Decoding(facts, window, limits, pictures, sound).run(container)
+    heard = sound.track() if sound else None
+    reasons = {"audio": sound.reason} if sound and heard is None and sound.reason else {}
+    warnings = (pictures.warnings if pictures else []) + (sound.warnings if sound else [])
+    return _Tracks(pictures.track() if pictures else None, heard, reasons, warnings)
 
 
 def check_spec(spec: DecodeSpec) -> None:
@@ -91,40 +128,15 @@ def _plan(path: str, facts: Facts, window: Window, spec: DecodeSpec, limits: Lim
         plan_video(container, facts, window, spec)
 
 
-def _assemble(
-    path: str,
-    facts: Facts,
-    window: Window,
-    absent: dict[str, str],
-    warnings: list[str],
-    video: VideoTrack | None,
-    audio: AudioTrack | None,
-    at_end: bool,
-) -> Clip:
-    start, end = float(window.start), float(window.end)
-    still = facts.info.video is not None and facts.info.video.still
-    end = start if still else min(end, max(facts.info.duration, start))
-    for kind, track in (("video", video), ("audio", audio)):
-        if track is None and kind not in absent:
-            absent[kind] = f"no {kind} between {start:g} and {float(window.end):g} s"
-    if video is None and audio is None:
-        message = f"{show(path)}: {'; '.join(absent.values())} (the file is {facts.info.duration:.2f} s long)"
-        raise (TruncatedMedia if facts.cut else NoUsableStream)(message)
-    reached = max(_video_end(video), _audio_end(audio))
-    missing = end - reached
-    if facts.cut or (at_end and not still and missing > max(_SHORT, 0.05 * (end - start))):
-        decoded = max(0.0, min(reached, end) - start)
-        extent = "the picture is incomplete" if still else f"{decoded:.1f} s of {end - start:.1f} s decoded"
-        warnings = [f"truncated: {extent}", *warnings]
-    return Clip(facts.info.model_copy(deep=True), start, end, video, audio, absent, warnings)
-
-
-def _video_end(track: VideoTrack | None) -> float:
-    if track is None:
-        return 0.0
-    times = track.thumb_pts
-    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.0))
-
-
-def _audio_end(track: AudioTrack | None) -> float:
-    return 0.0 if track is None else track.start + track.samples.shape[1] / track.rate
+def _assemble(path: str, facts: Facts, window: Window, absent: dict[str, str], tracks: _Tracks) -> Clip:
+    start, end, info = float(window.start), float(window.end), facts.info
+    still = info.video is not None and info.video.still
+    absent |= tracks.absent
+    for kind in ("video", "audio"):
+        if getattr(tracks, kind) is None and kind not in absent:
+            absent[kind] = f"no {kind} between {start:g} and {end:g} s"
+    if tracks.video is None and not tracks.absent and tracks.audio is None:
+        raise EmptyWindow(f"{show(path)}: {'; '.join(absent.values())} (the file is {info.duration:.2f} s long)")
+    end = start if still else min(end, max(info.duration, start))
+    warnings = [*facts.warnings, *tracks.warnings]
+    return Clip(info.model_copy(deep=True), start, end, tracks.video, tracks.audio, absent, warnings)

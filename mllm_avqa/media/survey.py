@@ -1,0 +1,96 @@
+"""How long a file is, by its packets: what a header declares is a claim, and an estimate is less."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mllm_avqa.media.packets import Clock, Continuous, read_packets
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+MAX_BYTES = 4 << 30  # files beyond are taken at their word: reading them through would cost minutes
+
+_BEGIN = 50  # packets of a stream that are noted one by one
+
+
+@dataclass
+class Extent:
+    """One stream's packets, on the container's clock."""
+
+    first: Fraction
+    end: Fraction
+    count: int
+    size: int  # bytes
+    step: Fraction  # usual time between two frames
+    begin: list[tuple[Fraction, Fraction]]  # times and durations of the first packets
+    timed: bool  # False: the packets carry no times and were counted at the nominal rate
+
+    def before(self, time: Fraction) -> Fraction:
+        """How many seconds of the first packets lie before `time`; none lasts longer than the usual one."""
+        return sum((min(length, self.step, time - start) for start, length in self.begin if start < time), Fraction(0))
+
+    @property
+    def rate(self) -> float | None:
+        """Frames per second."""
+        span = float(self.end - self.first)
+        return self.count / span if span > 0 else None
+
+    @property
+    def bitrate(self) -> int | None:
+        span = float(self.end - self.first)
+        return round(8 * self.size / span) if span > 0 else None
+
+
+@dataclass
+class Survey:
+    extents: dict[int, Extent] = field(default_factory=dict)  # by stream index; streams without packets are missing
+    shifts: tuple[float, ...] = ()  # of the parts of a file whose clock starts again
+
+
+def survey(container: InputContainer, streams: Iterable[Any]) -> Survey:
+    """Reads a freshly opened container to its end; decodes nothing."""
+    streams = list(streams)
+    notes = {stream.index: _Notes(stream) for stream in streams}
+    clock = Continuous(container)
+    for packet in read_packets(container, streams, clock=clock):
+        notes[packet.stream.index].add(packet)
+    found = {index: extent for index, note in notes.items() if (extent := note.extent()) is not None}
+    return Survey(found, clock.shifts)
+
+
+class _Notes:
+    def __init__(self, stream: Any) -> None:
+        self._clock = Clock(stream)
+        self._times = array("q")
+        self._size = 0
+        self._last = (0, 0)  # time and duration of the packet shown last
+        self._begin: list[tuple[int, int]] = []
+        self._timed = False
+
+    def add(self, packet: Any) -> None:
+        timed = packet.pts is not None or packet.dts is not None
+        ticks, duration = self._clock.ticks(packet), (packet.duration or 0) if timed else self._clock.step
+        self._size += packet.size
+        self._timed |= timed
+        if not packet.is_discard and abs(ticks) < 1 << 62:
+            self._last = max(self._last, (ticks, duration)) if self._times else (ticks, duration)
+            self._times.append(ticks)
+            if len(self._begin) < _BEGIN:
+                self._begin.append((ticks, duration))
+
+    def extent(self) -> Extent | None:
+        if not self._times:
+            return None
+        times = np.unique(np.frombuffer(self._times, np.int64))
+        step = int(np.median(np.diff(times))) if len(times) > 1 else self._clock.step
+        base = self._clock.base
+        end = self._last[0] + (self._last[1] or step)
+        begin = [(ticks * base, duration * base) for ticks, duration in self._begin]
+        return Extent(int(times[0]) * base, end * base, len(self._times), self._size, step * base, begin, self._timed)
