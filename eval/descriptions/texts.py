@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, Judge, chunks
 from eval.joining import Entry, join, record_entry
-from eval.questions.log import Log, Row, digest
+from eval.store import Log, Row, digest
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
