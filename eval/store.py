@@ -1,4 +1,8 @@
-"""The per-item log: one JSON line per question, written as it is answered; a run that was stopped goes on from it."""
+"""What was made once and is not made again: rows of a run that can be stopped (`Log`), and whole results (`Shelf`).
+
+A key is the content that something was made of and a hash of the code that made it (`code`): the version of the package
+is the same in every checkout, so it is no key.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mllm_avqa.batch.lock import FileLock
+from filelock import FileLock, Timeout
+
+from eval.writing import write_text
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
 
@@ -22,6 +29,46 @@ def digest(*parts: object) -> str:
     """Short hash of anything that JSON can write."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURING = ("mllm_avqa/schema", "mllm_avqa/media", "mllm_avqa/evidence", "mllm_avqa/context", "mllm_avqa/windows.py")
+SCORING = (*MEASURING, "mllm_avqa/model", "mllm_avqa/corridor.py", "mllm_avqa/rater.py", "prompts")
+
+
+@cache
+def code(*parts: str, root: Path = ROOT) -> str:
+    """Hash of source and prompts: files and folders of the repository, by name and content.
+
+    Raises FileNotFoundError for one that is not there.
+    """
+    files: list[Path] = []
+    for part in parts:
+        place = root / part
+        files += [place] if place.is_file() else sorted(p for k in ("*.py", "*.yaml") for p in place.rglob(k))
+        if not place.exists():
+            raise FileNotFoundError(place)
+    return digest([[p.relative_to(root).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest()] for p in files])
+
+
+class Shelf:
+    """Results that JSON can write, a file each. code: of what makes them; fresh: nothing that is there is taken."""
+
+    def __init__(self, folder: Path, code: str, *, fresh: bool = False) -> None:
+        self.folder, self.code, self.fresh = folder, code, fresh
+
+    def path(self, *parts: object) -> Path:
+        """Where the result of this content is, or will be."""
+        return self.folder / f"{digest(self.code, *parts)}.json"
+
+    def get(self, *parts: object) -> Any:
+        """None where there is none."""
+        path = self.path(*parts)
+        return json.loads(path.read_bytes()) if path.is_file() and not self.fresh else None
+
+    def put(self, value: object, *parts: object) -> None:
+        """Written whole or not at all. Raises OutputError."""
+        write_text(self.path(*parts), json.dumps(value, ensure_ascii=False))
 
 
 class Log:
@@ -36,6 +83,13 @@ class Log:
 
     def __enter__(self) -> Log:
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as e:
+            raise OutputError(f"-o: another run is writing this output (it holds {self._lock.lock_file})") from e
+        except OSError as e:
+            raise OutputError(f"-o: can not write in {self.path.parent}: {e.strerror}") from e
         try:
             end = 0 if self.fresh else self._read()
             self._file = self.path.open("r+b" if self.path.exists() else "w+b")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eval.board.checkpoints import Checkpoint, identify
 from eval.samples import Samples, write_labels
-from eval.store import Log, digest
+from eval.store import SCORING, Log, Shelf, code, digest
 from eval.study import Loading, Predicted, Rated, Recorded, Study, argument, option, shell
 from eval.writing import told, write_text
 from mllm_avqa.schema.errors import AvqaError, ConfigError
@@ -229,15 +229,14 @@ class Bench:
 
         whole: false for a result that something is missing from; it is not kept. model: false where `make` needs none.
         """
-        path = self.settings.kept / "results" / f"{digest(self.identity, *parts)}.json"
-        if path.is_file() and not self.settings.fresh:
-            found = json.loads(path.read_bytes())
-            assert isinstance(found, dict)
+        shelf = Shelf(self.settings.kept / "results", code(*SCORING, "eval"), fresh=self.settings.fresh)
+        found: dict[str, Any] | None = shelf.get(self.identity, *parts)
+        if found is not None:
             return found
         with self.clock.running() if model else nullcontext():
             result = make()
         if whole(result):
-            write_text(path, json.dumps(result, ensure_ascii=False))
+            shelf.put(result, self.identity, *parts)
         return result
 
     def measured(self, made: R, run: Callable[[R], dict[str, Any]], *more: object) -> dict[str, Any]:

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mllm_avqa
-from eval.store import digest
-from mllm_avqa.evidence import FACTS
+from eval.store import SCORING, code, digest
 from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
-from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError
 
@@ -43,9 +40,7 @@ def identify(given: str) -> Checkpoint:
         [weights, *base],
         [[p.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in files if p.suffix != ".safetensors"],
         card.model_dump(mode="json", exclude=TOLD),
-        [dict(load_prompts("rating", x)) for x in LANGUAGES],
-        repr(FACTS),  # other facts or thresholds: other text in the prompt
-        mllm_avqa.__version__,
+        code(*SCORING),
     )
     return Checkpoint(given, card, weights, identity)
 

@@ -15,7 +15,7 @@ from eval.questions.clips import ClipKey, clip_keys, encoded_clips
 from eval.questions.readers import read_items
 from eval.questions.task import READOUTS, Item, Readout, Task
 from eval.samples import spread
-from eval.store import Log, Row, digest
+from eval.store import SCORING, Log, Row, code, digest
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.rater import Rater
@@ -67,7 +67,7 @@ def _answer(task: Task, items: list[Item], base: Path, rater: Rater, how: How, o
     run = digest(
         task.model_dump(mode="json", exclude={"notes", "about", "source", "licence", "groups"}),
         [dict(load_prompts("bench", x)) for x in ("en", "zh")],
-        rater.fingerprint, READOUTS[how.readout], how.shuffles,
+        code(*SCORING, "eval/questions"), rater.fingerprint, READOUTS[how.readout], how.shuffles,
     )  # fmt: skip
     keys = [digest(asdict(i)) for i in items]
     by_id = dict(zip((i.id for i in items), keys, strict=True))
@@ -121,7 +121,7 @@ def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How)
                 yield i, {"status": "failed", "why": why}
 
 
-def _of_clip(task: Task, items: Sequence[Item], clip: how: How) -> Iterator[tuple[Item, Row]]:
+def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, how: How) -> Iterator[tuple[Item, Row]]:
     choices = [i for i in items if i.options]
     yield from zip(choices, choice_answers(choices, task, clip, how.readout, how.shuffles), strict=True)
     for i in items:
