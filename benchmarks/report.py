@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.base import Findings, Options, Ratio
 from eval import machine
-from eval.markdown import table
+from eval.writing import table
 
 HEAD = ("what", "ours", "peer", "ratio", "target")
 

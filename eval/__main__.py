@@ -8,26 +8,17 @@ import sys
 
 import typer
 
-from eval.commands import (
-    attribution,
-    baselines,
-    calibrate,
-    card,
-    correlate,
-    describe,
-    questions,
-    robustness,
-    suite,
-    sync,
-    tools,
-)
+from eval.board.lmms import ExportLmms
+from eval.board.run import SuiteCommand
+from eval.studies import studies
+from eval.study import Command, register
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-TOPICS = (card, correlate, baselines, calibrate, questions, suite, attribution, describe, robustness, sync, tools)
-for _topic in TOPICS:
-    _topic.register(app)
+_KINDS: list[type[Command]] = [*(s for s in studies() if s.command), SuiteCommand, ExportLmms]
+for _kind in _KINDS:
+    register(app, _kind)
 
 
 @app.callback()

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from eval.joining import record_entry
-from eval.markdown import signed, table
 from eval.stats import Number, average
+from eval.writing import signed, table
 from mllm_avqa.schema.calibration import LEAST_STD, Calibration
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import WORDS
@@ -75,7 +75,7 @@ class AspectCalibration(BaseModel):
     note: str = ""
 
 
-class CalibrationStudy(BaseModel):
+class Calibrated(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     checkpoint: str
@@ -179,7 +179,7 @@ def _hits(test: Judged, half: np.ndarray) -> tuple[np.ndarray, float]:
     return inside.astype(float), float((high - low).mean())
 
 
-def markdown(found: CalibrationStudy) -> str:
+def markdown(found: Calibrated) -> str:
     """Intervals and calibration error as tables."""
     rows, errors = [], []
     for a in (a for a in found.aspects if a.quantile is not None):

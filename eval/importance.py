@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eval.markdown import signed, table
 from eval.stats import Number, average, content_parts, number, paired_bootstrap, spearman, undefined
+from eval.writing import signed, table
 from mllm_avqa.model.attribution import INPUTS, MODALITIES
 from mllm_avqa.schema.rating import ASPECTS
 

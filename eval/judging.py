@@ -16,7 +16,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from eval.questions.log import Log, Row, digest
+from eval.store import Log, Row, digest
+from eval.study import Rated, option
 from mllm_avqa.model.endpoint import Endpoint, Reply, each
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.errors import ConfigError
@@ -45,7 +46,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Panel:
     """Who judges and how often."""
 
     endpoint: Endpoint
@@ -54,25 +55,39 @@ class Settings:
     fresh: bool = False
 
 
-def open_judge(
-    url: str | None,
-    model: str | None,
-    key_env: str | None = None,
-    *,
-    rounds: int = 5,
-    jobs: int = 4,
-    temperature: float | None = None,
-    timeout: float = 120.0,
-    fresh: bool = False,
-) -> Settings | None:
-    """The judge that the flags name, None without --judge. Raises ConfigError for half of it or for no address."""
-    if url is None:
-        if model is not None:
-            raise ConfigError(f"--judge-model {model} without an address: add --judge http://host:port/v1")
-        return None
-    if not model:
-        raise ConfigError(f"--judge {url} needs the name of the model there: add --judge-model NAME")
-    return Settings(Endpoint.open(url, model, key_env, temperature, timeout, FLAGS), rounds, jobs, fresh)
+class WithJudge(Rated):
+    """A study that can ask a judge."""
+
+    judge: str | None = option(
+        None, "Base URL of an OpenAI-compatible server, e.g. http://host:8000/v1.", place="command"
+    )
+    judge_model: str | None = option(None, "Name of the judging model there.", place="command")
+    judge_key_env: str | None = option(None, "Environment variable that holds the judge's API key.", place="command")
+    rounds: int = option(5, "Judgements of every text and rubric, averaged.", ge=1, place="command")
+    judge_temperature: float | None = option(
+        None, "Of the judge; the server's default if absent.", ge=0, place="command"
+    )
+    judge_timeout: float = option(120.0, "Seconds to wait for one judgement.", ge=0.1, place="command")
+    jobs: int = option(4, "Requests to the judge under way at the same time.", ge=1, place="command")
+    fresh: bool = option(False, "Start the logs anew.", place="command")
+    _panel: Panel | None = None
+
+    def panel(self) -> Panel | None:
+        """The judge that the flags name, None without --judge. Raises ConfigError for half of it or for no address."""
+        if self._panel is not None:
+            return self._panel
+        if self.judge is None:
+            if self.judge_model is not None:
+                raise ConfigError(
+                    f"--judge-model {self.judge_model} without an address: add --judge http://host:port/v1"
+                )
+            return None
+        if not self.judge_model:
+            raise ConfigError(f"--judge {self.judge} needs the name of the model there: add --judge-model NAME")
+        endpoint = Endpoint.open(
+            self.judge, self.judge_model, self.judge_key_env, self.judge_temperature, self.judge_timeout, FLAGS
+        )
+        return Panel(endpoint, self.rounds, self.jobs, self.fresh)
 
 
 def prompt(
@@ -140,18 +155,18 @@ def _in_json(said: str) -> set[str]:
     return given if all(re.fullmatch(NUMBER, v) for v in given) else set()
 
 
-def ask(prompts: Sequence[Prompt], settings: Settings, path: Path) -> list[Row]:
+def ask(prompts: Sequence[Prompt], panel: Panel, path: Path) -> list[Row]:
     """A row per prompt and round, in that order, from the log at `path` or asked now; the log is written as they come.
 
     status: "answered" with its score; "unread" (the reply holds no score) and "failed" (no reply after all attempts,
     or given up before) with the reason: both are asked again by the next call. Raises ConfigError when the server
     refuses the request as such, OutputError for a log that cannot be used.
     """
-    server = settings.endpoint
+    server = panel.endpoint
     keys = {
         (p, k): digest(server.model, server.temperature, p.system, p.user, k)
         for p in prompts
-        for k in range(settings.rounds)
+        for k in range(panel.rounds)
     }
     asked = {key: pk for pk, key in keys.items()}  # equal prompts (one text twice) share their judgements
 
@@ -160,11 +175,11 @@ def ask(prompts: Sequence[Prompt], settings: Settings, path: Path) -> list[Row]:
         return server.ask(p.system, p.user, seed=round_)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with Log(path, "judge-1", fresh=settings.fresh) as file:
+    with Log(path, "judge-1", fresh=panel.fresh) as file:
         todo = [k for k in asked if not file.has(k)]
         if len(todo) < len(asked):
             log.info("%d of %d judgements are in %s already", len(asked) - len(todo), len(asked), path.name)
-        for n, (key, found) in enumerate(each(todo, send, settings.jobs), 1):
+        for n, (key, found) in enumerate(each(todo, send, panel.jobs), 1):
             p, round_ = asked[key]
             file.add(key, {"id": p.id, "rubric": p.rubric, "round": round_} | _row(found))
             if n % 100 == 0:
@@ -212,14 +227,14 @@ def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | float | None]:
     }
 
 
-def identity(rows: Sequence[Mapping[str, Any]], settings: Settings, language: str) -> dict[str, Any]:
+def identity(rows: Sequence[Mapping[str, Any]], panel: Panel, language: str) -> dict[str, Any]:
     """Which judge gave these points: the model that was asked for, what the server says answered, and the prompts."""
     return {
-        "model": settings.endpoint.model,
+        "model": panel.endpoint.model,
         "answered_by": sorted({r["model"] for r in rows if r.get("model")}),
         "fingerprints": sorted({r["fingerprint"] for r in rows if r.get("fingerprint")}),
-        "temperature": settings.endpoint.temperature,
-        "rounds": settings.rounds,
+        "temperature": panel.endpoint.temperature,
+        "rounds": panel.rounds,
         "prompts": digest(dict(load_prompts("judge", language))),
         "prompts_version": load_prompts("judge", language)["version"],
     }

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eval.calibration_card import section
 from eval.held_out import CONDITIONS
-from eval.markdown import signed, table
 from eval.stats import Agreement, Number
+from eval.writing import signed, table
 from mllm_avqa.rater import resolve_checkpoint
+from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.files import whole_file
 
 FILE = "MODEL_CARD.md"
+CALIBRATION = "## Calibration"
 CONDITION_WORDS = {
     "full": "everything a rating uses",
     "no_evidence": "measured facts taken away",
@@ -107,7 +109,7 @@ def render(card: Card, results: dict[str, Any], weight_bytes: int) -> str:
         *_injection(results),
         *_stage1(results),
         *_explanations(results),
-        section(card.calibration, results["fingerprint"]["weights"]) if card.calibration else "",
+        calibration_section(card.calibration, results["fingerprint"]["weights"]) if card.calibration else "",
         "## Sources and licences",
         "Clips of the record file by licence (a clip made of several sources counts for each):",
         table(["licence", "clips"], [[k, str(v)] for k, v in origin["licences"].items()]),
@@ -260,3 +262,53 @@ def _explanations(results: dict[str, Any]) -> list[str]:
         return []
     head = ["language", "claims supported", "contradicted", "unverified", "texts that end properly", "claims", "clips"]
     return ["## Explanations", table(head, rows)]
+
+
+# ---- the section about intervals -----------------------------------------------------------------------------------
+
+
+def calibration_section(found: Calibration, weights: str) -> str:
+    """Markdown, title and all. weights: hash of the checkpoint's own (`Rater.weights`)."""
+    measured: Any = found.measured
+    origin, tested = measured.get("records", {}), measured.get("test", {})
+    rows = []
+    for language, by_aspect in found.quantiles.items():
+        for aspect, quantile in by_aspect.items():
+            t = tested.get(language, {}).get(aspect, {})
+            low, high = t.get("coverage_95") or (None, None)
+            coverage = Number(value=t.get("coverage"), low=low, high=high)
+            numbers = (signed(Number(value=t.get(k))) for k in ("width", "ece", "ece_levels"))
+            clips = f"{t.get('calibrated', '?')} / {t.get('n', '?')}"
+            rows.append([f"{aspect}, {language}", f"{quantile:.3f}", signed(coverage, interval=True), *numbers, clips])
+    text = [
+        f"Ratings tell an interval for {100 * found.coverage:g} % of labels of clips like those it was made on: score "
+        f"± quantile x predicted std (at least {found.least_std:g}), cut at 1 and 5 (split-conformal)."
+    ]
+    if {"file", "sha256", "split", "test"} <= origin.keys():
+        text.append(
+            f"Quantiles are from split `{origin['split']}` of `{origin['file']}` (sha256 {origin['sha256']}); "
+            f"coverage, mean width and calibration error from its split `{origin['test']}`."
+        )
+    if "context" in origin:
+        text.append(f"Text was looked for as `--context {origin['context']}` does.")
+    if origin.get("pseudo_labels"):
+        text.append("The labels are computed, not voted by people.")
+    text.append(
+        "ECE: expected calibration error of the likeliest level, and mean over all five, against shares of votes."
+    )
+    parts = [CALIBRATION, " ".join(text)]
+    if found.weights != weights:
+        parts.append(f"**It was made with other weights ({found.weights}): ratings leave it out.**")
+    head = ["aspect", "quantile", "coverage", "width", "ECE", "ECE of all levels", "clips: calibrated / tested"]
+    return "\n\n".join([*parts, table(head, rows)])
+
+
+def put(path: Path, text: str) -> None:
+    """Replace the section in a MODEL_CARD.md, or put it before "Sources and licences"; a missing file stays missing."""
+    if not path.is_file():
+        return
+    kept = [p for p in path.read_text(encoding="utf-8").split("\n## ") if f"## {p.splitlines()[0]}" != CALIBRATION]
+    at = next((n for n, p in enumerate(kept) if p.startswith("Sources and licences\n")), len(kept))
+    kept.insert(at, text.removeprefix("## ") + "\n")
+    with whole_file(path) as part:
+        part.write_text("\n## ".join(kept), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -15,8 +14,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from eval.joining import Entry, join, record_entry
-from mllm_avqa import __version__
-from mllm_avqa.evidence import FACTS
+from eval.samples import Samples
+from eval.store import MEASURING, Shelf, code
+from eval.writing import told
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaError
 from mllm_avqa.schema.files import whole_file
@@ -122,24 +122,22 @@ def measured(
     """Facts of every record, media relative to `base`; what `folder` holds of the same content is not measured again.
 
     A cache file belongs to the bytes of a clip (and of the subtitles beside it), its span, its text, the view spec and
-    the catalogue of facts. A clip that cannot be read is a failure and is tried again the next time.
+    the code that measures. A clip that cannot be read is a failure and is tried again the next time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    shelf, samples = Shelf(folder, code(*MEASURING)), Samples()
     targets: dict[str, Path] = {}
     jobs: dict[str, Job] = {}  # by target: two records of the same content are measured once
     failures: Failures = {}
     for r in records:
         media = base / r.media
         try:
-            key = _key(
-                [r.start, r.end, r.context, context, spec.model_dump(), __version__, repr(FACTS)], media, context
-            )
+            target = shelf.path(samples.key(r, base, context), context, spec.model_dump())
         except MediaError as e:
-            failures[r.id] = _why(e, base)
+            failures[r.id] = f"{e.kind}: {told(e, base, r.media)}"
             continue
-        targets[r.id] = folder / f"{key}.json"
-        if not targets[r.id].is_file():
-            jobs[str(targets[r.id])] = Job(str(media), r.start, r.end, r.context, context, spec, str(targets[r.id]))
+        targets[r.id] = target
+        if not target.is_file():
+            jobs[str(target)] = Job(str(media), r.start, r.end, r.context, context, spec, str(target))
     broken = _run(list(jobs.values()), workers)
     out: Facts = {}
     for name, target in targets.items():
@@ -148,19 +146,6 @@ def measured(
         else:
             out[name] = _MEASUREMENTS.validate_json(target.read_bytes())
     return out, failures
-
-
-def _key(settings: list[Any], media: Path, context: str) -> str:
-    from mllm_avqa.context.sidecars import find_sidecars
-    from mllm_avqa.media import content_hash
-
-    beside = find_sidecars(media) if context != "none" else []
-    hashes = [content_hash(media), *(content_hash(p) for p in beside if p.is_file())]
-    return hashlib.sha256(json.dumps([hashes, settings]).encode()).hexdigest()[:32]
-
-
-def _why(error: AvqaError, base: Path) -> str:
-    return f"{error.kind}: {error}".replace(f"{base}/", "")
 
 
 def _run(jobs: list[Job], workers: int) -> dict[str, str]:

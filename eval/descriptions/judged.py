@@ -11,7 +11,7 @@ import numpy as np
 from eval.descriptions.numbers import DRAWS, Item
 from eval.descriptions.truth import has_faults_listed, listed, reference
 from eval.held_out import labels_of
-from eval.judging import FREE, Prompt, Settings, ask, counts, identity, points, prompt
+from eval.judging import FREE, Panel, Prompt, ask, counts, identity, points, prompt
 from eval.stats import Number, average
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.levels import word
@@ -55,13 +55,13 @@ def prompts(items: Sequence[Item]) -> list[Prompt]:
 
 
 def judge_items(
-    items: Sequence[Item], settings: Settings, path: Path, draws: int = DRAWS
+    items: Sequence[Item], panel: Panel, path: Path, draws: int = DRAWS
 ) -> tuple[dict[str, Any], Mapping[str, float]]:
     """({language: points, spread and counts}, points by "<record>/<language>/<rubric>"); `path` is the judge's log.
 
     An empty text has 0 points. A text without a readable judgement is left out and counted.
     """
-    rows = ask(prompts(items), settings, path)
+    rows = ask(prompts(items), panel, path)
     by_id = points(rows)
     by_id |= {
         f"{i.record.id}/{i.said.language}/{rubric}": 0.0
@@ -74,7 +74,7 @@ def judge_items(
         mine = [i for i in items if i.said.language == x]
         ids = {f"{i.record.id}/{x}" for i in mine}
         own = [r for r in rows if r["id"].rpartition("/")[0] in ids]
-        out[x] = {"by": identity(own, settings, x), "replies": counts(own)}
+        out[x] = {"by": identity(own, panel, x), "replies": counts(own)}
         for rubric in RUBRICS:
             found = [(by_id[k], i.record.group) for i in mine if (k := f"{i.record.id}/{x}/{rubric}") in by_id]
             mean = Number(note="nothing judged")

@@ -1,15 +1,19 @@
-"""Numbers of descriptions as Markdown."""
+"""Numbers of descriptions as Markdown and as flat rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.descriptions.judged import RUBRICS
+from eval.descriptions.numbers import Item
 from eval.descriptions.truth import MEASURES
-from eval.markdown import signed, table
 from eval.stats import Number
+from eval.store import Row
+from eval.writing import signed, table
 
+INTERVAL = ("value", "low", "high", "note")
 NAMES = {
     "type": "type of fault",
     "modality": "side (per clip)",
@@ -104,3 +108,63 @@ def _judge(v: Mapping[str, Any]) -> str:
     who += f" ({', '.join(by['fingerprints'])})" if by["fingerprints"] else ""
     head = ["judge, 0-2 points", "mean [95 % CI]", "texts", "not readable", "failed", "rounds agree"]
     return table(head, rows) + f"\n\nAsked for {by['model']}, answered by {who}; {by['rounds']} rounds."
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+def item_rows(items: Sequence[Item], points: dict[str, float]) -> Iterator[Row]:
+    """One row per text: what it claims, and what came of every claim."""
+    for i in items:
+        row: Row = {"id": i.said.id, "language": i.said.language, "status": i.said.status, "text": i.said.text}
+        row |= {"why": i.said.why} if i.said.why else {}
+        if i.checked is not None:
+            outcome = {id(f): "wrong" for f in i.checked.wrong} | {id(f): "open" for f in i.checked.open}
+            row["right"] = [
+                {"claim": p.claim.name, "kind": p.fault.kind, "side": p.side, "severity_off": p.severity_off}
+                | {"overlap": None if p.overlap is None else round(p.overlap, 3)}
+                for p in i.checked.pairs
+            ]
+            others = (*i.checked.wrong, *i.checked.open)
+            row["other"] = [{"claim": f.name, "side": f.side, "is": outcome[id(f)]} for f in others]
+            row["missed"] = [d.kind for d in i.checked.missed]
+            row["contradicted"] = i.checked.contradicted
+        own = {r: points[k] for r in RUBRICS if (k := f"{i.said.id}/{i.said.language}/{r}") in points}
+        yield row | ({"points": own} if own else {})
+
+
+def rows(result: Row) -> list[Row]:
+    """The result as flat rows: source, language, group, item, metric, value, low, high, note, n."""
+    return [
+        {"source": result["source"], "language": x} | r
+        for x, found in result["languages"].items()
+        for r in _rows_of(found)
+    ]
+
+
+def _rows_of(found: Row) -> Iterator[Row]:
+    def row(group: str, item: str, metric: str, number: Row, n: int) -> Row:
+        value = {k: number.get(k) for k in INTERVAL}
+        if isinstance(value["value"], float) and math.isnan(value["value"]):
+            value["value"] = None
+        return {"group": group, "item": item, "metric": metric} | value | {"n": n}
+
+    for m in MEASURES:
+        v = found["claims"][m]
+        yield row("claims", m, "precision", v["precision"], v["claimed"])
+        yield row("claims", m, "recall", v["recall"], v["true"])
+        yield row("claims", m, "f1", v["f1"], v["claimed"] + v["true"])
+    for kind, v in found["kinds"].items():
+        yield row("kind", kind, "precision", {"value": v["precision"]}, v["claimed"])
+        yield row("kind", kind, "recall", {"value": v["recall"]}, v["true"])
+    bad = found["contradicted"]
+    yield row("contradicted", "record", "share", bad["record"], bad["record"]["statements"])
+    for item in ("evidence", "reference"):
+        yield row("contradicted", item, "share", bad[item], bad[item]["sentences"])
+    for aspect, v in found["agreement"].items():
+        if aspect != "number":
+            for metric in ("same_level", "within_one", "srcc_score", "srcc_label"):
+                yield row("agreement", aspect, metric, v[metric], v["stated"])
+    for rubric in RUBRICS if "judge" in found else ():
+        v = found["judge"][rubric]
+        yield row("judge", rubric, "points", v, v["texts"])

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, Judge, chunks
 from eval.joining import Entry, join, record_entry
-from eval.questions.log import Log, Row, digest
+from eval.store import SCORING, Log, Row, code, digest
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
@@ -66,7 +66,7 @@ def written(
     Raises OutputError for a log of another checkpoint or setting (-o).
     """
     prompts = [dict(load_prompts(n, x)) for n in ("rating", "claims", "questions") for x in languages]
-    run = digest(rater.fingerprint, prompts, MOST_TOKENS)
+    run = digest(rater.fingerprint, code(*SCORING, "eval/descriptions/texts.py"), prompts, MOST_TOKENS)
     keys = {
         (r.id, x): digest(r.media, r.start, r.end, r.context.get("user"), r.id, x) for r in records for x in languages
     }

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from eval.options import best
-from eval.questions.log import Row
 from eval.questions.parser import read_answer
 from eval.questions.readout import option_values, word_logits
 from eval.questions.task import Item, Readout, Task
 from eval.questions.wording import Asked, ask, sides
+from eval.store import Row
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.schema.rating import ScoreDistribution

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from eval.held_out import Judge, chunks
-from eval.questions.log import digest
 from eval.questions.task import Item
+from eval.store import digest
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.records import Record

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from eval.judging import FREE, Prompt, Settings, ask, counts, identity, prompt, read_score
-from eval.questions.log import Row
+from eval.judging import FREE, Panel, Prompt, ask, counts, identity, prompt, read_score
+from eval.store import Row
 from eval.writing import write_text
 from mllm_avqa.schema.errors import ConfigError
 
@@ -36,15 +36,15 @@ def write_prompts(path: Path, rows: Sequence[Row], rubrics: Sequence[str], langu
 
 
 def judge_answers(
-    rows: Sequence[Row], rubrics: Sequence[str], language: str, settings: Settings, path: Path
+    rows: Sequence[Row], rubrics: Sequence[str], language: str, panel: Panel, path: Path
 ) -> tuple[dict[str, list[str]], dict[str, Any]]:
     """Ask the judge, with its log at `path`; returns replies by prompt id, and who judged with what success."""
-    found = ask(list(prompts(rows, rubrics, language)), settings, path)
+    found = ask(list(prompts(rows, rubrics, language)), panel, path)
     replies: dict[str, list[str]] = {}
     for r in found:
         if "reply" in r:
             replies.setdefault(r["id"], []).append(r["reply"])
-    return replies, {"judged_by": identity(found, settings, language) | counts(found)}
+    return replies, {"judged_by": identity(found, panel, language) | counts(found)}
 
 
 def read_replies(path: Path) -> dict[str, list[str]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from eval.held_out import Scores, opened
+from eval.held_out import Scores
 from eval.questions.answer import choice_answers, open_answer, pair_answer, score_answer, unsupported
 from eval.questions.clips import ClipKey, clip_keys, encoded_clips
-from eval.questions.log import Log, Row, digest
 from eval.questions.readers import read_items
 from eval.questions.task import READOUTS, Item, Readout, Task
+from eval.samples import spread
+from eval.store import SCORING, Log, Row, code, digest
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.rater import Rater
@@ -22,14 +24,14 @@ from mllm_avqa.schema.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    readout: Readout = "logprob"
-    shuffles: int = 1
-    limit: int | None = None
-    context: str = "fast"
-    threads: int | None = None
-    fresh: bool = False
+class How(Protocol):
+    """Of a study: how its questions are asked."""
+
+    readout: Readout
+    shuffles: int
+    context: Literal["none", "fast", "full"]
+    clips: int | None
+    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -41,51 +43,44 @@ class Answers:
     rows: list[Row]
     checkpoint: str
     fingerprint: dict[str, str]
+    how: dict[str, object]  # readout, shuffles, context
 
 
 def answer_all(
-    task: Task,
-    data: Path,
-    media: Path | None,
-    checkpoint: str,
-    settings: Settings,
-    out: Path,
-    *,
-    rater: Rater | None = None,
+    task: Task, data: Path, media: Path | None, opened: Callable[[], AbstractContextManager[Rater]], out: Path, how: How
 ) -> Answers:
     """Ask every item. Rows already in the log of the same run are kept; missing media and failures are tried again.
 
-    rater: the checkpoint's, open already, with the context of the settings. Raises ConfigError (data), CheckpointError,
-    OutputError (log of another run).
+    Raises ConfigError (data), CheckpointError, OutputError (log of another run).
     """
     items = read_items(task, data)
     base = media if media is not None else data if data.is_dir() else data.parent
     if not base.is_dir():
         raise ConfigError(f"media folder {base} does not exist (--media-root)")
-    if settings.limit is not None:
-        n = min(settings.limit, len(items))
-        items = [items[k * len(items) // n] for k in range(n)]  # evenly spread
-    with opened(rater, checkpoint, context=settings.context, threads=settings.threads) as rater:
-        return _answer(task, items, base, rater, settings, out)
+    if how.clips is not None:
+        items = spread(items, how.clips)
+    with opened() as rater:
+        return _answer(task, items, base, rater, how, out)
 
 
-def _answer(task: Task, items: list[Item], base: Path, rater: Rater, settings: Settings, out: Path) -> Answers:
+def _answer(task: Task, items: list[Item], base: Path, rater: Rater, how: How, out: Path) -> Answers:
     run = digest(
         task.model_dump(mode="json", exclude={"notes", "about", "source", "licence", "groups"}),
         [dict(load_prompts("bench", x)) for x in ("en", "zh")],
-        rater.fingerprint, READOUTS[settings.readout], settings.shuffles,
+        code(*SCORING, "eval/questions"), rater.fingerprint, READOUTS[how.readout], how.shuffles,
     )  # fmt: skip
     keys = [digest(asdict(i)) for i in items]
     by_id = dict(zip((i.id for i in items), keys, strict=True))
-    with Log(out / f"{task.name}.jsonl", run, fresh=settings.fresh) as file:
+    with Log(out / f"{task.name}.jsonl", run, fresh=how.fresh) as file:
         todo = [i for i, key in zip(items, keys, strict=True) if not file.has(key)]
         if len(todo) < len(items):
             log.info("%d of %d items are in %s already", len(items) - len(todo), len(items), file.path)
-        for i, row in _rows(task, todo, base, rater, settings):
+        for i, row in _rows(task, todo, base, rater, how):
             file.add(by_id[i.id], _head(i) | row)
         file.tidy(keys)
         rows = [file.rows[key] for key in keys]
-    return Answers(task, items, rows, rater.card.name, rater.fingerprint)
+    told: dict[str, object] = {"readout": how.readout, "shuffles": how.shuffles, "context": how.context}
+    return Answers(task, items, rows, rater.card.name, rater.fingerprint, told)
 
 
 def _head(i: Item) -> Row:
@@ -95,9 +90,7 @@ def _head(i: Item) -> Row:
     return row | ({"right": i.right} if i.options else {}) | {"groups": i.groups}
 
 
-def _rows(
-    task: Task, items: Sequence[Item], base: Path, rater: Rater, settings: Settings
-) -> Iterator[tuple[Item, Row]]:
+def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How) -> Iterator[tuple[Item, Row]]:
     """(item, row) as they come. Items of one clip share its prefix; a pair waits for its second clip."""
     waiting: dict[ClipKey, list[Item]] = {}
     for i in items:
@@ -115,7 +108,7 @@ def _rows(
     for key, clip in encoded_clips(list(waiting), base, rater, failures):
         scores[key] = clip.scores
         single = [i for i in waiting[key] if len(i.media) == 1]
-        yield from _of_clip(task, single, clip, settings)
+        yield from _of_clip(task, single, clip, how)
         for i in waiting[key]:
             both = clip_keys(i)
             if len(both) == 2 and all(k in scores for k in both):
@@ -128,9 +121,9 @@ def _rows(
                 yield i, {"status": "failed", "why": why}
 
 
-def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, settings: Settings) -> Iterator[tuple[Item, Row]]:
+def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, how: How) -> Iterator[tuple[Item, Row]]:
     choices = [i for i in items if i.options]
-    yield from zip(choices, choice_answers(choices, task, clip, settings.readout, settings.shuffles), strict=True)
+    yield from zip(choices, choice_answers(choices, task, clip, how.readout, how.shuffles), strict=True)
     for i in items:
         if not i.options:
             yield i, (score_answer if task.ask == "rate" else open_answer)(i, task, clip)

@@ -8,32 +8,27 @@ from typing import Any
 
 from eval import machine
 from eval.answers import wilson
-from eval.markdown import signed, table
 from eval.questions.judge import judged
-from eval.questions.log import Row
-from eval.questions.run import Answers, Settings
-from eval.questions.task import READOUTS
+from eval.questions.run import Answers
+from eval.questions.task import LEFT_OUT, READOUTS
 from eval.stats import Number, agreement
-
-LEFT_OUT = ("missing", "failed", "unsupported")
-LEFT_OUT_WORDS = {"missing": "media missing", "failed": "media failed", "unsupported": "not supported"}
+from eval.store import Row
+from eval.writing import signed, table
 
 
 def summarise(
-    answers: Answers, settings: Settings, replies: Mapping[str, Sequence[str]] | None = None
+    answers: Answers, replies: Mapping[str, Sequence[str]] | None = None, threads: int | None = None
 ) -> dict[str, Any]:
     """Everything the table tells, as JSON."""
     task, rows = answers.task, answers.rows
-    out: dict[str, Any] = machine.describe(settings.threads) | {
+    out: dict[str, Any] = machine.describe(threads) | {
         "task": task.name,
         "version": task.version,
         "source": task.source,
         "licence": task.licence,
         "checkpoint": answers.checkpoint,
         "fingerprint": answers.fingerprint,
-        "readout": settings.readout,
-        "shuffles": settings.shuffles,
-        "context": settings.context,
+        **answers.how,
         "items": len(rows),
         "left_out": {s: sum(r["status"] == s for r in rows) for s in LEFT_OUT},
         "notes": task.notes,
@@ -120,7 +115,7 @@ def render(result: Mapping[str, Any]) -> str:
         parts.append(_scores(result["agreement"]))
     if "open" in result:
         parts.append(_texts(result["open"]))
-    left = ", ".join(f"{n} {LEFT_OUT_WORDS[s]}" for s, n in result["left_out"].items())
+    left = ", ".join(f"{n} {LEFT_OUT[s]}" for s, n in result["left_out"].items())
     lines = [f"{result['items']} items; left out: {left}."]
     if result.get("pairs_by_scores"):
         lines.append(f"{result['pairs_by_scores']} comparisons were answered by rating both clips and comparing.")

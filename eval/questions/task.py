@@ -21,6 +21,8 @@ READOUTS: dict[Readout, str] = {
     "generate": "a written answer, read strictly",
 }
 
+LEFT_OUT = {"missing": "media missing", "failed": "media failed", "unsupported": "not supported"}  # statuses, in words
+
 
 class Fields(BaseModel):
     """Names of the columns of the data file."""

@@ -10,7 +10,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from eval.answers import wilson
-from eval.report.svg import Plot
+from eval.svg import Plot
 from eval.sync.read import PREDICTORS, Reading
 from eval.sync.rows import SIDES, curve
 from eval.sync.text import WORDS

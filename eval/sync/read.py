@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from eval.held_out import HeldOut, Judge
+from eval.held_out import HeldOut, Judge, prepare_record
 from eval.questions.readout import option_values
 from eval.questions.wording import Asked
+from eval.sync.grid import GRID, ShiftedReader
 from eval.sync.truth import CLASSES, DETECTABLE, KINDS, Truth
+from eval.writing import told
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.records import Record
+
+if TYPE_CHECKING:
+    from mllm_avqa.media import MediaReader
+
+log = logging.getLogger(__name__)
 
 PREDICTORS = ("score", "answer", "answer_short", "fact")
 CRITERION = 3.5  # sync scores below are "out of step": the border of good and fair
@@ -98,3 +110,27 @@ def answered(orders: Sequence[Sequence[float]]) -> Said:
     shares /= shares.sum()
     kind = CLASSES[int(mean.argmax())]
     return Said(kind != "in_step", float(1 - shares[0]), kind)
+
+
+# ---- sound moved -----------------------------------------------------------------------------------------------------
+
+
+def grid_readings(
+    judge: Judge, records: Sequence[Record], base: Path, language: str, criterion: float, failed: dict[str, str]
+) -> list[Reading]:
+    """Readings of clips in step, their sound moved to every offset of `GRID`."""
+    out: list[Reading] = []
+    for n, record in enumerate(records, 1):
+        for ms in (0, *GRID):
+            truth = Truth("early" if ms < 0 else "late" if ms else "in_step", float(ms), clean=not record.distortions)
+            moved = cast("MediaReader", ShiftedReader(judge.rater.reader, float(ms)))
+            try:
+                clip = prepare_record(record, base, judge.rater, moved)
+            except AvqaError as e:
+                failed[f"{record.id}, {ms} ms"] = f"{e.kind}: {told(e, base, record.media)}"
+                continue
+            reading = read(judge, clip, truth, language, criterion)
+            out.append(replace(reading, clip=f"{record.id}, {ms} ms"))
+            judge.forget()
+        log.info("grid: %d of %d clips", n, len(records))
+    return out

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.markdown import table
 from eval.sync.read import PREDICTORS
 from eval.sync.rows import Row
 from eval.sync.truth import CLASSES
+from eval.writing import table
 
 WORDS = {
     "score": "sync score below the criterion",

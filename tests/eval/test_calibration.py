@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.calibration import (
-    CalibrationStudy,
+    Calibrated,
     Judged,
     aspect_calibration,
     calibration_error,
@@ -83,7 +83,7 @@ def test_wider_where_the_model_is_unsure():
 def test_too_little_to_calibrate_is_told():
     found = aspect_calibration(judged(8, 1), judged(20, 2), 0.9, "sync")
     assert found.quantile is None and found.note == "sync: 8 clips to calibrate on, at least 9 needed for 90 %"
-    study = CalibrationStudy(checkpoint="x", weights="w", coverage=0.9, records={}, aspects=[found], failed={})
+    study = Calibrated(checkpoint="x", weights="w", coverage=0.9, records={}, aspects=[found], failed={})
     with pytest.raises(ConfigError, match="nothing to write: sync: 8 clips"):
         study.calibration()
 
@@ -162,7 +162,7 @@ def test_command_calibrates_what_it_can(calibrated):
     _, command, result = calibrated
     assert result.exit_code == 1, result.output  # the broken clip
     assert "r6: not_media" in result.stderr and "1 contents are in both val and test" in result.stderr
-    found = CalibrationStudy.model_validate_json(result.stdout)
+    found = Calibrated.model_validate_json(result.stdout)
     by_name = {a.aspect: a for a in found.aspects}
     assert set(by_name) == {"overall", "video"}  # the clips have no sound, so no audio score
     assert (by_name["video"].calibrated, by_name["video"].test) == (4, 2)
@@ -179,7 +179,7 @@ def test_ratings_tell_the_interval_of_their_own_weights_only(calibrated, caplog)
     from mllm_avqa.report.terminal import render
 
     root, _, result = calibrated
-    study = CalibrationStudy.model_validate_json(result.stdout)
+    study = Calibrated.model_validate_json(result.stdout)
     rater = Rater.from_pretrained(str(root / "checkpoint"), context="none", threads=1)
     try:
         rating = rater.rate(root / "0.mp4", explain=False)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from eval.calibrate import write
-from eval.calibration import AspectCalibration, CalibrationStudy
-from eval.calibration_card import put, section
-from eval.model_card import FILE, render
+from eval.calibration import AspectCalibration, Calibrated
+from eval.model_card import FILE, calibration_section, put, render
 from eval.stats import Number
+from eval.studies.calibrate import write
 from mllm_avqa.schema.card import Card
 
 MODEL_CARD = "# x\n\n## Limits\n\nMany.\n\n## Sources and licences\n\nNone.\n\n## Training\n\nLong.\n"
@@ -25,7 +24,7 @@ def study(weights="w"):
         "context": "fast",
         "pseudo_labels": True,
     }
-    return CalibrationStudy(checkpoint="x", weights=weights, coverage=0.9, records=origin, aspects=[aspect], failed={})
+    return Calibrated(checkpoint="x", weights=weights, coverage=0.9, records=origin, aspects=[aspect], failed={})
 
 
 def test_calibrate_writes_both_cards(tmp_path):
@@ -49,7 +48,7 @@ def test_calibrate_writes_both_cards(tmp_path):
 
 def test_section_goes_to_the_end_without_sources_and_says_what_is_stale(tmp_path):
     (tmp_path / FILE).write_text("# x\n\n## Limits\n\nMany.\n", encoding="utf-8")
-    put(tmp_path / FILE, section(study("old").calibration(), "new"))
+    put(tmp_path / FILE, calibration_section(study("old").calibration(), "new"))
     text = (tmp_path / FILE).read_text(encoding="utf-8")
     assert text.startswith("# x\n\n## Limits\n\nMany.\n\n## Calibration\n")
     assert "**It was made with other weights (old): ratings leave it out.**" in text
@@ -68,4 +67,4 @@ def test_model_card_has_the_section_when_the_card_has_a_calibration():
     card = Card(name="x", family="qwen2_5_omni")
     assert "## Calibration" not in render(card, results, 1)
     card.calibration = study().calibration()
-    assert section(card.calibration, "w") in render(card, results, 1)
+    assert calibration_section(card.calibration, "w") in render(card, results, 1)

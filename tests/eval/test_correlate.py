@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.correlate import correlate
 from eval.joining import join, read_entries, read_labels
+from eval.studies.correlate import Correlate
 from mllm_avqa.batch.rows import FlatRow
 from mllm_avqa.schema.errors import ConfigError, NotMedia
 from mllm_avqa.schema.records import Label, Record, write_records
@@ -70,7 +70,7 @@ def scores(tmp_path):
 
 
 def test_batch_rows_against_records(scores, records):
-    result = correlate(scores, records, draws=50)
+    result = Correlate(pred=scores, labels=records, draws=100).run().result
     got = result.aspects["overall"]
     assert (got.n, got.m) == (10, 12)
     assert result.lost["overall"].model_dump() == {"failed": 1, "unscored": 0, "unmatched": 1}
@@ -103,7 +103,7 @@ def test_tables_of_strangers_join_by_base_name(tmp_path):
         tmp_path / "l.csv",
         [{"name": f"n{i}", "path": f"videos\\{i}.mp4", "mos": t, "content": i % 6} for i, t in enumerate(TRUTH)],
     )
-    got = correlate(pred, labels, group="content", draws=50).aspects["overall"]
+    got = Correlate(pred=pred, labels=labels, group="content", draws=100).run().result.aspects["overall"]
     assert (got.n, got.groups) == (N, 6)
     assert got.srcc.value == pytest.approx(spearmanr(GUESS, TRUTH).statistic, abs=1e-4)
 
@@ -147,8 +147,11 @@ def test_a_repeated_row_counts_once_and_a_failure_does_not_replace_a_score(tmp_p
 def test_lower_is_better_turns_the_labels(tmp_path):
     pred = write_csv(tmp_path / "p.csv", [{"id": i, "score": g} for i, g in enumerate(TRUTH)])
     labels = write_csv(tmp_path / "l.csv", [{"id": i, "mos": -t} for i, t in enumerate(TRUTH)])
-    assert correlate(pred, labels, draws=20).aspects["overall"].srcc.value == -1
-    assert correlate(pred, labels, lower_is_better=True, draws=20).aspects["overall"].srcc.value == 1
+    assert Correlate(pred=pred, labels=labels, draws=100).run().result.aspects["overall"].srcc.value == -1
+    assert (
+        Correlate(pred=pred, labels=labels, lower_is_better=True, draws=100).run().result.aspects["overall"].srcc.value
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

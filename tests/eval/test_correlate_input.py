@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.correlate import correlate, study
+from eval.correlation.numbers import study
 from eval.joining import Columns, join, read_entries, read_labels, single
+from eval.studies.correlate import Correlate
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record, write_records
 
@@ -48,7 +49,7 @@ def refused(*args):
 
 
 def test_ids_match_file_names_without_their_ending(pred, labels):
-    got = correlate(pred, labels, draws=100)
+    got = Correlate(pred=pred, labels=labels, draws=100).run().result
     assert got.aspects["overall"].n == N
     assert any("without file endings" in n for n in got.notes)
 
@@ -63,7 +64,7 @@ def test_nothing_in_common_names_clips_of_both(tmp_path, pred):
 
 def test_a_label_that_repeats_counts_once_and_one_that_disagrees_is_refused(tmp_path, pred):
     same = table(tmp_path / "same.csv", "id,mos", [*range(N), 3], [*TRUTH, TRUTH[3]])
-    assert correlate(pred, same, draws=100).aspects["overall"].n == N
+    assert Correlate(pred=pred, labels=same, draws=100).run().result.aspects["overall"].n == N
     torn = table(tmp_path / "torn.csv", "id,mos", [*range(N), 3], [*TRUTH, 1.0])
     assert "different labels for 1 clip (3)" in refused(pred, torn)
 
@@ -77,7 +78,7 @@ def test_empty_cells_are_named(tmp_path, labels):
     assert "2 clips (4, 6) of holes.csv without a finite number" in got.stderr
     truth = list(TRUTH)
     truth[2] = ""
-    got = correlate(holes, table(tmp_path / "l2.csv", "id,mos", range(N), truth), draws=100)
+    got = Correlate(pred=holes, labels=table(tmp_path / "l2.csv", "id,mos", range(N), truth), draws=100).run().result
     assert any("1 clip (2) of l2.csv without a finite number: not counted" in n for n in got.notes)
     assert got.aspects["overall"].m == N - 1
 
@@ -117,7 +118,10 @@ def test_dmos_needs_a_direction(tmp_path, pred):
     path = table(tmp_path / "d.csv", "id,DMOS", range(N), 100 - 20 * TRUTH)
     said = refused(pred, path)
     assert "--lower-is-better or --higher-is-better" in said
-    assert correlate(pred, path, lower_is_better=True, draws=100).aspects["overall"].srcc.value > 0.8
+    assert (
+        Correlate(pred=pred, labels=path, lower_is_better=True, draws=100).run().result.aspects["overall"].srcc.value
+        > 0.8
+    )
     assert "with a minus sign" in run(pred, path, "--lower-is-better").stderr
     got = run(pred, path, "--higher-is-better")
     assert "SRCC is negative beyond chance" in got.stderr

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.correlate import study
+from eval.correlation.html import link, render_html, write_html
+from eval.correlation.numbers import study
+from eval.correlation.sections import escape, latex, markdown, terminal
 from eval.joining import Columns
-from eval.report.html import link, render_html, write_html
-from eval.report.svg import Axis, span
-from eval.report.text import escape, latex, markdown, terminal
+from eval.svg import Axis, span
 from mllm_avqa.schema.errors import OutputError
 
 N = 40

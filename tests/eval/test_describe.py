@@ -10,12 +10,10 @@ import pytest
 from chat_server import serving
 from typer.testing import CliRunner
 
-from eval import judging
 from eval.__main__ import app
-from eval.descriptions import run as run_module
 from eval.descriptions.judged import facts
-from eval.descriptions.run import Settings, rows
-from eval.descriptions.run import describe as measure
+from eval.descriptions.report import rows
+from eval.studies.describe import Describe
 from mllm_avqa.model.endpoint import GIVE_UP
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.records import Distortion, Label, Question, Record, read_records, write_records
@@ -52,8 +50,14 @@ def predictions(path, texts, **more):
     return path
 
 
+def measure(file, out, *, records=None, judge=None, **fields):
+    made = Describe(records=file, output=out, belonging=records, **fields)
+    made._panel = judge
+    return made.run()
+
+
 def judge(server, rounds=2, **more):
-    made = judging.open_judge(server.url, "m", rounds=rounds, jobs=2)
+    made = Describe(records="r", judge=server.url, judge_model="m", rounds=rounds, jobs=2).panel()
     return replace(made, endpoint=replace(made.endpoint, attempts=2, **more))
 
 
@@ -202,7 +206,7 @@ def rater(tiny_dir, monkeypatch):
     from mllm_avqa.rater import Rater
 
     made = Rater.from_pretrained(str(tiny_dir), context="none", threads=1)
-    monkeypatch.setattr(run_module.Rater, "from_pretrained", lambda *_, **__: made)
+    monkeypatch.setattr(Rater, "from_pretrained", lambda *_, **__: made)
     return made
 
 
@@ -214,18 +218,18 @@ def test_a_checkpoint_describes_once(records, tmp_path, rater, monkeypatch):
     said = []
     monkeypatch.setattr("mllm_avqa.model.scoring.EncodedClip.generate", lambda *_: said.append(1) or GOOD)
     out = tmp_path / "o.json"
-    settings = Settings(limit=3, languages=("en",))  # c0, c2 and c4: two files are not there
-    found = measure(records, out, settings)["languages"]["en"]
+    settings = {"clips": 3, "lang": ["en"]}  # c0, c2 and c4: two files are not there
+    found = measure(records, out, **settings)["languages"]["en"]
     assert (found["texts"]["answered"], found["texts"]["failed"], len(said)) == (1, 2, 1)
     assert found["contradicted"]["evidence"]["sentences"] == 4
     assert found["contradicted"]["reference"]["sentences"] == 1  # "The sound hums.", of the record
     assert found["claims"]["all"]["right"] == 1
     cv2.imwrite(str(tmp_path / "c2.png"), np.full((60, 80, 3), 90, np.uint8))
-    found = measure(records, out, settings)["languages"]["en"]
+    found = measure(records, out, **settings)["languages"]["en"]
     assert (found["texts"]["answered"], found["texts"]["failed"], len(said)) == (2, 1, 2)
     monkeypatch.setitem(rater.fingerprint, "weights", "others")
     with pytest.raises(OutputError, match="another checkpoint"):
-        measure(records, out, settings)
+        measure(records, out, **settings)
 
 
 # ---- command --------------------------------------------------------------------------------------------------------

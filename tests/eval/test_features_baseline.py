@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.baselines import measuring
-from eval.baselines.features import fit, matrix, study, write_predictions
 from eval.baselines.measuring import from_ratings, measured
+from eval.studies.features import fit, matrix, regress, write_predictions
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Label, Record, write_records
@@ -24,7 +24,7 @@ from mllm_avqa.windows import worst_evidence
 def one_setting():
     """Nothing here depends on how a forest's settings are chosen; trying one of them is enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eval.baselines.features.FOREST_GRID", {"randomforestregressor__min_samples_leaf": [2]})
+        patch.setattr("eval.studies.features.FOREST_GRID", {"randomforestregressor__min_samples_leaf": [2]})
         yield
 
 
@@ -66,7 +66,7 @@ def test_matrix_marks_what_is_missing():
 def learnt():
     records, facts = made(90)
     facts.pop("r0")
-    return records, study(records, facts, {"r0": "not_media: broken"}, "test", "r.jsonl", draws=100)
+    return records, regress(records, facts, {"r0": "not_media: broken"}, "test", "r.jsonl", draws=100)
 
 
 def test_known_relations_are_learnt(learnt):
@@ -105,15 +105,15 @@ def test_predictions_stay_on_the_scale_and_in_the_file(learnt, tmp_path):
 def test_training_contents_in_the_test_are_told():
     records, facts = made(60)
     records[-1] = records[-1].model_copy(update={"group": "g0+x"})
-    assert any("1 contents" in n and "g0" in n for n in study(records, facts, {}, "test", "f", 50).study.notes)
+    assert any("1 contents" in n and "g0" in n for n in regress(records, facts, {}, "test", "f", 50).study.notes)
 
 
 def test_empty_sides_are_refused():
     records, facts = made(40)
     with pytest.raises(ConfigError, match=r"split 'val'.*there are: test, train"):
-        study(records, facts, {}, "val", "f")
+        regress(records, facts, {}, "val", "f")
     with pytest.raises(ConfigError, match="overall: 0 training clips"):
-        study(records[8:16], facts, {}, "test", "f")
+        regress(records[8:16], facts, {}, "test", "f")
 
 
 def test_settings_are_chosen_without_the_held_out_content():

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.baselines.fusion import study
 from eval.baselines.fusions import FUSIONS, p1203, power_mean
 from eval.baselines.scored import Scored, read_scored
 from eval.joining import Columns
+from eval.studies.fusion import fused
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record, write_records
 
@@ -70,9 +70,9 @@ def test_learnt_fusions_follow_a_bent_surface():
 
 
 def test_study_separates_the_true_formula(monkeypatch):
-    monkeypatch.setattr("eval.baselines.fusion.FUSIONS", FAST)
+    monkeypatch.setattr("eval.studies.fusion.FUSIONS", FAST)
     y = np.clip(0.5 + 0.12 * A + 0.28 * V + 0.1 * A * V + np.random.default_rng(1).normal(0, 0.05, 120), 1, 5)
-    found = study(Scored(A, V, y, [f"g{i // 4}" for i in range(120)]), draws=200)
+    found = fused(Scored(A, V, y, [f"g{i // 4}" for i in range(120)]), draws=200)
     by_name = {m.name: m for m in found.models}
     assert (found.clips, found.contents, found.splits) == (120, 30, 10)
     assert 0.04 < by_name["Pinson"].splits["rmse"].median < 0.06  # the noise, and nothing but the noise
@@ -95,10 +95,10 @@ def test_held_out_means_held_out(monkeypatch):
         known = {(p, q): r for p, q, r in zip(a, v, y, strict=True)}
         return Fitted(lambda p, q: np.array([known.get(k, k[0]) for k in zip(p, q, strict=True)]), {})
 
-    monkeypatch.setattr("eval.baselines.fusion.FUSIONS", (BY_NAME["linear"], Fusion("m", "", "", memorise)))
+    monkeypatch.setattr("eval.studies.fusion.FUSIONS", (BY_NAME["linear"], Fusion("m", "", "", memorise)))
     y = np.random.default_rng(2).uniform(1, 5, 120)
     groups = [f"g{i // 4}" for i in range(120)]
-    found = study(Scored(A, V, y, groups), draws=100)
+    found = fused(Scored(A, V, y, groups), draws=100)
     assert abs(found.models[1].held_out["srcc"].value) < 0.35
     for train in seen[:10]:
         inside = {g for g, key in zip(groups, zip(A, V, strict=True), strict=True) if key in train}
@@ -147,13 +147,13 @@ def test_predicted_scores_are_joined(tmp_path):
 
 def test_too_few_contents_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"1 contents, at least 5 .*--group"):
-        study(Scored(A, V, V, ["one"] * 120))
+        fused(Scored(A, V, V, ["one"] * 120))
 
 
 @pytest.mark.skipif(not YT_NTU.is_file(), reason="label file of YT-NTU-AVQ not found")
 def test_yt_ntu_avq(monkeypatch):
     """Source: reference run on the public labels. The picture alone reaches .994, the sound alone .971."""
-    monkeypatch.setattr("eval.baselines.fusion.FUSIONS", FAST)
+    monkeypatch.setattr("eval.studies.fusion.FUSIONS", FAST)
     columns = [f"{a}=score_{c}" for a, c in (("overall", "all"), ("audio", "a"), ("video", "v"))]
     options = [x for c in columns for x in ("--label-column", c)]
     result = CliRunner().invoke(app, ["fusion", str(YT_NTU), *options, "--json", "--draws", "100"])
@@ -170,7 +170,7 @@ def test_yt_ntu_avq(monkeypatch):
 
 
 def test_command_shows_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.baselines.fusion.FUSIONS", FAST)
+    monkeypatch.setattr("eval.studies.fusion.FUSIONS", FAST)
     rows = [{"id": i, "overall": 0.4 * A[i] + 0.6 * V[i], "audio": A[i], "video": V[i], "g": i // 3} for i in range(60)]
     path = table(tmp_path / "labels.csv", rows)
     result = CliRunner().invoke(app, ["fusion", str(path), "--group", "g", "--splits", "4", "--draws", "100"])

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.attribution import CLASSES, AttributionStudy
 from eval.importance import importance, importance_markdown, removals, removals_markdown
 from eval.stats import average
+from eval.studies.attribution import CLASSES, Attributed
 from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
 
@@ -109,7 +109,7 @@ def test_command(tmp_path, tiny_dir):
     assert result.exit_code == 1, result.output  # the broken clip
     assert "r2: not_media" in result.stderr
     assert "### blur, by modality" in result.stdout and "### SRCC without it" in result.stdout
-    study = AttributionStudy.model_validate_json(out.read_text(encoding="utf-8"))
+    study = Attributed.model_validate_json(out.read_text(encoding="utf-8"))
     assert study.sampled >= 1 and not list(out.parent.glob("*.part"))
     for name in ("r0", "r1"):
         for level in ("modality", "input"):

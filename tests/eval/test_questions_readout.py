@@ -11,9 +11,11 @@ from eval.options import Choice, option_scores
 from eval.questions.answer import good_share
 from eval.questions.readout import option_values, word_logits
 from eval.questions.wording import Asked
+from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import Branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack
-from mllm_avqa.model.scoring import Scorer, on_device
+from mllm_avqa.model.scoring import on_device
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError
 
 ASKED = [
@@ -30,11 +32,10 @@ def isolate(request):
 
 @pytest.fixture
 def encoded(tiny, views, facts, isolate):
-    from mllm_avqa.schema.levels import WORDS
-
     media = tiny.media_tensors(views)
     segments = [tiny.encode_segment(s, media) for s in prefix_segments(views, facts, None)]
-    return segments, media, Scorer(tiny, ["overall"], WORDS, isolate).encode(segments, media, [])[1]
+    card = Card(name="tiny", family="qwen2_5_omni", aspects=["overall"], isolate=isolate)
+    return segments, media, Corridor(tiny, card).hold(Encoded(segments, media, []))[1]
 
 
 def test_options_behind_the_prefix_equal_options_in_a_row(tiny, encoded, isolate):

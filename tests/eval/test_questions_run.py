@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.questions import run as run_module
-from eval.questions.log import Log
-from eval.questions.run import Settings, answer_all
+from eval.questions.run import answer_all
 from eval.questions.summary import render, summarise
 from eval.questions.task import load_task
+from eval.store import Log
+from eval.studies.questions import Questions
 from mllm_avqa.schema.errors import ConfigError, OutputError
 
 
@@ -59,7 +60,8 @@ def save(path, rows):
 
 def asked(tmp_path, rows, pictures, name="qbench_a1", **settings):
     data = save(tmp_path / "d.json", rows)
-    return answer_all(load_task(name), data, pictures, "tiny", Settings(**settings), tmp_path / "out")
+    made = Questions(bench=name, data=data, output=tmp_path / "out", **settings)
+    return answer_all(load_task(name), data, pictures, made.opened, made.output, made)
 
 
 def statuses(answers):
@@ -72,7 +74,7 @@ def test_every_item_has_a_row_and_is_counted(tmp_path, pictures):
     assert statuses(answers) == ["answered", "answered", "missing", "failed", "answered"]
     assert answers.rows[2]["why"] == "no file none.png"
     assert str(pictures) not in json.dumps(answers.rows)  # results travel, folders do not
-    result = summarise(answers, Settings())
+    result = summarise(answers)
     every = result["accuracy"]["all"]
     assert (every["n"], every["no_key"], every["left_out"]) == (2, 1, 2)
     assert every["chance"] == pytest.approx((1 / 3 + 1 / 2) / 2, abs=1e-4)
@@ -157,7 +159,7 @@ def test_written_answers_are_read_and_never_guessed(tmp_path, pictures, monkeypa
     answers = asked(tmp_path, [a1()], pictures, readout="generate", shuffles=2)
     row = answers.rows[0]
     assert (row["status"], row["credit"], row["texts"]) == (status, credit, said)
-    every = summarise(answers, Settings())["accuracy"]["all"]
+    every = summarise(answers)["accuracy"]["all"]
     assert every["n"] == 1  # an unanswered question stays in the denominator
     assert every["unanswered"] == row["silent"]
 
@@ -170,7 +172,7 @@ def test_the_real_generator_runs(tmp_path, pictures):
 def test_a3_logs_logits_and_correlates(tmp_path, pictures):
     rows = [{"img_path": f"{n}.png", "gt_score": 5 - n} for n in range(5)] + [{"img_path": "no.png", "gt_score": 1}]
     answers = asked(tmp_path, rows, pictures, "qbench_a3")
-    result = summarise(answers, Settings())
+    result = summarise(answers)
     x = [r["predicted"] for r in answers.rows[:5]]
     logits = answers.rows[0]["logits"]
     # analytic
@@ -184,7 +186,7 @@ def test_a3_logs_logits_and_correlates(tmp_path, pictures):
 
 def test_too_few_scores_have_no_correlation_but_a_reason(tmp_path, pictures):
     answers = asked(tmp_path, [{"img_path": "0.png", "gt_score": 5}], pictures, "qbench_a3")
-    assert "at least 5 needed" in render(summarise(answers, Settings()))
+    assert "at least 5 needed" in render(summarise(answers))
 
 
 # ---- pairs ----------------------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ def test_other_questions_on_pairs_are_not_supported(tmp_path, pictures):
     assert statuses(answers)[:6] == ["answered", "unsupported", "unsupported", "missing", "failed", "answered"]
     gap = np.subtract(*answers.rows[0]["scores"])
     assert answers.rows[0]["chosen"] == [0 if gap > 0 else 1]
-    result = summarise(answers, Settings())
+    result = summarise(answers)
     assert result["left_out"] == {"missing": 1, "failed": 1, "unsupported": 2}
     assert result["pairs_by_scores"] == 1
     assert result["open"]["with_reference"] == 1
@@ -289,10 +291,11 @@ def test_command_exit_codes(tmp_path, pictures):
 
 
 def test_a_limit_takes_evenly_spread_items(tmp_path, pictures):
-    answers = asked(tmp_path, [a1(f"{n % 5}.png") for n in range(10)], pictures, limit=2)
+    answers = asked(tmp_path, [a1(f"{n % 5}.png") for n in range(10)], pictures, clips=2)
     assert [i.id for i in answers.items] == ["0", "5"]
 
 
 def test_without_a_media_folder(tmp_path):
+    made = Questions(bench="qbench_a1", data=save(tmp_path / "d.json", [a1()]), media=tmp_path / "x", output=tmp_path)
     with pytest.raises(ConfigError, match="--media-root"):
-        answer_all(load_task("qbench_a1"), save(tmp_path / "d.json", [a1()]), tmp_path / "x", "", Settings(), tmp_path)
+        made.run()

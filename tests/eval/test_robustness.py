@@ -17,9 +17,10 @@ from eval.robustness.doors import DOORS, through
 from eval.robustness.fixed import FixedClip
 from eval.robustness.injection import Injection
 from eval.robustness.rewrite import CHANGES
-from eval.robustness.run import Settings, robustness_rows
 from eval.robustness.shuffles import Shuffles, orders
 from eval.robustness.signal import psnr
+from eval.studies.robustness import Robustness
+from eval.study import build
 from mllm_avqa.media import DecodeSpec, read_clip, read_subtitles
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError, MediaError
@@ -214,9 +215,9 @@ def test_the_command_names_and_counts_what_failed(folder, tiny_dir, tmp_path, mo
         assert words in run.stdout
 
 
-def test_an_unknown_probe_is_refused(folder, rater):
-    with pytest.raises(ConfigError, match="allowed: injection, signal, batch, options"):
-        robustness_rows(rater, [], folder, Settings(probes=("magic",)))
+def test_an_unknown_probe_is_refused(folder):
+    with pytest.raises(ConfigError, match=r"--probe 'magic' .* 'injection', 'signal', 'batch' or 'options'"):
+        build(Robustness, {"records": folder / "r.jsonl", "probes": ["magic"]})
 
 
 def test_psnr_of_equal_and_of_other_shapes(folder, rater):

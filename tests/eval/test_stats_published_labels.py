@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_recipes.votes import read_votes, screen, summary
-from eval.correlate import study
+from eval.correlation.numbers import study
 from eval.joining import Columns, record_entry
 from eval.stats import Spread, kendall, pearson, residual_spearman, rmse, spearman
 from mllm_avqa.schema.records import Label, Record

@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.questions.log import Log
-from eval.suite.bench import Bench, Settings
-from eval.suite.checkpoints import board_names, identify
-from eval.suite.reading import read_suite
-from eval.suite.run import run_suite
+from eval.board.bench import Bench, SuiteRun
+from eval.board.checkpoints import board_names, identify
+from eval.board.reading import read_suite
+from eval.board.run import run_suite
+from eval.store import Log
 from mllm_avqa.model.scoring import summarise
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
@@ -102,7 +102,7 @@ SCORE = {"kind": "score", "name": "mine", "records": "records.jsonl", "split": "
 def board(world, path, *names, only=(), **settings):
     read, tasks = read_suite(path, only)
     given = [str(world / n) for n in names]
-    return run_suite(read, tasks, given, Settings(world / "out", world / "out/cache", path, **settings))
+    return run_suite(read, tasks, given, SuiteRun(suite=path, checkpoints=given, output=world / "out", **settings))
 
 
 def lines(found, task=0, **wanted):
@@ -347,7 +347,9 @@ def test_a_real_checkpoint_rates_pictures_through_the_same_corridor(tmp_path, ti
     write_records(tmp_path / "records.jsonl", records)
     task = SCORE | {"context": "none"}
     read, tasks = read_suite(suite(tmp_path, task))
-    settings = Settings(tmp_path / "out", tmp_path / "cache", tmp_path / "suite.yaml", threads=1)
+    settings = SuiteRun(
+        suite=tmp_path / "suite.yaml", checkpoints=[], output=tmp_path / "out", cache=tmp_path / "cache", threads=1
+    )
     found = run_suite(read, tasks, [str(tiny_dir)], settings)
     assert not found.results[0].failed
     rows = [json.loads(line) for line in next((tmp_path / "out/predictions").glob("*.jsonl")).read_text().splitlines()]

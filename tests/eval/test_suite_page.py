@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from eval.board.page import render
+from eval.board.schema import Board, Result
+from eval.board.view import markdown, view
 from eval.stats import Number
-from eval.suite.page import render
-from eval.suite.schema import Board, Line, Result
-from eval.suite.view import markdown, view
+from eval.study import Line
 
 
 def line(who, value, n=20, **more):

@@ -11,11 +11,11 @@ from small_clips import write
 from typer.testing import CliRunner
 
 from eval.__main__ import app
+from eval.board.bench import Clock, SuiteRun
+from eval.board.reading import read_suite
+from eval.board.run import run_suite
+from eval.board.view import view
 from eval.robustness import bank
-from eval.suite.bench import Clock, Settings
-from eval.suite.reading import read_suite
-from eval.suite.run import run_suite
-from eval.suite.view import view
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
@@ -72,7 +72,9 @@ def board(world, tiny_dir):
         shorten(m)
         m.setattr(Rater, "from_pretrained", lambda *a, **k: loads.append(str(a[0])) or load(*a, **k))
         read, tasks = read_suite(world / "suite.yaml")
-        settings = Settings(world / "out", world / "cache", world / "suite.yaml", threads=1)
+        settings = SuiteRun(
+            suite=world / "suite.yaml", checkpoints=[], output=world / "out", cache=world / "cache", threads=1
+        )
         first = run_suite(read, tasks, [str(tiny_dir)], settings)
         counted = len(loads)
         second = run_suite(read, tasks, [str(tiny_dir)], settings)
@@ -157,7 +159,7 @@ def test_descriptions(board, world, monkeypatch):
 
 def test_what_runs_inside_what_runs_is_counted_once(monkeypatch):
     now = iter(range(10))
-    monkeypatch.setattr("eval.suite.bench.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("eval.board.bench.time.perf_counter", lambda: float(next(now)))
     clock = Clock()
     with clock.running(), clock.running():
         pass

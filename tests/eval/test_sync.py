@@ -201,7 +201,7 @@ def test_the_figure_holds_points_curves_and_lines():
 
 
 def test_the_command(tiny_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.sync.run.GRID", (-125, 250))
+    monkeypatch.setattr("eval.sync.read.GRID", (-125, 250))
     faults = {"a": [], "b": [fault("offset_late", milliseconds=125.0)], "c": [], "d": []}
     for k, name in enumerate("abd"):
         write(tmp_path / f"{name}.mp4", k)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.baselines import tools
+from eval.studies import tools
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record, write_records
 

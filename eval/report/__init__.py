@@ -1,1 +1,0 @@
-"""Correlations as people read them: terminal, Markdown, LaTeX, JSON and one HTML file."""

@@ -1,1 +1,0 @@
-"""One module per kind of task, each with a `KIND`; see `eval.suite.registry`."""
