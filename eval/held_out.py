@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.writing import told
-from mllm_avqa.corridor import Encoded, EncodedFile, Scores
+from mllm_avqa.corridor import Scores
 from mllm_avqa.media import MediaReader
 from mllm_avqa.model.attribution import drop
 from mllm_avqa.rater import Rater
@@ -107,30 +107,11 @@ def chunks(
 # ---- scoring --------------------------------------------------------------------------------------------------------
 
 
-class Judge:
-    """Scores held-out clips through a rater's corridor. `forget` frees what it keeps of a chunk."""
-
-    def __init__(self, rater: Rater) -> None:
-        self.rater, self.card, self.corridor = rater, rater.card, rater.corridor
-
-    def forget(self) -> None:
-        self.corridor.forget()
-
-    def encode(self, p: Prepared, language: str) -> Encoded:
-        return self.corridor.encode(p, language, remember=True)
-
-    def windows(self, windows: Sequence[Prepared], language: str) -> list[Scores]:
-        return self.corridor.score_windows(windows, language)
-
-    def clips(
-        self, clips: Sequence[HeldOut], language: str, condition: Callable[[Prepared], Prepared] = lambda p: p
-    ) -> list[Scores]:
-        """Scores of every clip, windows pooled as the card says."""
-        return self.corridor.clips([[condition(p) for p in c.windows] for c in clips], language)
-
-    def hold(self, clip: HeldOut, language: str) -> EncodedFile:
-        """A clip with its prefixes held for questions."""
-        return self.corridor.encode_clip(clip.windows, language)
+def clip_scores(
+    rater: Rater, clips: Sequence[HeldOut], language: str, condition: Callable[[Prepared], Prepared] = lambda p: p
+) -> list[Scores]:
+    """Scores of every clip as `condition` shows it, windows pooled as the card says."""
+    return rater.corridor.clips([[condition(p) for p in c.windows] for c in clips], language)
 
 
 SEEN = ("subtitle", "sidecar", "ocr")  # origins of texts that belong to the picture

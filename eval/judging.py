@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from eval.store import Log, Row, digest
+from eval.store import Json, Log, digest
 from eval.study import Rated, option
 from mllm_avqa.model.endpoint import Endpoint, Reply, each
 from mllm_avqa.model.prompting import load_prompts
@@ -155,7 +155,7 @@ def _in_json(said: str) -> set[str]:
     return given if all(re.fullmatch(NUMBER, v) for v in given) else set()
 
 
-def ask(prompts: Sequence[Prompt], panel: Panel, path: Path) -> list[Row]:
+def ask(prompts: Sequence[Prompt], panel: Panel, path: Path) -> list[Json]:
     """A row per prompt and round, in that order, from the log at `path` or asked now; the log is written as they come.
 
     status: "answered" with its score; "unread" (the reply holds no score) and "failed" (no reply after all attempts,
@@ -191,12 +191,12 @@ def ask(prompts: Sequence[Prompt], panel: Panel, path: Path) -> list[Row]:
     return [done.get(key, given_up) | head for key, head in zip(keys.values(), heads, strict=True)]
 
 
-def _row(found: Reply | Exception) -> Row:
+def _row(found: Reply | Exception) -> Json:
     if isinstance(found, Exception):
         return {"status": FAILED, "why": str(found)}
     said = found.text or ""
     read = read_score(said)
-    row: Row = {"reply": said, "model": found.model, "fingerprint": found.fingerprint}
+    row: Json = {"reply": said, "model": found.model, "fingerprint": found.fingerprint}
     if read.score is None:
         return row | {"status": UNREAD, "why": read.why}
     return row | {"status": READ, "score": read.score}

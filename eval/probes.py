@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from eval.held_out import HeldOut, Judge, Scores
+from eval.held_out import HeldOut, Scores
 from eval.questions.readout import answer_pool, best, choice, option_scores
 from eval.robustness.bank import quick
 from eval.stats import Number, number, partial_spearman, residual_spearman, spearman, wilson
 from mllm_avqa.context.clean import fit
 from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write
 from mllm_avqa.model.views import Views
+from mllm_avqa.rater import Rater
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.records import Record
 from mllm_avqa.schema.text import TextContext, TextItem
@@ -32,15 +33,14 @@ class StageOne:
         self.hits: dict[str, list[tuple[bool, float, str]]] = {}  # task -> (right, 1 / options, right answer)
         self.unread = 0  # questions with nothing to choose from
 
-    def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
+    def add(self, rater: Rater, clip: HeldOut, language: str) -> None:
         asked = clip.record.asked(1, language)
         made = [choice(q, self.pool, f"{clip.record.id}/{k}") for k, q in enumerate(asked)]
         choices = [c for c in made if c is not None]
         self.unread += len(made) - len(choices)
         if not choices:
             return
-        rater = judge.rater
-        segments, media, _ = judge.encode(clip.windows[0], language)
+        segments, media, _ = rater.corridor.encode(clip.windows[0], language, remember=True)
         values = option_scores(rater.backbone, segments, media, choices, rater.card.isolate)
         for c, v in zip(choices, values, strict=True):
             # Letters are shuffled: "the commonest answer" of a lettered question is no answer at all.
@@ -73,10 +73,9 @@ class Explanations:
         self.clips = self.ended = self.empty = 0
         self.examples: list[dict[str, Any]] = []
 
-    def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
-        rater = judge.rater
+    def add(self, rater: Rater, clip: HeldOut, language: str) -> None:
         p = clip.windows[0]
-        scores, encoded = judge.corridor.hold(judge.encode(p, language), language)
+        scores, encoded = rater.corridor.hold(rater.corridor.encode(p, language, remember=True), language)
         text = write(encoded, scores, language, rater.card.lists_faults)
         whole = {a: scores.get(a) for a in rater.card.aspects}
         rating = Rating(
@@ -189,14 +188,14 @@ class CrossTalk:
         self.changes: dict[str, list[tuple[float, float]]] = {"audio": [], "video": []}  # (touched, untouched)
         self.alone = 0  # clips without a partner of other content in their chunk
 
-    def add(self, judge: Judge, chunk: Sequence[HeldOut], language: str) -> None:
+    def add(self, rater: Rater, chunk: Sequence[HeldOut], language: str) -> None:
         whole = [c for c in chunk if not {"video", "audio"} & set(c.windows[0].missing)]
-        before = judge.windows([c.windows[0] for c in whole], language)
+        before = rater.corridor.score_windows([c.windows[0] for c in whole], language)
         for touched, untouched in (("audio", "video"), ("video", "audio")):
             pairs = [(i, j) for i in range(len(whole)) if (j := _partner(whole, i)) is not None]
             self.alone += len(whole) - len(pairs)
             swapped = [graft(whole[i].windows[0], whole[j].windows[0], touched) for i, j in pairs]
-            for (i, _), after in zip(pairs, judge.windows(swapped, language), strict=True):
+            for (i, _), after in zip(pairs, rater.corridor.score_windows(swapped, language), strict=True):
                 if touched in after and untouched in after:
                     self.changes[touched].append(
                         (_change(before[i], after, touched), _change(before[i], after, untouched))
@@ -241,7 +240,7 @@ def with_text(p: Prepared, text: str | None) -> Prepared:
     return replace(p, context=TextContext(items=fit(items)[0], sources=p.context.sources))
 
 
-class Injection:
+class FewTexts:
     """How far a few attack texts, and harmless ones, move every score against the same clip without a user's text.
 
     The whole bank, through every door, is `python -m eval robustness`.
@@ -252,11 +251,11 @@ class Injection:
         self.changes: dict[str, dict[str, list[tuple[float, str]]]] = {name: {} for name in self.texts}
         self.clips = 0
 
-    def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
+    def add(self, rater: Rater, clip: HeldOut, language: str) -> None:
         p = clip.windows[0]
         self.clips += 1
         every = [t for texts in self.texts.values() for t in texts]
-        before, *after = judge.windows([with_text(p, t) for t in [None, *every]], language)
+        before, *after = rater.corridor.score_windows([with_text(p, t) for t in [None, *every]], language)
         scored = iter(after)
         for name, texts in self.texts.items():
             for text in texts:

@@ -22,7 +22,7 @@ from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
 
 DONE = ("answered", "unanswered", "unsupported")  # a row of another status is tried again
-Row = dict[str, Any]
+Json = dict[str, Any]
 
 
 def digest(*parts: object) -> str:
@@ -79,7 +79,7 @@ class Log:
 
     def __init__(self, path: Path, run: str, *, fresh: bool = False) -> None:
         self.path, self.run, self.fresh = path, run, fresh
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, Json] = {}
 
     def __enter__(self) -> Log:
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
@@ -112,7 +112,7 @@ class Log:
     def has(self, key: str) -> bool:
         return key in self.rows and self.rows[key]["status"] in DONE
 
-    def add(self, key: str, row: Row) -> None:
+    def add(self, key: str, row: Json) -> None:
         """Append a row and hand it to the operating system: a kill right after loses nothing."""
         row = {"run": self.run, "key": key, **row}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound="Recorded")
-Scores = dict[str, dict[str, ScoreDistribution]]  # by record id and aspect
+ScoresById = dict[str, dict[str, ScoreDistribution]]  # by record id and aspect
 
 
 class SuiteRun(Loading):
@@ -135,8 +135,8 @@ class Bench:
 
     def predict(
         self, task: Predicted, records: Sequence[Record], base: Path, shown: Sequence[str] = ("full",)
-    ) -> dict[str, Scores]:
-        """Scores by way of showing (`conditions.SHOWN`). What is in the cache is not rated again.
+    ) -> dict[str, ScoresById]:
+        """ScoresById by way of showing (`conditions.SHOWN`). What is in the cache is not rated again.
 
         A clip without the modality that a way needs is left out of it; a clip that cannot be rated goes to `lost` and
         is tried again in the next run. Raises CheckpointError for a checkpoint that does not load.
@@ -155,7 +155,7 @@ class Bench:
         log.info("%s, %s: %d of %d clips to rate", task.name, self.who, len(todo), len(records))
         for r, way, row in self._rated(task, todo, base, keys, file) if todo else ():
             file.add(keys[r.id][way], row)
-        out: dict[str, Scores] = {way: {} for way in shown}
+        out: dict[str, ScoresById] = {way: {} for way in shown}
         for name, by_way in keys.items():
             for way, key in by_way.items():
                 if file.has(key) and "scores" in file.rows[key]:
@@ -166,11 +166,10 @@ class Bench:
     def _rated(
         self, task: Predicted, records: list[Record], base: Path, keys: dict[str, dict[str, str]], file: Log
     ) -> Iterator[tuple[Record, str, dict[str, Any]]]:
-        from eval.held_out import NEEDS, SHOWN, Judge, chunks
+        from eval.held_out import NEEDS, SHOWN, chunks, clip_scores
 
         rater = self.rater(task.context)
         with self.clock.running():
-            judge = Judge(rater)
             for chunk in chunks(records, base, rater, self.settings.chunk, self.lost):
                 for way in keys[records[0].id]:
                     clips: list[HeldOut] = []
@@ -179,7 +178,7 @@ class Bench:
                             yield c.record, way, {"status": "unsupported", "why": f"no {NEEDS[way]}"}
                         else:
                             clips.append(c)
-                    for c, scores in zip(clips, judge.clips(clips, task.language, SHOWN[way]), strict=True):
+                    for c, scores in zip(clips, clip_scores(rater, clips, task.language, SHOWN[way]), strict=True):
                         yield (
                             c.record,
                             way,
@@ -190,14 +189,14 @@ class Bench:
                                 "scores": {a: s.model_dump(exclude_none=True) for a, s in scores.items()},
                             },
                         )
-                judge.forget()
+                rater.corridor.forget()
 
     def labels(self, task: Study, records: list[Record], base: Path) -> Path:
         """The records that a task measures, as a label file of their own."""
         path = self.settings.output / "labels" / (re.sub(r"[^\w.+-]", "_", task.name) + ".jsonl")
         return write_labels(path, records, base)
 
-    def table(self, task: Study, records: Sequence[Record], scores: Scores, way: str = "full") -> Path | None:
+    def table(self, task: Study, records: Sequence[Record], scores: ScoresById, way: str = "full") -> Path | None:
         """Predictions as a file for `python -m eval correlate`; None where there are none at all."""
         if not scores:
             return None

@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     what: str
     who: str
     baseline: bool
@@ -37,7 +37,7 @@ class Row:
 class Table:
     title: str
     head: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _table(title: str, lines: Sequence[Line], k: Shown) -> Table:
     columns = [c for c in dict.fromkeys(c for line in lines for c in line.values) if c in known]
     order = {w: i for i, w in enumerate(dict.fromkeys(line.what for line in lines))}
     rows = [
-        Row(
+        TableRow(
             line.what,
             line.who,
             line.baseline,
@@ -172,7 +172,7 @@ def _overview(board: Board, kinds: dict[str, Shown]) -> Table:
         table, what, column = k.headline
         number = column if what == "all" else f"{what} {column}"
         number += f" ({table})" if table else ""
-        rows.append(Row(r.task, number, False, [*own, *([baseline] if shown else [])], ""))
+        rows.append(TableRow(r.task, number, False, [*own, *([baseline] if shown else [])], ""))
     return Table("", ["", "number", *board.checkpoints, *(["best baseline"] if shown else []), ""], rows)
 
 

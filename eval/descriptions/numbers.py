@@ -30,7 +30,7 @@ TOLD = ("answered", "unanswered")  # an empty text claims nothing and misses eve
 
 
 @dataclass(frozen=True)
-class Item:
+class Told:
     """A description with its record and what was read in it; checked is None when no faults are known of the record."""
 
     said: Description
@@ -39,17 +39,17 @@ class Item:
     checked: Checked | None
 
 
-def read_items(descriptions: Sequence[Description], records: Sequence[Record]) -> list[Item]:
+def read_items(descriptions: Sequence[Description], records: Sequence[Record]) -> list[Told]:
     by_id = {r.id: r for r in records}
     items = []
     for d in descriptions:
         claims = read_claims(d.text, d.language)
         known = d.status in TOLD and has_faults_listed(by_id[d.id])
-        items.append(Item(d, by_id[d.id], claims, check(claims, by_id[d.id]) if known else None))
+        items.append(Told(d, by_id[d.id], claims, check(claims, by_id[d.id]) if known else None))
     return items
 
 
-def numbers(items: Sequence[Item], draws: int = DRAWS) -> dict[str, Any]:
+def numbers(items: Sequence[Told], draws: int = DRAWS) -> dict[str, Any]:
     """Everything but the judge's points, for the descriptions of one language."""
     told = [i for i in items if i.said.status in TOLD]
     checked = [i for i in told if i.checked is not None]
@@ -84,7 +84,7 @@ def micro(
     return found
 
 
-def _texts(items: Sequence[Item], told: Sequence[Item]) -> dict[str, Any]:
+def _texts(items: Sequence[Told], told: Sequence[Told]) -> dict[str, Any]:
     status = Counter(i.said.status for i in items)
     words = [len(i.said.text) / 2 if i.said.language == "zh" else len(i.said.text.split()) for i in told]
     return {
@@ -95,7 +95,7 @@ def _texts(items: Sequence[Item], told: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def _measure(items: Sequence[Item], name: str, draws: int) -> dict[str, Any]:
+def _measure(items: Sequence[Told], name: str, draws: int) -> dict[str, Any]:
     """Precision, recall and F1 over all claims and faults."""
     counts = np.array([i.checked.counts[name] for i in items if i.checked], float).reshape(-1, 3)
     right, claimed, true = counts.T
@@ -110,7 +110,7 @@ def _measure(items: Sequence[Item], name: str, draws: int) -> dict[str, Any]:
     }
 
 
-def _kinds(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+def _kinds(items: Sequence[Told]) -> dict[str, dict[str, Any]]:
     """Per kind: faults there were and were found, claims made and right. Plain words that cover several kinds count in
     the recall of the kinds, and have a line of their own for their precision."""
     true, found, claimed, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
@@ -135,7 +135,7 @@ def _kinds(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _by_record(items: Sequence[Item], draws: int) -> dict[str, Any]:
+def _by_record(items: Sequence[Told], draws: int) -> dict[str, Any]:
     """Share of the statements (faults, clean sides, levels) that the record contradicts."""
     bad = [len(i.checked.contradicted) for i in items if i.checked]
     statements = [i.checked.statements for i in items if i.checked]
@@ -156,7 +156,7 @@ def _by_evidence(told: Sequence[tuple[Record, list[Claim] | None]], draws: int) 
     return out | {"sentences": sum(total), "texts": len(known)}
 
 
-def _agreement(items: Sequence[Item], draws: int) -> dict[str, Any]:
+def _agreement(items: Sequence[Told], draws: int) -> dict[str, Any]:
     """Does the text say what the scores say? By aspect; the last level word of an aspect counts, as its conclusion."""
     out: dict[str, Any] = {}
     for aspect in ASPECTS:
@@ -215,7 +215,7 @@ def facts(record: Record, language: str) -> str:
     return "\n".join(lines)
 
 
-def prompts(items: Sequence[Item]) -> list[Prompt]:
+def prompts(items: Sequence[Told]) -> list[Prompt]:
     """Of every written text and rubric; rubrics that need a reference or facts are left out where there are none."""
     out = []
     for i in items:
@@ -231,7 +231,7 @@ def prompts(items: Sequence[Item]) -> list[Prompt]:
 
 
 def judge_items(
-    items: Sequence[Item], panel: Panel, path: Path, draws: int = DRAWS
+    items: Sequence[Told], panel: Panel, path: Path, draws: int = DRAWS
 ) -> tuple[dict[str, Any], Mapping[str, float]]:
     """({language: points, spread and counts}, points by "<record>/<language>/<rubric>"); `path` is the judge's log.
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eval.descriptions.numbers import RUBRICS, Item
+from eval.descriptions.numbers import RUBRICS, Told
 from eval.descriptions.truth import MEASURES
 from eval.stats import Number
-from eval.store import Row
+from eval.store import Json
 from eval.writing import signed, table
 
 INTERVAL = ("value", "low", "high", "note")
@@ -112,10 +112,10 @@ def _judge(v: Mapping[str, Any]) -> str:
 # ---- rows -----------------------------------------------------------------------------------------------------------
 
 
-def item_rows(items: Sequence[Item], points: dict[str, float]) -> Iterator[Row]:
+def item_rows(items: Sequence[Told], points: dict[str, float]) -> Iterator[Json]:
     """One row per text: what it claims, and what came of every claim."""
     for i in items:
-        row: Row = {"id": i.said.id, "language": i.said.language, "status": i.said.status, "text": i.said.text}
+        row: Json = {"id": i.said.id, "language": i.said.language, "status": i.said.status, "text": i.said.text}
         row |= {"why": i.said.why} if i.said.why else {}
         if i.checked is not None:
             outcome = {id(f): "wrong" for f in i.checked.wrong} | {id(f): "open" for f in i.checked.open}
@@ -132,7 +132,7 @@ def item_rows(items: Sequence[Item], points: dict[str, float]) -> Iterator[Row]:
         yield row | ({"points": own} if own else {})
 
 
-def rows(result: Row) -> list[Row]:
+def rows(result: Json) -> list[Json]:
     """The result as flat rows: source, language, group, item, metric, value, low, high, note, n."""
     return [
         {"source": result["source"], "language": x} | r
@@ -141,8 +141,8 @@ def rows(result: Row) -> list[Row]:
     ]
 
 
-def _rows_of(found: Row) -> Iterator[Row]:
-    def row(group: str, item: str, metric: str, number: Row, n: int) -> Row:
+def _rows_of(found: Json) -> Iterator[Json]:
+    def row(group: str, item: str, metric: str, number: Json, n: int) -> Json:
         value = {k: number.get(k) for k in INTERVAL}
         if isinstance(value["value"], float) and math.isnan(value["value"]):
             value["value"] = None

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from eval.descriptions.truth import reference
-from eval.held_out import HeldOut, Judge, chunks
+from eval.held_out import HeldOut, chunks
 from eval.joining import Entry, join, record_entry
-from eval.store import SCORING, Log, Row, code, digest
+from eval.store import SCORING, Json, Log, code, digest
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
@@ -76,13 +76,12 @@ def written(
         if len(todo) < len(records):
             log.info("%d of %d clips are in %s already", len(records) - len(todo), len(records), path.name)
         failures: dict[str, str] = {}
-        judge = Judge(rater)
         for chunk in chunks(todo, base, rater, CHUNK, failures):
             for clip in chunk:
                 for x in (x for x in languages if not file.has(keys[clip.record.id, x])):
-                    file.add(keys[clip.record.id, x], _describe(clip, judge, x))
+                    file.add(keys[clip.record.id, x], _describe(clip, rater, x))
                 clip.windows.clear()
-            judge.forget()
+            rater.corridor.forget()
         for r in todo:
             if r.id in failures:
                 for x in languages:
@@ -92,10 +91,10 @@ def written(
     return Texts(found, rater.card.name, rater.fingerprint, [])
 
 
-def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
+def _describe(clip: HeldOut, rater: Rater, language: str) -> Json:
     """Scores and explanation of all windows; the text is about the one that hurts most, as in every rating."""
-    encoded = judge.hold(clip, language)
-    text = write(encoded.worst, encoded.scores, language, judge.rater.card.lists_faults, MOST_TOKENS)
+    encoded = rater.corridor.encode_clip(clip.windows, language)
+    text = write(encoded.worst, encoded.scores, language, rater.card.lists_faults, MOST_TOKENS)
     first = clip.windows[0]
     rating = Rating(
         path=clip.record.media,
@@ -118,11 +117,11 @@ def _describe(clip: HeldOut, judge: Judge, language: str) -> Row:
     }
 
 
-def _claims(text: str, rating: Rating) -> list[Row]:
+def _claims(text: str, rating: Rating) -> list[Json]:
     return [c.model_dump() for c in check_claims(text, rating, rating.language)]
 
 
-def _description(row: Row) -> Description:
+def _description(row: Json) -> Description:
     known = {k: row[k] for k in ("id", "language", "status", "text", "scores", "why") if k in row}
     claims, true = (_CLAIMS.validate_python(row[k]) if k in row else None for k in ("claims", "true_claims"))
     return Description(**known, claims=claims, true_claims=true)

@@ -12,7 +12,7 @@ import numpy as np
 
 from eval.questions.readout import best, option_values, word_logits
 from eval.questions.task import Asked, Item, Readout, Task, ask, sides
-from eval.store import Row
+from eval.store import Json
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.schema.rating import ScoreDistribution
@@ -108,13 +108,13 @@ def unsupported(item: Item) -> str | None:
     return None if sides(item) else "a comparison whose options do not name the first and the second clip"
 
 
-def open_answer(item: Item, task: Task, clip: EncodedFile) -> Row:
+def open_answer(item: Item, task: Task, clip: EncodedFile) -> Json:
     text = load_prompts("bench", item.language)["describe"] if task.ask == "describe" else item.question
     said = clip.worst.generate(Branch(item.aspect, text, quoted=True), OPEN_TOKENS)
     return {"asked": text, "text": said} | _status("answered" if said else "unanswered", "" if said else "empty")
 
 
-def score_answer(item: Item, task: Task, clip: EncodedFile) -> Row:
+def score_answer(item: Item, task: Task, clip: EncodedFile) -> Json:
     """Probability of "good" against "poor", their logits divided by the task's temperature (Q-Bench A3)."""
     words = load_prompts("bench", item.language)["rate"]
     branch = Branch(item.aspect, words["question"], words["stem"])
@@ -133,7 +133,7 @@ def good_share(logits: Sequence[float] | np.ndarray, temperature: float) -> floa
     return float(1.0 / (1.0 + np.exp(poor - good)))
 
 
-def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout: Readout, shuffles: int) -> list[Row]:
+def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout: Readout, shuffles: int) -> list[Json]:
     """Rows of all multiple-choice items of one clip."""
     asked = [ask(i, task, shuffles) for i in items]
     if readout == "generate":
@@ -144,7 +144,7 @@ def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout
     return [_ranked(i, orders, [next(values) for _ in orders]) for i, orders in zip(items, asked, strict=True)]
 
 
-def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -> Row:
+def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -> Json:
     chosen: list[int | None] = [a.order[best(list(v))] for a, v in zip(orders, values, strict=True)]
     mean = np.zeros(len(item.options))
     for a, v in zip(orders, values, strict=True):
@@ -152,19 +152,19 @@ def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -
     return {"log_probs": [round(float(x), 5) for x in mean]} | _chosen(item, chosen)
 
 
-def _generated(item: Item, orders: Sequence[Asked], clip: EncodedFile) -> Row:
+def _generated(item: Item, orders: Sequence[Asked], clip: EncodedFile) -> Json:
     texts = [clip.worst.generate(Branch(a.aspect, a.text, quoted=True), OPTION_TOKENS) for a in orders]
     read = [read_answer(t, a.options, item.language, a.lettered) for t, a in zip(texts, orders, strict=True)]
     chosen = [None if r.place is None else a.order[r.place] for r, a in zip(read, orders, strict=True)]
     return {"texts": texts} | _chosen(item, chosen, "; ".join(dict.fromkeys(r.why for r in read if r.why)))
 
 
-def pair_answer(item: Item, task: Task, scores: Sequence[Mapping[str, ScoreDistribution]]) -> Row:
+def pair_answer(item: Item, task: Task, scores: Sequence[Mapping[str, ScoreDistribution]]) -> Json:
     """Which clip is better (or worse), from the scores of the two alone."""
     named = sides(item)
     assert named is not None and item.compare is not None  # `unsupported` was asked before
     found = [s.get(item.aspect) for s in scores]
-    row: Row = {"scores": [None if s is None else s.score for s in found]}
+    row: Json = {"scores": [None if s is None else s.score for s in found]}
     if found[0] is None or found[1] is None:
         return row | _chosen(item, [None], f"{item.aspect} of a clip was not scored")
     gap = found[0].score - found[1].score
@@ -176,11 +176,11 @@ def pair_answer(item: Item, task: Task, scores: Sequence[Mapping[str, ScoreDistr
     return row | _chosen(item, [named["first" if first else "second"]])
 
 
-def _chosen(item: Item, chosen: Sequence[int | None], why: str = "") -> Row:
+def _chosen(item: Item, chosen: Sequence[int | None], why: str = "") -> Json:
     """Credit is the share of orders with the right answer; an order without an answer is not right."""
     silent = sum(c is None for c in chosen)
     credit = None if item.right is None else sum(c == item.right for c in chosen) / len(chosen)
-    row: Row = {"chosen": list(chosen), "silent": silent / len(chosen), "credit": credit}
+    row: Json = {"chosen": list(chosen), "silent": silent / len(chosen), "credit": credit}
     return row | _status("unanswered" if silent == len(chosen) else "answered", why)
 
 

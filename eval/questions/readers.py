@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from eval.questions.task import Direction, Item, Task
+from eval.store import Json
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.bench_item import read_bench
 from mllm_avqa.schema.errors import ConfigError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-Row = dict[str, Any]
 
 
 def read_items(task: Task, data: Path) -> list[Item]:
@@ -100,7 +100,7 @@ def av_bench(task: Task, data: Path) -> Iterator[Item]:
 # ---- parts ----------------------------------------------------------------------------------------------------------
 
 
-def load_rows(data: Path) -> Iterator[tuple[str, int, Row]]:
+def load_rows(data: Path) -> Iterator[tuple[str, int, Json]]:
     """(place for messages, number, row) of a JSON list or of JSON lines."""
     if not data.is_file():
         raise ConfigError(f"{data} is a folder; this task needs a JSON or JSONL file (--data)")
@@ -122,7 +122,7 @@ def load_rows(data: Path) -> Iterator[tuple[str, int, Row]]:
         yield where, n, row
 
 
-def item(task: Task, row: Row, n: int, where: str) -> Item:
+def item(task: Task, row: Json, n: int, where: str) -> Item:
     """A row as an item, by the task's field names. Raises ConfigError naming the column."""
     f = task.fields
     options: list[str] = []
@@ -197,7 +197,7 @@ def direction(question: str, language: str) -> Direction | None:
     return None if better == worse else "better" if better else "worse"
 
 
-def _get(row: Row, name: str, where: str) -> Any:
+def _get(row: Json, name: str, where: str) -> Any:
     if name not in row:
         raise ConfigError(f"{where}: no {name!r}; there are {', '.join(map(str, row))} (--data)")
     return row[name]

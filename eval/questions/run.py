@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from eval.held_out import Judge, Scores, chunks
+from eval.held_out import Scores, chunks
 from eval.questions.answer import choice_answers, open_answer, pair_answer, score_answer, unsupported
 from eval.questions.readers import read_items
 from eval.questions.task import READOUTS, Item, Readout, Task
 from eval.samples import spread
-from eval.store import SCORING, Log, Row, code, digest
+from eval.store import SCORING, Json, Log, code, digest
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.rater import Rater
@@ -59,14 +59,13 @@ def encoded_clips(
 ) -> Iterator[tuple[ClipKey, EncodedFile]]:
     """Encode files one after the other, decoding ahead. A file that fails is noted with its reason, not yielded."""
     by_id = {k.name: k for k in keys}
-    judge = Judge(rater)
     noted: dict[str, str] = {}
     for chunk in chunks([k.record for k in keys], base, rater, CHUNK, noted):
         for held in chunk:
             key = by_id[held.record.id]
-            yield key, judge.hold(held, key.language)
+            yield key, rater.corridor.encode_clip(held.windows, key.language)
             held.windows.clear()
-        judge.forget()
+        rater.corridor.forget()
     failures.update({by_id[i]: why for i, why in noted.items()})
 
 
@@ -89,7 +88,7 @@ class Answers:
 
     task: Task
     items: list[Item]
-    rows: list[Row]
+    rows: list[Json]
     checkpoint: str
     fingerprint: dict[str, str]
     how: dict[str, object]  # readout, shuffles, context
@@ -132,14 +131,14 @@ def _answer(task: Task, items: list[Item], base: Path, rater: Rater, how: How, o
     return Answers(task, items, rows, rater.card.name, rater.fingerprint, told)
 
 
-def _head(i: Item) -> Row:
+def _head(i: Item) -> Json:
     row: dict[str, Any] = {"id": i.id, "media": list(i.media)}
     optional = {"question": i.question, "options": list(i.options), "reference": i.reference, "score": i.score}
     row |= {k: v for k, v in optional.items() if v not in ("", [], None)}
     return row | ({"right": i.right} if i.options else {}) | {"groups": i.groups}
 
 
-def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How) -> Iterator[tuple[Item, Row]]:
+def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How) -> Iterator[tuple[Item, Json]]:
     """(item, row) as they come. Items of one clip share its prefix; a pair waits for its second clip."""
     waiting: dict[ClipKey, list[Item]] = {}
     for i in items:
@@ -170,7 +169,7 @@ def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How)
                 yield i, {"status": "failed", "why": why}
 
 
-def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, how: How) -> Iterator[tuple[Item, Row]]:
+def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, how: How) -> Iterator[tuple[Item, Json]]:
     choices = [i for i in items if i.options]
     yield from zip(choices, choice_answers(choices, task, clip, how.readout, how.shuffles), strict=True)
     for i in items:

@@ -17,12 +17,12 @@ from eval.judging import FREE, Panel, Prompt, ask, counts, identity, prompt, rea
 from eval.questions.run import Answers
 from eval.questions.task import LEFT_OUT, READOUTS
 from eval.stats import Number, agreement, wilson
-from eval.store import Row
+from eval.store import Json
 from eval.writing import signed, table, write_text
 from mllm_avqa.schema.errors import ConfigError
 
 
-def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Iterator[Prompt]:
+def prompts(rows: Sequence[Json], rubrics: Sequence[str], language: str) -> Iterator[Prompt]:
     """Of every answer and rubric that can be judged."""
     for r, rubric in _wanted(rows, rubrics):
         yield prompt(
@@ -33,7 +33,7 @@ def prompts(rows: Sequence[Row], rubrics: Sequence[str], language: str) -> Itera
         )  # fmt: skip
 
 
-def write_prompts(path: Path, rows: Sequence[Row], rubrics: Sequence[str], language: str) -> int:
+def write_prompts(path: Path, rows: Sequence[Json], rubrics: Sequence[str], language: str) -> int:
     """Write judge prompts as JSONL (whole or not at all); returns their number."""
     made = ({"id": p.id, "system": p.system, "prompt": p.user} for p in prompts(rows, rubrics, language))
     lines = [json.dumps(p, ensure_ascii=False) + "\n" for p in made]
@@ -42,7 +42,7 @@ def write_prompts(path: Path, rows: Sequence[Row], rubrics: Sequence[str], langu
 
 
 def judge_answers(
-    rows: Sequence[Row], rubrics: Sequence[str], language: str, panel: Panel, path: Path
+    rows: Sequence[Json], rubrics: Sequence[str], language: str, panel: Panel, path: Path
 ) -> tuple[dict[str, list[str]], dict[str, Any]]:
     """Ask the judge, with its log at `path`; returns replies by prompt id, and who judged with what success."""
     found = ask(list(prompts(rows, rubrics, language)), panel, path)
@@ -68,7 +68,7 @@ def read_replies(path: Path) -> dict[str, list[str]]:
     return out
 
 
-def judged(rows: Sequence[Row], rubrics: Sequence[str], replies: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+def judged(rows: Sequence[Json], rubrics: Sequence[str], replies: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
     """Mean score of 0-2 per rubric over judged answers; an empty answer has 0; unreadable replies are counted."""
     out: dict[str, Any] = {r: {"score": None, "n": 0, "unread": 0} for r in rubrics}
     if replies is None:
@@ -87,7 +87,7 @@ def judged(rows: Sequence[Row], rubrics: Sequence[str], replies: Mapping[str, Se
     return {"judge": out}
 
 
-def _wanted(rows: Sequence[Row], rubrics: Sequence[str], status: str = "answered") -> Iterator[tuple[Row, str]]:
+def _wanted(rows: Sequence[Json], rubrics: Sequence[str], status: str = "answered") -> Iterator[tuple[Json, str]]:
     for r in rows:
         if r["status"] == status:
             yield from ((r, x) for x in rubrics if x in FREE or r.get("reference"))
@@ -127,7 +127,7 @@ def summarise(
     return out
 
 
-def _accuracy(rows: Sequence[Row]) -> dict[str, Any]:
+def _accuracy(rows: Sequence[Json]) -> dict[str, Any]:
     """Asked items with a key; an unanswered one counts as wrong, and is counted."""
     asked = [r for r in rows if r["status"] not in LEFT_OUT]
     keyed = [r for r in asked if r["credit"] is not None]
@@ -146,7 +146,7 @@ def _accuracy(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _places(rows: Sequence[Row]) -> dict[str, list[int]]:
+def _places(rows: Sequence[Json]) -> dict[str, list[int]]:
     """How often each option was chosen and right, as given: a habit for a letter shows here."""
     chosen = Counter(c for r in rows for c in r.get("chosen", ())[:1] if c is not None)
     right = Counter(r["right"] for r in rows if r["status"] not in LEFT_OUT and r["right"] is not None)
@@ -154,7 +154,7 @@ def _places(rows: Sequence[Row]) -> dict[str, list[int]]:
     return {"chosen": [chosen[k] for k in range(size)], "right": [right[k] for k in range(size)]}
 
 
-def _agreement(rows: Sequence[Row], higher_is_better: bool) -> dict[str, Any]:
+def _agreement(rows: Sequence[Json], higher_is_better: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in ("predicted", "levels"):
         found = [r for r in rows if r["status"] == "answered" and r[name] is not None]
@@ -164,7 +164,7 @@ def _agreement(rows: Sequence[Row], higher_is_better: bool) -> dict[str, Any]:
     return out
 
 
-def _open(rows: Sequence[Row]) -> dict[str, Any]:
+def _open(rows: Sequence[Json]) -> dict[str, Any]:
     asked = [r for r in rows if r["status"] not in LEFT_OUT]
     words = sorted(len(r["text"].split()) for r in asked)
     return {

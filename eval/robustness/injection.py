@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from eval.held_out import HeldOut, Judge, Scores
+from eval.held_out import HeldOut, Scores
 from eval.robustness.bank import Attack, attacks, control
-from eval.robustness.change import LIMIT, Row, interval, moved
+from eval.robustness.change import LIMIT, interval, moved
+from eval.store import Json
 from mllm_avqa.context.clean import fit
-from mllm_avqa.model.prompting import aspect_branch
-from mllm_avqa.model.rows import collate, pack
-from mllm_avqa.model.scoring import distribution, level_logits, on_device
+from mllm_avqa.corridor import Encoded
+from mllm_avqa.model.rows import collate
+from mllm_avqa.model.scoring import on_device
+from mllm_avqa.rater import Rater
 from mllm_avqa.schema.text import TextContext, TextItem
 from mllm_avqa.windows import Prepared
 
@@ -50,30 +52,28 @@ class FixedClip:
     """Holds everything before the text segment, which is the last one, in the key-value cache.
 
     Tokens of a row never look ahead, so what is held does not depend on the texts, and the scores are those of
-    `Judge.windows` up to rounding.
+    `Corridor.score_windows` up to rounding.
     """
 
-    def __init__(self, judge: Judge, window: Prepared, language: str) -> None:
+    def __init__(self, rater: Rater, window: Prepared, language: str) -> None:
         from transformers import DynamicCache
 
-        self.judge, self.language = judge, language
-        segments, media, _ = judge.encode(window, language)
+        self.rater, self.language = rater, language
+        segments, media, _ = rater.corridor.encode(window, language, remember=True)
         assert segments[-1].name == "text"
-        held = pack(segments[:-1], [], media, judge.rater.card.isolate)
+        held = rater.corridor.row(Encoded(segments[:-1], media, []), language)
         self.held = held.ids
         self.cache = DynamicCache()
-        backbone = judge.rater.backbone
+        backbone = rater.backbone
         batch = on_device(collate([held], backbone.tokenizer.pad_token_id), backbone)
         with torch.inference_mode():
             backbone.hidden(batch, cache=self.cache)
 
     def scores(self, window: Prepared) -> Scores:
         """Scores of the same window with other texts. Raises ValueError for a window that differs in more."""
-        rater, k = self.judge.rater, len(self.held)
-        backbone = rater.backbone
-        segments, _, aspects = self.judge.encode(window, self.language)
-        branches = [backbone.encode_branch(aspect_branch(a, self.language)) for a in aspects]
-        row = pack(segments, branches, isolate=rater.card.isolate)
+        corridor, k = self.rater.corridor, len(self.held)
+        backbone = corridor.backbone
+        row = corridor.row(corridor.encode(window, self.language, remember=True), self.language)
         if not torch.equal(row.ids[:k], self.held):
             raise ValueError("the window differs from the held one in more than its texts")
         batch = {
@@ -84,12 +84,7 @@ class FixedClip:
         with torch.inference_mode():
             hidden = backbone.hidden(on_device(batch, backbone), cache=self.cache).last_hidden_state[0]
             self.cache.crop(k - len(row.ids))  # a negative count drops that many from the end
-            at = [start + b.stem_end - k for start, b in zip(row.starts, row.branches, strict=True)]
-            log_probs, log_mass = level_logits(hidden[at], backbone.head(), rater.corridor.level_ids)
-        return {
-            b.aspect: distribution(lp.cpu(), float(m))
-            for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
-        }
+            return corridor.read(replace(row, starts=[start - k for start in row.starts]), hidden)
 
 
 @dataclass(frozen=True)
@@ -118,10 +113,10 @@ class Injection:
         self.clips = 0
         self.shifts: list[Shift] = []
 
-    def add(self, judge: Judge, clip: HeldOut) -> None:
+    def add(self, rater: Rater, clip: HeldOut) -> None:
         window, record = clip.windows[0], clip.record
         for language, bank in self.bank.items():
-            fixed = FixedClip(judge, window, language)
+            fixed = FixedClip(rater, window, language)
             before = fixed.scores(window)
             for k, attack in enumerate(bank):
                 calm_text = control(attack, self.clips + k)
@@ -137,7 +132,7 @@ class Injection:
                     ]  # fmt: skip
         self.clips += 1
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Json]:
         """Rows of all texts, then by family, door, language and wanted direction, per aspect; see `_row`."""
         cuts: dict[str, Callable[[Shift], str]] = {
             "all": lambda s: "all",
@@ -155,7 +150,7 @@ class Injection:
         return out
 
 
-def _row(by: str, value: str, aspect: str, shifts: list[Shift]) -> Row:
+def _row(by: str, value: str, aspect: str, shifts: list[Shift]) -> Json:
     """Changes of a part of the shifts.
 
     mean, max, above_0.05: |change| by attacks; calm_*: by harmless texts of the same length at the same place; pull:

@@ -14,21 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.held_out import HeldOut, Judge, Scores, prepare_record
+from eval.held_out import HeldOut, Scores, clip_scores, prepare_record
 from eval.questions.readout import best, option_values
 from eval.questions.task import Asked
-from eval.robustness.change import Row, moved
+from eval.robustness.change import moved
 from eval.robustness.rewrite import CHANGES, ON_PICTURE
 from eval.stats import wilson
+from eval.store import Json
 from eval.writing import told
 from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.records import Question
 from mllm_avqa.windows import Prepared
 
 
 @dataclass
-class _Found:
+class _Rewritten:
     changes: dict[str, list[tuple[float, str]]] = field(default_factory=dict)  # by aspect: signed change, clip
     psnr: list[float] = field(default_factory=list)  # dB, of the native mini-patches of the first window
     failed: dict[str, str] = field(default_factory=dict)  # clip -> why it could not be written or rated again
@@ -40,11 +42,11 @@ class SamePicture:
     """Rates every file again after each of `rewrite.CHANGES`. A file that cannot be changed is named and counted."""
 
     def __init__(self) -> None:
-        self.found = {name: _Found() for name in CHANGES}
+        self.found = {name: _Rewritten() for name in CHANGES}
 
-    def add(self, judge: Judge, clip: HeldOut, base: Path, language: str) -> None:
+    def add(self, rater: Rater, clip: HeldOut, base: Path, language: str) -> None:
         """Windows and context of the changed file are found anew, as for any file."""
-        before = judge.clips([clip], language)[0]
+        before = clip_scores(rater, [clip], language)[0]
         for name, change in CHANGES.items():
             if name in ON_PICTURE and "video" in clip.windows[0].missing:
                 continue
@@ -52,15 +54,13 @@ class SamePicture:
             with tempfile.TemporaryDirectory(prefix="avqa-") as folder:
                 try:
                     path = change(base / clip.record.media, Path(folder))
-                    changed = prepare_record(
-                        clip.record.model_copy(update={"media": path.name}), path.parent, judge.rater
-                    )
+                    changed = prepare_record(clip.record.model_copy(update={"media": path.name}), path.parent, rater)
                 except AvqaError as e:
                     why = told(e, base, clip.record.media).replace(f"{folder}/", "")
                     found.failed[clip.record.id] = f"{e.kind}: {why}"
                     continue
-            after = judge.clips([changed], language)[0]
-            judge.forget()
+            after = clip_scores(rater, [changed], language)[0]
+            rater.corridor.forget()
             found.lost += len(before.keys() ^ after.keys())
             for a in before.keys() & after.keys():
                 found.changes.setdefault(a, []).append((after[a].score - before[a].score, clip.record.id))
@@ -69,9 +69,9 @@ class SamePicture:
                 found.same += noise == float("inf")
                 found.psnr.append(noise)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Json]:
         """Per change and aspect: n, mean, max, above_0.05 of |change|, the clip that moved most, and what was lost."""
-        out: list[Row] = []
+        out: list[Json] = []
         for name, f in self.found.items():
             real = [v for v in f.psnr if v != float("inf")]
             shared = {
@@ -112,11 +112,11 @@ class Batches:
         self.changes: dict[str, dict[str, list[tuple[float, str]]]] = {way: {} for way in WAYS}
         self.failures: dict[str, str] = {}
 
-    def add(self, judge: Judge, chunk: Sequence[HeldOut], base: Path, language: str) -> None:
+    def add(self, rater: Rater, chunk: Sequence[HeldOut], base: Path, language: str) -> None:
         def score(clips: Sequence[HeldOut], size: int) -> list[Scores]:
-            encoded = [judge.encode(c.windows[0], language) for c in clips]
+            encoded = [rater.corridor.encode(c.windows[0], language, remember=True) for c in clips]
             return [
-                s for i in range(0, len(encoded), size) for s in judge.corridor.score(encoded[i : i + size], language)
+                s for i in range(0, len(encoded), size) for s in rater.corridor.score(encoded[i : i + size], language)
             ]
 
         alone = score(chunk, 1)
@@ -125,13 +125,13 @@ class Batches:
         again: list[tuple[HeldOut, HeldOut, Scores]] = []
         for clip, first in zip(chunk, alone, strict=True):
             try:
-                again.append((clip, prepare_record(clip.record, base, judge.rater), first))
+                again.append((clip, prepare_record(clip.record, base, rater), first))
             except AvqaError as e:  # it could be read a moment ago
                 why = told(e, base, clip.record.media)
                 self.failures[f"{clip.record.id}, second_run"] = f"{e.kind}: {why}"
         twice = score([h for _, h, _ in again], 1)
         self._compare("second_run", [c for c, _, _ in again], [s for *_, s in again], twice)
-        judge.forget()
+        rater.corridor.forget()
 
     def _compare(self, way: str, clips: Sequence[HeldOut], before: list[Scores], after: list[Scores]) -> None:
         for clip, a, b in zip(clips, before, after, strict=True):
@@ -139,9 +139,9 @@ class Batches:
                 change = b[aspect].score - a[aspect].score
                 self.changes[way].setdefault(aspect, []).append((change, clip.record.id))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Json]:
         """Per way and aspect: n, mean, max, above_0.05 of |change|, and the clip that moved most."""
-        out: list[Row] = []
+        out: list[Json] = []
         for way, by_aspect in self.changes.items():
             for aspect, changes in by_aspect.items() or {"": []}.items():
                 worst = max(changes, key=lambda c: abs(c[0]), default=(0.0, ""))[1]
@@ -191,12 +191,12 @@ class Shuffles:
         self.asked: list[_Answered] = []
         self.places: dict[str, Counter[int]] = {}  # language -> place chosen, over all orders
 
-    def add(self, judge: Judge, clip: HeldOut, language: str) -> None:
+    def add(self, rater: Rater, clip: HeldOut, language: str) -> None:
         mine = clip.record.asked(1, language)
         asked = [(q, o) for q in mine if (o := orders(q)) is not None]
         if not asked:
             return
-        _, encoded = judge.corridor.hold(judge.encode(clip.windows[0], language), language)
+        _, encoded = rater.corridor.hold(rater.corridor.encode(clip.windows[0], language, remember=True), language)
         values = iter(option_values(encoded, [a for _, found in asked for a in found]))
         for question, found in asked:
             places = [best(next(values)) for _ in found]
@@ -205,12 +205,12 @@ class Shuffles:
             right = (question.options or []).index(question.answer)
             self.asked.append(_Answered(language, chosen, right))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Json]:
         """Per language: questions whose answer is the same in every order [Wilson 95 %], and accuracy over orders.
 
         favourite_share: answers at the most chosen place over all orders; without a preference it is 1 / options.
         """
-        out: list[Row] = []
+        out: list[Json] = []
         for language, places in self.places.items():
             found = [a for a in self.asked if a.language == language]
             steady, n = sum(a.steady for a in found), len(found)

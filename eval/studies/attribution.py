@@ -14,12 +14,13 @@ from eval.importance import Importance, Removal, importance, importance_markdown
 from eval.samples import chosen
 from eval.stats import Number
 from eval.study import FEWER, Language, Line, Recorded, Report, Shown, command_line, option, save
+from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Record
 
 if TYPE_CHECKING:
-    from eval.held_out import HeldOut, Judge
+    from eval.held_out import HeldOut
 
 By = Literal["dataset", "group", "fault", "modality"]
 CLASSES: dict[By, Callable[[Record], str]] = {
@@ -63,17 +64,16 @@ class AttributionStudy(Recorded):
 
         Raises ConfigError for records without such a split, CheckpointError for the checkpoint.
         """
-        from eval.held_out import Judge, chunks
+        from eval.held_out import chunks
 
         records = chosen(self.records, self.split, self.clips)
         failed: dict[str, str] = {}
         rows: list[dict[str, Any]] = []
         with self.opened() as rater:
             language = self.lang[0] if self.lang else rater.card.languages[0]
-            judge = Judge(rater)
             for chunk in chunks(records, self.records.parent, rater, self.chunk, failed):
-                rows += attribution_rows(chunk, judge, language, self.budget)
-                judge.forget()
+                rows += attribution_rows(chunk, rater, language, self.budget)
+                rater.corridor.forget()
         if not rows:
             why = next(iter(failed.values()))
             raise ConfigError(f"{self.records}: none of {len(records)} clips could be rated: {why}")
@@ -123,7 +123,7 @@ class Attributed(BaseModel):
     rows: list[dict[str, Any]]
 
 
-def attribution_rows(clips: Sequence[HeldOut], judge: Judge, language: str, budget: int = 256) -> list[dict[str, Any]]:
+def attribution_rows(clips: Sequence[HeldOut], rater: Rater, language: str, budget: int = 256) -> list[dict[str, Any]]:
     """One row per clip, aspect and player, for the modalities (`level` "modality") and single inputs ("input").
 
     share, error: Shapley share in points and its standard error (None when exact); full, empty, without: the aspect's
@@ -136,8 +136,8 @@ def attribution_rows(clips: Sequence[HeldOut], judge: Judge, language: str, budg
     for clip in clips:
         found = attribute(
             clip.windows,
-            lambda windows: judge.windows(windows, language),
-            judge.corridor.pooled,
+            lambda windows: rater.corridor.score_windows(windows, language),
+            rater.corridor.pooled,
             budget=budget,
         )
         labels = labels_of(clip.record)

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, ClassVar
 import typer
 from pydantic import model_validator
 
-from eval.board.bench import Bench
+from eval.board.bench import Bench, ScoresById
 from eval.calibration import AspectCalibration, Calibrated, Judged, aspect_calibration, markdown
 from eval.samples import chosen
 from eval.stats import Number, content_parts
 from eval.study import LANG, Language, Line, Rated, Report, Shown, argument, command_line, option
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.rating import ASPECTS, ScoreDistribution
+from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater
 
 CONSTANT = "one width for all clips"
-Scores = dict[str, dict[str, ScoreDistribution]]  # by record id and aspect
 
 
 class Calibrate(Rated):
@@ -84,7 +83,7 @@ class Calibrate(Rated):
         )
 
     def _aspects(
-        self, sides: Sequence[Sequence[Record]], scores: Scores, language: str, aspects: Sequence[str] = ASPECTS
+        self, sides: Sequence[Sequence[Record]], scores: ScoresById, language: str, aspects: Sequence[str] = ASPECTS
     ) -> Iterator[AspectCalibration]:
         """sides: the clips that calibrate, and those that test."""
         for aspect in aspects:
@@ -133,17 +132,16 @@ def write(checkpoint: str, found: Calibrated) -> Path:
 
 def _scores(
     records: list[Record], base: Path, rater: Rater, languages: Sequence[str], chunk: int
-) -> tuple[dict[str, Scores], dict[str, str]]:
-    """Scores by language, record and aspect, and why clips have none."""
-    from eval.held_out import Judge, chunks
+) -> tuple[dict[str, ScoresById], dict[str, str]]:
+    """ScoresById by language, record and aspect, and why clips have none."""
+    from eval.held_out import chunks, clip_scores
 
-    judge = Judge(rater)
     failed: dict[str, str] = {}
-    out: dict[str, Scores] = {x: {} for x in languages or rater.card.languages}
+    out: dict[str, ScoresById] = {x: {} for x in languages or rater.card.languages}
     for part in chunks(records, base, rater, chunk, failed):
         for language, scores in out.items():
-            scores |= {c.record.id: s for c, s in zip(part, judge.clips(part, language), strict=True)}
-        judge.forget()
+            scores |= {c.record.id: s for c, s in zip(part, clip_scores(rater, part, language), strict=True)}
+        rater.corridor.forget()
     return out, failed
 
 

@@ -118,13 +118,13 @@ class _State:
 
     def __init__(self, every: Sequence[Record], languages: Sequence[str]) -> None:
         from eval.held_out import CONDITIONS
-        from eval.probes import CrossTalk, Explanations, Injection, StageOne
+        from eval.probes import CrossTalk, Explanations, FewTexts, StageOne
 
         self.scores: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             (language, name): {} for language in languages for name in CONDITIONS
         }
         self.crosstalk = {x: CrossTalk() for x in languages}
-        self.injection = {x: Injection() for x in languages}
+        self.injection = {x: FewTexts() for x in languages}
         self.stage1 = {x: StageOne(every) for x in languages}
         self.explanations = {x: Explanations() for x in languages}
         self.failures: dict[str, str] = {}
@@ -149,23 +149,23 @@ def _pass(
     languages: Sequence[str],
     study: CardStudy,
 ) -> _State:
-    from eval.held_out import CONDITIONS, Judge, chunks
+    from eval.held_out import CONDITIONS, chunks, clip_scores
 
-    judge, state = Judge(rater), _State(every, languages)
+    state = _State(every, languages)
     probed = {r.id for r in spread(records, study.probes)} if study.probes else set()
     for chunk in chunks(records, base, rater, study.chunk, state.failures):
         state.count_seconds(chunk)
         for language in languages:
             for name, condition in CONDITIONS.items():
-                for clip, scores in zip(chunk, judge.clips(chunk, language, condition), strict=True):
+                for clip, scores in zip(chunk, clip_scores(rater, chunk, language, condition), strict=True):
                     state.scores[language, name][clip.record.id] = {a: s.score for a, s in scores.items()}
-            state.crosstalk[language].add(judge, chunk, language)
+            state.crosstalk[language].add(rater, chunk, language)
             for clip in chunk:
-                state.stage1[language].add(judge, clip, language)
+                state.stage1[language].add(rater, clip, language)
                 if clip.record.id in probed:
-                    state.injection[language].add(judge, clip, language)
-                    state.explanations[language].add(judge, clip, language)
-        judge.forget()
+                    state.injection[language].add(rater, clip, language)
+                    state.explanations[language].add(rater, clip, language)
+        rater.corridor.forget()
     return state
 
 

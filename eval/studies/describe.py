@@ -12,7 +12,7 @@ from eval.board.bench import Bench
 from eval.judging import WithJudge
 from eval.samples import chosen
 from eval.stats import Number
-from eval.store import Row, digest
+from eval.store import Json, digest
 from eval.study import FEWER, Line, Recorded, Report, Shown, argument, command_line, option
 from eval.writing import write_text
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
@@ -59,7 +59,7 @@ class Describe(Recorded, WithJudge):
     clips: int | None = option(None, FEWER, "--limit", ge=1)
     draws: int = option(1000, "Draws of the bootstrap.", ge=100)
 
-    def run(self) -> Row:
+    def run(self) -> Json:
         """Measure descriptions and write `output` (JSON); beside it OUT.texts.jsonl, .items.jsonl and .judge.jsonl.
 
         Raises ConfigError, CheckpointError, OutputError.
@@ -72,7 +72,7 @@ class Describe(Recorded, WithJudge):
         records = chosen(source, self.split, self.clips)
         texts = self._texts(records)
         items = read_items(texts.descriptions, records)
-        result: Row = machine.describe(self.threads) | {
+        result: Json = machine.describe(self.threads) | {
             "records": source.name,
             "split": self.split,
             "source": texts.source,
@@ -113,7 +113,7 @@ class Describe(Recorded, WithJudge):
             raise ConfigError("descriptions are written beside the result: say where (-o)")
         return self.output.with_name(f"{self.output.stem}.{what}.jsonl")
 
-    def report(self, found: Row) -> Report:
+    def report(self, found: Json) -> Report:
         from eval.descriptions.report import render
 
         told = Report(render(found), json.dumps(found, ensure_ascii=False, indent=1))
@@ -142,7 +142,7 @@ class Describe(Recorded, WithJudge):
             yield line.model_copy(update={"command": command})
 
 
-def _measured(study: Describe) -> Row:
+def _measured(study: Describe) -> Json:
     """What a board keeps."""
     from eval.descriptions.report import NAMES, rows
 

@@ -76,26 +76,26 @@ class Robustness(Recorded):
         Files, batches and runs are compared under the first language. base: folder that media paths start from. A clip
         that cannot be read is in none of the rows.
         """
-        from eval.held_out import Judge, chunks
+        from eval.held_out import chunks
         from eval.robustness.injection import Injection
         from eval.robustness.probes import SIZE, Batches, SamePicture, Shuffles
 
         languages: tuple[str, ...] = self.lang or tuple(rater.card.languages)
-        judge, failures = Judge(rater), dict[str, str]()
+        failures = dict[str, str]()
         injection, files = Injection(languages, self.every_door), SamePicture()
         batches, shuffles = Batches(), Shuffles()
         for chunk in chunks(records, base, rater, SIZE, failures):
             if "batch" in self.probes and chunk:
-                batches.add(judge, chunk, base, languages[0])
+                batches.add(rater, chunk, base, languages[0])
             for clip in chunk:
                 if "injection" in self.probes:
-                    injection.add(judge, clip)
+                    injection.add(rater, clip)
                 if "signal" in self.probes:
-                    files.add(judge, clip, base, languages[0])
+                    files.add(rater, clip, base, languages[0])
                 if "options" in self.probes:
                     for language in languages:
-                        shuffles.add(judge, clip, language)
-                judge.forget()
+                        shuffles.add(rater, clip, language)
+                rater.corridor.forget()
         made = {"injection": injection.rows, "signal": files.rows, "batch": batches.rows, "options": shuffles.rows}
         found = [row for name in PROBES if name in self.probes for row in made[name]()]
         return found, failures | files.failures | batches.failures

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eval.board.bench import Bench, Scores
+from eval.board.bench import Bench, ScoresById
 from eval.samples import chosen
 from eval.stats import Mapping, Number, mapped, rmse, spearman, undefined
 from eval.study import Line, Predicted, Shown
@@ -57,7 +57,7 @@ def folds(path: Path, records: Sequence[Record]) -> int:
 
 
 def _line(
-    task: Splits, aspect: str, sides: Sequence[Sequence[Record]], per_fold: Sequence[Scores], bench: Bench
+    task: Splits, aspect: str, sides: Sequence[Sequence[Record]], per_fold: Sequence[ScoresById], bench: Bench
 ) -> Line:
     rated = [
         [r for r in side if aspect in r.labels and aspect in scores.get(r.id, {})]

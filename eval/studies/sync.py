@@ -92,7 +92,7 @@ class Sync(Recorded):
 
         Raises ConfigError when there is no such clip.
         """
-        from eval.held_out import Judge, chunks
+        from eval.held_out import chunks
         from eval.sync.read import grid_readings, read
         from eval.sync.truth import truth_of
 
@@ -102,16 +102,16 @@ class Sync(Recorded):
         if not timed:
             raise ConfigError(f"none of {len(records)} records has a label or a fault of sync (RECORDS, --split)")
         picked = timed if self.clips is None else spread(timed, self.clips)
-        judge, failed = Judge(rater), dict[str, str]()
+        failed = dict[str, str]()
         out: list[Reading] = []
         for chunk in chunks(picked, base, rater, self.chunk, failed):
             for clip in chunk:
-                out.append(read(judge, clip, truths[clip.record.id], language, self.criterion))
-            judge.forget()
+                out.append(read(rater, clip, truths[clip.record.id], language, self.criterion))
+            rater.corridor.forget()
         calm = [r for r in picked if truths[r.id].kind == "in_step" and r.id not in failed]
         calm.sort(key=lambda r: not truths[r.id].clean)  # stable: those without any fault first
         best = spread([r for r in calm if truths[r.id].clean] or calm, self.grid)
-        moved = grid_readings(judge, best, base, language, self.criterion, failed)
+        moved = grid_readings(rater, best, base, language, self.criterion, failed)
         return Readings({"records": out, "grid": moved}, failed, len(records) - len(timed))
 
     def report(self, found: tuple[dict[str, Any], Readings]) -> Report:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from eval.held_out import HeldOut, Judge, prepare_record
+from eval.held_out import HeldOut, prepare_record
 from eval.questions.readout import option_values
 from eval.questions.task import Asked
 from eval.sync.truth import CLASSES, DETECTABLE, GRID, KINDS, ShiftedReader, Truth
 from eval.writing import told
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.records import Record
 
@@ -54,10 +55,10 @@ class Reading:
     said: dict[str, Said]
 
 
-def read(judge: Judge, clip: HeldOut, truth: Truth, language: str, criterion: float = CRITERION) -> Reading:
+def read(rater: Rater, clip: HeldOut, truth: Truth, language: str, criterion: float = CRITERION) -> Reading:
     """All predictors on one clip. Windows are pooled: scores as the card says, letters by mean log-probability."""
     said: dict[str, Said] = {}
-    encoded = judge.hold(clip, language)
+    encoded = rater.corridor.encode_clip(clip.windows, language)
     score = encoded.scores.get("sync")
     if score is not None:
         said["score"] = Said(score.score < criterion, -score.score)
@@ -115,21 +116,21 @@ def answered(orders: Sequence[Sequence[float]]) -> Said:
 
 
 def grid_readings(
-    judge: Judge, records: Sequence[Record], base: Path, language: str, criterion: float, failed: dict[str, str]
+    rater: Rater, records: Sequence[Record], base: Path, language: str, criterion: float, failed: dict[str, str]
 ) -> list[Reading]:
     """Readings of clips in step, their sound moved to every offset of `GRID`."""
     out: list[Reading] = []
     for n, record in enumerate(records, 1):
         for ms in (0, *GRID):
             truth = Truth("early" if ms < 0 else "late" if ms else "in_step", float(ms), clean=not record.distortions)
-            moved = cast("MediaReader", ShiftedReader(judge.rater.reader, float(ms)))
+            moved = cast("MediaReader", ShiftedReader(rater.reader, float(ms)))
             try:
-                clip = prepare_record(record, base, judge.rater, moved)
+                clip = prepare_record(record, base, rater, moved)
             except AvqaError as e:
                 failed[f"{record.id}, {ms} ms"] = f"{e.kind}: {told(e, base, record.media)}"
                 continue
-            reading = read(judge, clip, truth, language, criterion)
+            reading = read(rater, clip, truth, language, criterion)
             out.append(replace(reading, clip=f"{record.id}, {ms} ms"))
-            judge.forget()
+            rater.corridor.forget()
         log.info("grid: %d of %d clips", n, len(records))
     return out

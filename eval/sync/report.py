@@ -10,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from eval.stats import wilson
+from eval.store import Json
 from eval.svg import Plot
 from eval.sync.read import PREDICTORS, Reading
-from eval.sync.rows import SIDES, Row, curve
+from eval.sync.rows import SIDES, curve
 from eval.sync.truth import ACCEPTABLE, CLASSES, DETECTABLE
 from eval.writing import page, table, write_text
 
@@ -42,7 +43,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _tables(rows: list[Row]) -> list[str]:
+def _tables(rows: list[Json]) -> list[str]:
     tables = ("detection", "classes", "curve", "false_alarms", "mismatch")
     by = {name: [r for r in rows if r["table"] == name] for name in tables}
     kept = [p for p in PREDICTORS if any(r["predictor"] == p for r in rows)]
@@ -97,11 +98,11 @@ def _tables(rows: list[Row]) -> list[str]:
     return parts
 
 
-def _auc(r: Row) -> str:
+def _auc(r: Json) -> str:
     return "–" if r["auc"] is None else f"{r['auc']:.3f}" + _range(r["auc_low"], r["auc_high"], 3)
 
 
-def _share(r: Row, name: str) -> str:
+def _share(r: Json, name: str) -> str:
     if r.get(name) is None:
         return "–"
     return f"{100 * r[name]:.0f} %" + _range(100 * r[f"{name}_low"], 100 * r[f"{name}_high"], 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from eval.stats import LEAST, Number, area, bootstrap, content_parts, number, wilson
+from eval.store import Json
 from eval.sync.read import PREDICTORS, Reading, Said
 from eval.sync.truth import ACCEPTABLE, CLASSES, DETECTABLE, DIFFICULTIES, zone
 
@@ -87,11 +87,10 @@ def _middle(x: np.ndarray, y: np.ndarray) -> float:
     return _fitted(x, y)[0]
 
 
-Row = dict[str, Any]
 SIDES = {"early": -1, "late": 1}
 
 
-def sync_tables(readings: Sequence[Reading]) -> list[Row]:
+def sync_tables(readings: Sequence[Reading]) -> list[Json]:
     """All rows; "table": detection, classes, confusion, curve, false_alarms or mismatch; "predictor": whose."""
     return [row for make in (detection, classes, confusion, curves, false_alarms, mismatch) for row in make(readings)]
 
@@ -100,7 +99,7 @@ def _said(readings: Sequence[Reading], predictor: str) -> list[tuple[Reading, Sa
     return [(r, r.said[predictor]) for r in readings if predictor in r.said]
 
 
-def _share(hits: int, n: int, name: str) -> Row:
+def _share(hits: int, n: int, name: str) -> Json:
     """A share with Wilson's 95 % interval; None and a note without clips."""
     if not n:
         return {name: None, f"{name}_low": None, f"{name}_high": None, "note": "no such clip"}
@@ -108,25 +107,25 @@ def _share(hits: int, n: int, name: str) -> Row:
     return {name: round(hits / n, 4), f"{name}_low": max(0.0, round(low, 4)), f"{name}_high": round(high, 4)}
 
 
-def detection(readings: Sequence[Reading]) -> list[Row]:
+def detection(readings: Sequence[Reading]) -> list[Json]:
     """auc: chance that a clip out of step, in whatever way, is doubted more than one in step. No criterion is used."""
-    out: list[Row] = []
+    out: list[Json] = []
     for predictor in PREDICTORS:
         found = _said(readings, predictor)
         odd = [(r, s) for r, s in found if r.truth.kind != "in_step"]
         calm = [(r, s) for r, s in found if r.truth.kind == "in_step"]
         auc = _auc(odd, calm, "no clip out of step")
-        row: Row = {"table": "detection", "predictor": predictor, "n": len(odd), "in_step": len(calm)}
+        row: Json = {"table": "detection", "predictor": predictor, "n": len(odd), "in_step": len(calm)}
         out.append(row | {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high, "note": auc.note})
     return out
 
 
-def classes(readings: Sequence[Reading]) -> list[Row]:
+def classes(readings: Sequence[Reading]) -> list[Json]:
     """Per offset class: accuracy of "out of step or not", and of the direction where it is named.
 
     Sound out of step by less than viewers detect counts as out of step all the same; `zone` says so (BT.1359-1).
     """
-    out: list[Row] = []
+    out: list[Json] = []
     for predictor in PREDICTORS:
         parts: dict[str, list[tuple[Reading, Said]]] = {}
         for r, s in sorted(_said(readings, predictor), key=lambda rs: _order(rs[0])):
@@ -150,9 +149,9 @@ def _order(r: Reading) -> tuple[int, float, str]:
     return CLASSES.index(r.truth.kind), abs(r.truth.offset or 0.0), r.truth.variant
 
 
-def confusion(readings: Sequence[Reading]) -> list[Row]:
+def confusion(readings: Sequence[Reading]) -> list[Json]:
     """Per true class how often each class is named; for the score, which names none, in step or out of it."""
-    out: list[Row] = []
+    out: list[Json] = []
     for predictor in PREDICTORS:
         found = _said(readings, predictor)
         for kind in CLASSES:
@@ -177,9 +176,9 @@ def curve(readings: Sequence[Reading], predictor: str, side: str) -> tuple[Curve
     return fitted, [(size, sum(c), len(c)) for size, c in by_size.items()]
 
 
-def curves(readings: Sequence[Reading]) -> list[Row]:
+def curves(readings: Sequence[Reading]) -> list[Json]:
     """Thresholds per direction, in ms of that direction, beside the lines of ITU-R BT.1359-1."""
-    out: list[Row] = []
+    out: list[Json] = []
     for predictor in PREDICTORS:
         for side, place in (("early", 0), ("late", 1)):
             found, points = curve(readings, predictor, side)
@@ -195,9 +194,9 @@ def curves(readings: Sequence[Reading]) -> list[Row]:
     return out
 
 
-def false_alarms(readings: Sequence[Reading]) -> list[Row]:
+def false_alarms(readings: Sequence[Reading]) -> list[Json]:
     """Share of clips in step that are called out of step: without any fault, with faults of another kind, all."""
-    out: list[Row] = []
+    out: list[Json] = []
     cuts = {"clean": (True,), "other faults": (False,), "all in step": (True, False)}
     for predictor in PREDICTORS:
         calm = [(r, s) for r, s in _said(readings, predictor) if r.truth.kind == "in_step"]
@@ -208,13 +207,13 @@ def false_alarms(readings: Sequence[Reading]) -> list[Row]:
     return out
 
 
-def mismatch(readings: Sequence[Reading]) -> list[Row]:
+def mismatch(readings: Sequence[Reading]) -> list[Json]:
     """Sound that does not belong, by difficulty (AVTS: Korbar, Tran, Torresani, 2018), against clips in step.
 
     auc: chance that an unrelated clip is doubted more than one in step; detected: called out of step; named:
     called unrelated.
     """
-    out: list[Row] = []
+    out: list[Json] = []
     for predictor in PREDICTORS:
         found = _said(readings, predictor)
         calm = [(r, s) for r, s in found if r.truth.kind == "in_step"]
@@ -223,7 +222,7 @@ def mismatch(readings: Sequence[Reading]) -> list[Row]:
                 (r, s) for r, s in found if r.truth.kind == "unrelated" and difficulty in (r.truth.variant, "all")
             ]  # fmt: skip
             auc = _auc(odd, calm, "no unrelated clip")
-            row: Row = {"table": "mismatch", "predictor": predictor, "difficulty": difficulty, "n": len(odd)}
+            row: Json = {"table": "mismatch", "predictor": predictor, "difficulty": difficulty, "n": len(odd)}
             row |= {"in_step": len(calm), "auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
             row |= _share(sum(s.out for _, s in odd), len(odd), "detected")
             if any(s.kind is not None for _, s in odd) and predictor != "fact":

@@ -132,12 +132,10 @@ def test_commonest_answer_is_counted_where_answers_have_no_letters(tiny, encoded
     shuffled, tasks = ["A. the first", "B. the second"], ("kind", "modality", "time", "where", "sync")
     asked = [question(task, shuffled[0], shuffled) for task in tasks]
     clip = record(*asked, question(answer="none"), question(answer="severe"), question(answer="none"))
-    judge = SimpleNamespace(
-        rater=SimpleNamespace(backbone=tiny, card=SimpleNamespace(isolate=True)),
-        encode=lambda window, language: (segments, media, []),
-    )
+    corridor = SimpleNamespace(encode=lambda window, language, remember: (segments, media, []))
+    rater = SimpleNamespace(backbone=tiny, card=SimpleNamespace(isolate=True), corridor=corridor)
     stage = StageOne([clip])
-    stage.add(judge, SimpleNamespace(record=clip, windows=[None]), "en")
+    stage.add(rater, SimpleNamespace(record=clip, windows=[None]), "en")
     report = stage.report()
     assert {t: report[t]["commonest"] for t in tasks} == dict.fromkeys(tasks)
     assert (report["severity"]["commonest"], report["severity"]["n"]) == (0.6667, 3)
