@@ -78,7 +78,7 @@ class Card(BaseModel):
     family: str  # key of mllm_avqa.model.backbones.FAMILIES
     base_model: str | None = None  # hub name or path when the directory holds an adapter only
     revision: str | None = None
-    aspects: list[str] = Field(list(ASPECTS), min_length=1)
+    aspects: list[str] = Field(default=list(ASPECTS), min_length=1)
     level_words: list[str] = list(WORDS)
     views: ViewSpec = ViewSpec()
     pixels: Pixels | None = None  # None: as the backbone family normalises
