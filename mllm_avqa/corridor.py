@@ -25,7 +25,7 @@ from mllm_avqa.model.scoring import (
     on_device,
     summarise,
 )
-from mllm_avqa.model.views import Shown, Views
+from mllm_avqa.model.views import Showable, Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.levels import WORDS
@@ -76,7 +76,7 @@ def lowest(windows: Sequence[Scores]) -> int:
 
 def pack_window(
     backbone: Backbone,
-    window: Shown,
+    window: Showable,
     branches: Iterable[Branch],
     language: str,
     *,
@@ -120,7 +120,7 @@ class Corridor:
 
     # ---- windows -> encoded -----------------------------------------------------------------------------------------
 
-    def encode(self, window: Shown, language: str, *, remember: bool = False) -> Encoded:
+    def encode(self, window: Showable, language: str, *, remember: bool = False) -> Encoded:
         """A window ready to be scored. remember: tensors of equal pixels or sound are made once, until `forget`.
 
         Raises ConfigError for a language that the checkpoint does not know.
@@ -161,7 +161,7 @@ class Corridor:
             hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
             return [self.read(row, h) for row, h in zip(rows, hidden, strict=True)]
 
-    def score_windows(self, windows: Sequence[Shown], language: str) -> list[Scores]:
+    def score_windows(self, windows: Sequence[Showable], language: str) -> list[Scores]:
         """Scores of prepared windows, `ROWS` per forward; equal pixels and sound become tensors once."""
         out: list[Scores] = []
         for i in range(0, len(windows), ROWS):
@@ -213,12 +213,12 @@ class Corridor:
         """One aspect's score of a clip from those of its windows."""
         return pool_windows(scores, self.card.pooling.worst)
 
-    def clips(self, clips: Sequence[Sequence[Shown]], language: str) -> list[Scores]:
+    def clips(self, clips: Sequence[Sequence[Showable]], language: str) -> list[Scores]:
         """Scores of clips, each given by its windows."""
         given: Iterator[Scores] = iter(self.score_windows([p for c in clips for p in c], language))
         return [self.pool([next(given) for _ in c]) for c in clips]
 
-    def encode_clip(self, windows: Iterable[Shown], language: str) -> EncodedFile:
+    def encode_clip(self, windows: Iterable[Showable], language: str) -> EncodedFile:
         """A clip with the prefixes of all its windows held for questions."""
         held = [self.hold(self.encode(p, language, remember=True), language) for p in windows]
         scores = [s for s, _ in held]

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from mllm_avqa.bases import have
-from mllm_avqa.model.resample import to_mono
+from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
 

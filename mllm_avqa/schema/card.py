@@ -13,7 +13,7 @@ from mllm_avqa.schema.clip import DecodeSpec
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.files import whole_file
 from mllm_avqa.schema.levels import WORDS
-from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.names import ASPECTS, LANGUAGES
 
 CARD_FILE = "avqa.yaml"
 SCORING = {"aspects", "facts", "isolate", "level_words", "lists_faults", "pixels", "pooling", "views"}
@@ -86,7 +86,7 @@ class Card(BaseModel):
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
     facts: Literal["values", "grades"] = "values"  # how evidence is written: `prompting.facts`
     lists_faults: bool = False  # taught to list the faults of each side, and to explain with its lists: `explain.write`
-    languages: list[str] = Field(["en", "zh"], min_length=1)  # it can be asked in
+    languages: list[str] = Field(default=list(LANGUAGES), min_length=1)  # it can be asked in
     isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
     limits: str = ""  # printed where the checkpoint is used
     licence: str = "Apache-2.0"

@@ -23,7 +23,6 @@ WINDOW_CODE = (
     "mllm_avqa.evidence",
     "mllm_avqa.context",
     "mllm_avqa.model.views",
-    "mllm_avqa.model.resample",
     "mllm_avqa.schema.card",
     "mllm_avqa.schema.clip",
     "mllm_avqa.windows",

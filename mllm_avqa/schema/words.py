@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.names import LANGUAGES
+from mllm_avqa.schema.names import LANGUAGES, SIDES
 
 
 @cache
@@ -36,9 +36,8 @@ def load_prompts(name: str, language: str) -> Mapping[str, Any]:
         raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
     data = read_prompts(f"{name}.{language}")
     if data.get("names") == "faults":
-        from mllm_avqa.schema.faults import fault_kinds
-
-        data = {**data, "names": {kind: fault.name(language) for kind, fault in fault_kinds().items()}}
+        kinds = (read_prompts(f"faults.{side}")["kinds"] for side in SIDES)  # `faults.py` reads all of an entry
+        data = {**data, "names": {kind: entry[language] for of_side in kinds for kind, entry in of_side.items()}}
     return data
 
 
