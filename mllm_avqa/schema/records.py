@@ -91,7 +91,7 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    stage: Literal[1, 2, 3]
+    stage: Literal[1, 2, 3]  # its depth: 1 perceives, 2 rates, 3 explains; no stage of training
     task: str  # template family in prompts/, e.g. "kind", "severity", "when", "level", "describe"
     aspect: str | None = None  # which part of the clip it is about: decides what the answer may look at
     language: Language = "en"
