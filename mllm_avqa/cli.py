@@ -46,6 +46,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the mod
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: an accelerator if there is one.")]
 Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model.")]
 FourBit = Annotated[bool, typer.Option("--four-bit", help="Language model in 4 bits (needs bitsandbytes).")]
+Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")]
 MaxSeconds = Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Width x height of a frame.")]
 MaxMemory = Annotated[int, typer.Option(min=64, help="Memory of the decoding process, MB.")]
@@ -100,6 +101,7 @@ def rate(
     device: Device = None,
     dtype: Dtype = "float32",
     four_bit: FourBit = False,
+    pickle: Pickle = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -112,7 +114,7 @@ def rate(
     limits = _limits(max_seconds, max_pixels, max_memory_mb, max_duration, max_bytes, max_hash_seconds)
     with reported(debug) as console:
         with console.status("rating ..."):
-            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit)
+            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit, pickle)
             rating = rater.rate(clip, user_text=text, explain=explain, attribution=attribution)
         card_limits = rater.card.limits
         if html is not None:
@@ -154,6 +156,7 @@ def score(
     device: Device = None,
     dtype: Dtype = "float32",
     four_bit: FourBit = False,
+    pickle: Pickle = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -188,7 +191,7 @@ def score(
         stdout=sys.stdout.buffer,
     )
     share = threads or _share(workers)
-    load = partial(_load, checkpoint, reader, limits, context, asr, lang, share, device, dtype, four_bit)
+    load = partial(_load, checkpoint, reader, limits, context, asr, lang, share, device, dtype, four_bit, pickle)
     with reported(debug) as console:
         check_options(options)
         passed_over: Counter[str] = Counter()
@@ -220,6 +223,7 @@ def chat(
     device: Device = None,
     dtype: Dtype = "float32",
     four_bit: FourBit = False,
+    pickle: Pickle = False,
     max_seconds: MaxSeconds = _DEFAULT.max_seconds,
     max_pixels: MaxPixels = _DEFAULT.max_pixels,
     max_memory_mb: MaxMemory = _DEFAULT.max_memory_mb,
@@ -233,7 +237,7 @@ def chat(
     answers_out = sys.stdout
     with reported(debug) as console:
         with console.status("rating ..."):
-            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit)
+            rater = _load(checkpoint, reader, limits, context, asr, lang, threads, device, dtype, four_bit, pickle)
             session = rater.chat(clip, user_text=text)
         failed = converse(session, sys.stdin, answers_out, console, limits=rater.card.limits)
         if failed:
@@ -278,12 +282,13 @@ def _load(
     device: str | None,
     dtype: str,
     four_bit: bool,
+    pickle: bool,
 ) -> Rater:
     from mllm_avqa.rater import Rater
 
     return Rater.from_pretrained(
         checkpoint, reader=reader, limits=limits, context=context, asr=asr, language=lang, threads=threads,
-        device=device, dtype=dtype, four_bit=four_bit,
+        device=device, dtype=dtype, four_bit=four_bit, allow_pickle=pickle,
     )  # fmt: skip
 
 
