@@ -55,6 +55,9 @@ class RaterOptions:
         "float32"
     )
     four_bit: Annotated[bool, typer.Option("--four-bit", help="Language model in 4 bits (needs bitsandbytes).")] = False
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")] = (
+        False
+    )
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
         _LIMITS.max_seconds
     )
@@ -78,6 +81,7 @@ class RaterOptions:
         return Rater.from_pretrained(
             self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
             language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
+            allow_pickle=self.allow_pickle,
         )  # fmt: skip
 
     @property

@@ -112,16 +112,22 @@ class Rater:
         device: str | None = None,
         device_map: str | dict[str, Any] | None = None,
         four_bit: bool = False,
+        allow_pickle: bool = False,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
 
-        dtype, device, device_map, four_bit: `checkpoint.open_checkpoint`.
+        dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
         """
         if threads is not None:
             torch.set_num_threads(threads)
         backbone, card, weights = open_checkpoint(
-            name_or_dir, dtype=dtype, device=device, device_map=device_map, four_bit=four_bit
+            name_or_dir,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            four_bit=four_bit,
+            allow_pickle=allow_pickle,
         )
         engine = load_asr(asr) if asr is not None else None
         return cls(

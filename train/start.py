@@ -102,7 +102,9 @@ def _tokenizer(base: str, revision: str | None) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base, revision=revision or "main", local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            base, revision=revision or "main", local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError):
         return None
 

@@ -158,9 +158,11 @@ class TransformersEngine:
 
         self._lock = threading.Lock()
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(spec, local_files_only=not allow_download)
+            self._processor: Any = AutoProcessor.from_pretrained(
+                spec, local_files_only=not allow_download, trust_remote_code=False
+            )
             self._model: Any = WhisperForConditionalGeneration.from_pretrained(
-                spec, local_files_only=not allow_download
+                spec, local_files_only=not allow_download, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError) as e:
             raise ContextUnavailable(

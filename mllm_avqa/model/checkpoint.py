@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import torch
 
     from mllm_avqa.model.backbones.base import Backbone
 
-PICKLED = ("*.bin", "*.pt", "*.pth")  # weights of older checkpoints
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -29,8 +28,14 @@ def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
     return directory
 
 
+def pickled_files(directory: Path) -> list[Path]:
+    """Pickled weights that would be loaded, for want of safetensors."""
+    kinds = (("model*.safetensors", "pytorch_model*.bin"), ("adapter_model*.safetensors", "adapter_model*.bin"))
+    return sorted(p for safe, old in kinds if not any(directory.glob(safe)) for p in directory.glob(old))
+
+
 def weights_hash(directory: Path, card: Card | None = None) -> str:
-    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are alone.
+    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are loaded.
 
     card: of an adapter, its base counts as well: a local one by its weights, one of the hub by its commit.
     """
@@ -41,8 +46,7 @@ def weights_hash(directory: Path, card: Card | None = None) -> str:
         under = f"{base}@{revision}" if revision else weights_hash(Path(base))
         return hashlib.sha256(f"{weights_hash(directory)} on {under}".encode()).hexdigest()[:16]
     digest = hashlib.sha256()
-    files = [*directory.glob("*.safetensors")] or [f for kind in PICKLED for f in directory.glob(kind)]
-    for path in sorted(files):
+    for path in sorted([*directory.glob("*.safetensors"), *pickled_files(directory)]):
         with path.open("rb") as f:
             while block := f.read(1 << 22):
                 digest.update(block)
@@ -56,11 +60,13 @@ def open_checkpoint(
     device: str | None = None,
     device_map: str | dict[str, Any] | None = None,
     four_bit: bool = False,
+    allow_pickle: bool = False,
 ) -> tuple[Backbone, Card, str]:
     """Backbone ready for inference, card, and a name of the weights as they lie in memory.
 
     dtype: a torch dtype or its name, see `DTYPES`; device: "cpu", "cuda:0" ..., by default an accelerator if there is
-    one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit: `LoadOptions`.
+    one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit, allow_pickle: see
+    `LoadOptions`.
     Weights in float32 are named by `weights_hash` alone; others score a little differently and are named so.
     Raises CheckpointError (unknown name, unreadable directory) and ConfigError (dtype, device, missing library).
     """
@@ -75,7 +81,14 @@ def open_checkpoint(
         if device_map is not None:
             raise ConfigError(f"device {device!r} and device_map {device_map!r} both place the model: give one")
         device_map = {"": device} if four_bit else None  # 4-bit weights stay where they are made
-    backbone = load_backbone(directory, card, kind, device_map=device_map, four_bit=four_bit)
+    try:
+        backbone = load_backbone(
+            directory, card, kind, device_map=device_map, four_bit=four_bit, allow_pickle=allow_pickle
+        )
+    except AvqaError:
+        raise
+    except Exception as e:  # whatever a library says to files of strangers
+        raise CheckpointError(f"{directory} can not be loaded: {type(e).__name__}: {e} (--checkpoint)") from e
     place(backbone.model, device or _default_device()).eval()
     precision = str(kind).removeprefix("torch.")
     marks = [precision] * (precision != "float32") + ["nf4"] * four_bit

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.clip import DecodeSpec
 from mllm_avqa.schema.errors import CheckpointError
-from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.files import read_yaml, whole_file
 from mllm_avqa.schema.levels import WORDS
 from mllm_avqa.schema.names import ASPECTS, LANGUAGES
 
@@ -113,8 +113,8 @@ class Card(BaseModel):
         if not path.is_file():
             raise CheckpointError(f"{directory} has no {CARD_FILE}: not a checkpoint of this project (--checkpoint)")
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValidationError, yaml.YAMLError) as e:
+            return cls.model_validate(read_yaml(path, CheckpointError))
+        except ValidationError as e:
             raise CheckpointError(f"{path}: {e}") from e
 
     def save(self, directory: Path) -> None:

@@ -93,7 +93,7 @@ def test_four_bit_weights_are_made_where_they_stay(tiny_dir, monkeypatch):
 
     monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", load)
     _, _, weights = open_checkpoint(str(tiny_dir), device="cpu", dtype="bfloat16", four_bit=True)
-    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16}
+    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16, "allow_pickle": False}
     assert weights == f"{weights_hash(tiny_dir)}-bfloat16-nf4"
 
 

@@ -43,11 +43,13 @@ def load_backbone(
     *,
     device_map: str | dict[str, Any] | None = None,
     four_bit: bool = False,
+    allow_pickle: bool = False,
 ) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
 
-    dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit: see
-    `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option without its library.
+    dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit,
+    allow_pickle: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option
+    without its library.
     """
     import torch
 
@@ -55,7 +57,7 @@ def load_backbone(
 
     with _quiet():
         backbone: Backbone = family(card.family).load(
-            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit)
+            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle)
         )
     return backbone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mllm_avqa.model.checkpoint import pickled_files
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
@@ -26,6 +28,7 @@ class LoadOptions:
     dtype: torch.dtype = torch.float32  # of the weights; with four_bit also of the arithmetic
     device_map: str | dict[str, Any] | None = None  # "auto", "cuda:0", {module: device}; None leaves all on the CPU
     four_bit: bool = False  # linear layers of the language model as NF4 (QLoRA, arXiv 2305.14314)
+    allow_pickle: bool = False  # weights that are no safetensors: unpickling them is safe only as far as torch makes it
 
 
 def locate(directory: Path, card: Card) -> tuple[str, str | None]:
@@ -66,7 +69,14 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
     adapter = (directory / "adapter_config.json").is_file()
     if card.base_model is not None and card.training and not adapter:
         raise CheckpointError(f"{directory} was trained on {card.base_model} but holds no adapter (--checkpoint)")
-    arguments: dict[str, Any] = {"dtype": options.dtype, "attn_implementation": "sdpa"}  # rows bring a 4-D mask
+    for folder in {directory, directory if revision else Path(base)}:
+        _check_files(folder, options.allow_pickle)
+    arguments: dict[str, Any] = {
+        "dtype": options.dtype,
+        "attn_implementation": "sdpa",  # rows bring a 4-D mask
+        "trust_remote_code": False,  # None would ask on standard input
+        "use_safetensors": None if options.allow_pickle else True,
+    }
     if revision:
         arguments["revision"] = revision
     if options.device_map is not None:
@@ -82,6 +92,44 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
 
         model = PeftModel.from_pretrained(model, str(directory))
     return model
+
+
+def _check_files(folder: Path, allow_pickle: bool) -> None:
+    """Weights are data and lie in their folder: raises CheckpointError for what would run or load anything else."""
+    pickled = pickled_files(folder)
+    if pickled and not allow_pickle:
+        raise CheckpointError(
+            f"{pickled[0]}: pickled weights can hold code; give safetensors, or --allow-pickle where you trust them"
+        )
+    for path in pickled:
+        log.warning("%s: pickled weights are loaded (--allow-pickle)", path)
+    named = _json(folder / "config.json").get("transformers_weights")
+    for index in folder.glob("*.index.json"):
+        weights = _json(index).get("weight_map")
+        elsewhere = [w for w in weights.values() if not _beside(w)] if isinstance(weights, dict) else [weights]
+        if elsewhere:
+            raise CheckpointError(f"{index}: weights must lie beside it, not in {str(elsewhere[0])[:80]!r}")
+    if named is not None and not _beside(named):
+        raise CheckpointError(f"{folder / 'config.json'}: weights must lie beside it, not in {str(named)[:80]!r}")
+    if _json(folder / "adapter_config.json").get("megatron_config"):  # older versions of peft import what it names
+        raise CheckpointError(f"{folder / 'adapter_config.json'}: megatron_config is not supported")
+
+
+def _beside(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint; empty when there is none. Raises CheckpointError for anything else."""
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as e:
+        raise CheckpointError(f"{path}: not JSON ({type(e).__name__})") from e
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: not a JSON object")
+    return data
 
 
 def place(model: Any, device: str | torch.device) -> Any:

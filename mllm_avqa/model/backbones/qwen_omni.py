@@ -95,7 +95,7 @@ class QwenOmni(ABC):
         if card.pixels is not None:
             video |= {"image_mean": [card.pixels.mean] * 3, "image_std": [card.pixels.std] * 3}
         return (
-            AutoTokenizer.from_pretrained(base, revision=revision or "main"),
+            AutoTokenizer.from_pretrained(base, revision=revision or "main", trust_remote_code=False),
             Qwen2VLVideoProcessor(cap_pixels_per_frame=False, **video),  # frames come in their final size
             WhisperFeatureExtractor(
                 feature_size=128, chunk_length=int(np.ceil(card.views.window_seconds)), return_attention_mask=True
