@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.boxes import Movie, movie_of
 from mllm_avqa.media.cutoff import counts_frames, cut_off
+from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
 from mllm_avqa.media.orientation import Orientation, of_frame
@@ -146,6 +147,8 @@ class _Reading:
             facts.info.video = _video_info(
                 self._video, first[index], facts, spans[index], surveyed.extents.get(index), self.still
             )
+            if name := HDR.get(facts.info.video.color_transfer or ""):
+                facts.warnings.append(f"HDR ({name}): judged as tone-mapped to SDR, without facts of light and colour")
         if self._audio is not None:
             index = self._audio.index
             facts.info.audio = _audio_info(self._audio, first.get(index), spans[index], surveyed.extents.get(index))
@@ -257,7 +260,10 @@ def _nothing(container: InputContainer, path: str, absent: dict[str, str], cut: 
 
 
 def _start(stream: Any, frame: Any) -> Fraction:
-    for ticks in (frame and frame.pts, stream.start_time, frame and frame.dts):
+    known = (frame and frame.pts, stream.start_time, frame and frame.dts)
+    if stream.codec_context.name.startswith("wma"):  # its decoder swallows the first packets
+        known = (stream.start_time, *known)
+    for ticks in known:
         if ticks is not None:
             return Fraction(ticks) * (frame.time_base if frame is not None and frame.time_base else stream.time_base)
     return Fraction(0)
