@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _MAX_BOXES = 100_000  # a fragmented file has one pair per fragment; a hostile one could have millions
+_ENDLESS = 1 << 62
 _MAX_BODY = 1 << 20  # bytes read of one small box
 TOP = frozenset(
     b"ftyp moov mdat free skip wide styp sidx ssix moof mfra uuid pnot udta meta emsg prft pdin pict junk idat".split()
@@ -72,9 +73,11 @@ def read_movie(stream: BinaryIO, size: int) -> Movie:
 def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
     """Every box starts with its 32-bit size; 1: a 64-bit size follows, 0: the box reaches to the end."""
     for _ in range(_MAX_BOXES):
+        if at + 8 > end:
+            return
         stream.seek(at)
         head = stream.read(16)
-        if at + 8 > end or len(head) < 8:
+        if len(head) < 8:
             return
         length, begin = int.from_bytes(head[:4], "big"), at + 8
         if length == 1:
@@ -87,7 +90,7 @@ def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
 
 
 def _body(stream: BinaryIO, box: Box) -> bytes:
-    stream.seek(box.body)
+    stream.seek(min(box.body, _ENDLESS))
     return stream.read(max(0, min(box.end - box.body, _MAX_BODY)))
 
 
@@ -115,7 +118,7 @@ def _track(stream: BinaryIO, track: Box, movie: Movie) -> None:
 
 def _items(stream: BinaryIO, meta: Box, movie: Movie) -> None:
     kinds: dict[int, str] = {}
-    for box in _boxes(stream, meta.body + 4, meta.end):
+    for box in _boxes(stream, meta.body + 4, min(meta.end, _ENDLESS)):
         data = _body(stream, box)
         wide = data[:1] != b"\0"
         if box.name == b"pitm":

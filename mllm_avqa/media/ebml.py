@@ -40,11 +40,13 @@ def _within(stream: BinaryIO, begin: int, end: int, path: tuple[int, ...]) -> It
 def _elements(stream: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(id, start of the body, end) of successive elements; an unknown length reaches to `end`."""
     for _ in range(_MAX_ELEMENTS):
+        if at >= end:
+            return
         stream.seek(at)
         head = stream.read(12)
         width = 9 - head[0].bit_length() if head and head[0] else 0
         length, used = _vint(head[width:])
-        if at >= end or width not in range(1, 5) or used == 0:
+        if width not in range(1, 5) or used == 0:
             return
         body = at + width + used
         stop = end if length == (1 << (7 * used)) - 1 else body + length

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_TRIES = 300  # packets of one stream that may fail before it counts as undecodable
 _LOOK_AHEAD = 30.0  # seconds of media searched for the first frame of the other stream
-_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3", "wmav2"})
+_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3"})
 _PRIMING = 3200  # samples of nothing that these may put before the sound, where no edit list hides them
 _RATES = (2_000, 768_000)  # Hz that sound may have
 _SQUARE = 5  # pixels more oblong than 5:1 are a broken header
