@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _MAX_BOXES = 100_000  # a fragmented file has one pair per fragment; a hostile one could have millions
-_ENDLESS = 1 << 62
 _MAX_BODY = 1 << 20  # bytes read of one small box
 TOP = frozenset(
     b"ftyp moov mdat free skip wide styp sidx ssix moof mfra uuid pnot udta meta emsg prft pdin pict junk idat".split()
@@ -50,6 +49,14 @@ def movie_of(path: str) -> Movie | None:
         return read_movie(stream, os.path.getsize(path)) if is_movie(stream.read(8)) else None
 
 
+def read_at(stream: BinaryIO, at: int, count: int) -> bytes:
+    """Up to `count` bytes from `at`; none from places that no file system knows, which damaged sizes lead to."""
+    if at >= os.fstat(stream.fileno()).st_size:
+        return b""
+    stream.seek(at)
+    return stream.read(count)
+
+
 def read_movie(stream: BinaryIO, size: int) -> Movie:
     """Walks through the boxes of a file of `size` bytes (ISO/IEC 14496-12, HEIF: 23008-12)."""
     movie, indexed = Movie(), False
@@ -73,11 +80,8 @@ def read_movie(stream: BinaryIO, size: int) -> Movie:
 def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
     """Every box starts with its 32-bit size; 1: a 64-bit size follows, 0: the box reaches to the end."""
     for _ in range(_MAX_BOXES):
-        if at + 8 > end:
-            return
-        stream.seek(at)
-        head = stream.read(16)
-        if len(head) < 8:
+        head = read_at(stream, at, 16)
+        if at + 8 > end or len(head) < 8:
             return
         length, begin = int.from_bytes(head[:4], "big"), at + 8
         if length == 1:
@@ -90,8 +94,7 @@ def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
 
 
 def _body(stream: BinaryIO, box: Box) -> bytes:
-    stream.seek(min(box.body, _ENDLESS))
-    return stream.read(max(0, min(box.end - box.body, _MAX_BODY)))
+    return read_at(stream, box.body, max(0, min(box.end - box.body, _MAX_BODY)))
 
 
 def _within(stream: BinaryIO, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:
@@ -118,7 +121,7 @@ def _track(stream: BinaryIO, track: Box, movie: Movie) -> None:
 
 def _items(stream: BinaryIO, meta: Box, movie: Movie) -> None:
     kinds: dict[int, str] = {}
-    for box in _boxes(stream, meta.body + 4, min(meta.end, _ENDLESS)):
+    for box in _boxes(stream, meta.body + 4, meta.end):
         data = _body(stream, box)
         wide = data[:1] != b"\0"
         if box.name == b"pitm":
