@@ -353,7 +353,7 @@ class Rater:
             content_hash=digest,
             language=self.language,
         )
-        if explain is not None:
+        if explain is not None and found:  # where nothing was judged, there is nothing to explain
             with seconds.of("explain"):
                 rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)
                 rating.claims = check_claims(rating.explanation, rating, self.language)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.boxes import Movie, movie_of
 from mllm_avqa.media.cutoff import counts_frames, cut_off
+from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
 from mllm_avqa.media.orientation import Orientation, of_frame
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_TRIES = 300  # packets of one stream that may fail before it counts as undecodable
 _LOOK_AHEAD = 30.0  # seconds of media searched for the first frame of the other stream
-_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3", "wmav2"})
+_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3"})
 _PRIMING = 3200  # samples of nothing that these may put before the sound, where no edit list hides them
 _RATES = (2_000, 768_000)  # Hz that sound may have
 _SQUARE = 5  # pixels more oblong than 5:1 are a broken header
@@ -146,6 +147,8 @@ class _Reading:
             facts.info.video = _video_info(
                 self._video, first[index], facts, spans[index], surveyed.extents.get(index), self.still
             )
+            if name := HDR.get(facts.info.video.color_transfer or ""):
+                facts.warnings.append(f"HDR ({name}): judged as tone-mapped to SDR, without facts of light and colour")
         if self._audio is not None:
             index = self._audio.index
             facts.info.audio = _audio_info(self._audio, first.get(index), spans[index], surveyed.extents.get(index))
@@ -257,7 +260,10 @@ def _nothing(container: InputContainer, path: str, absent: dict[str, str], cut: 
 
 
 def _start(stream: Any, frame: Any) -> Fraction:
-    for ticks in (frame and frame.pts, stream.start_time, frame and frame.dts):
+    known = (frame and frame.pts, stream.start_time, frame and frame.dts)
+    if stream.codec_context.name.startswith("wma"):  # its decoder swallows the first packets
+        known = (stream.start_time, *known)
+    for ticks in known:
         if ticks is not None:
             return Fraction(ticks) * (frame.time_base if frame is not None and frame.time_base else stream.time_base)
     return Fraction(0)
