@@ -346,7 +346,7 @@ class Rater:
             fingerprint=self.fingerprint,
             content_hash=digest,
             language=self.language,
-        )
+        ).told()
         if explain is not None:
             with seconds.of("explain"):
                 rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)
