@@ -8,10 +8,10 @@ from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.attribution import MODALITIES
-from mllm_avqa.report.labels import clock, size
+from mllm_avqa.report.labels import amount, clock, size
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
-from mllm_avqa.schema.words import load_prompts
+from mllm_avqa.schema.words import load_prompts, translated
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ def share_notes(found: Attribution, language: str) -> list[str]:
 def fact_label(name: str, language: str) -> str:
     """A measure's name for people; English is the measure's own."""
     return fact_name(name, language).replace("_", " ")
+
+
+def value(m: Measurement, language: str) -> str:
+    """A measured value with its unit."""
+    return amount(m.value, translated(m.unit, language))
 
 
 def explained(name: str, language: str) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mllm_avqa.report import digest
-from mllm_avqa.report.labels import amount, clock, signed, visible
+from mllm_avqa.report.labels import clock, signed, visible
 from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import Attribution, Rating, ScoreDistribution
 from mllm_avqa.schema.words import load_prompts, translated
@@ -121,7 +121,7 @@ def _evidence(rating: Rating, tables: Tables) -> RenderableType:
         style = _SEVERITY_STYLE[m.severity]
         where = ", ".join(f"{clock(a)}–{clock(b)}" for a, b in m.spans[:3]) + (" …" if len(m.spans) > 3 else "")
         detail = "; ".join(x for x in (where, visible(m.note)) if x)
-        name, value = digest.fact_label(m.name, tables["language"]), amount(m.value, m.unit)
+        name, value = digest.fact_label(m.name, tables["language"]), digest.value(m, tables["language"])
         severity = Text(tables["severities"][m.severity], style)
         table.add_row(severity, Text(visible(name)), Text(visible(value)), Text(detail, "dim"))
     rest = len(found) - _FAULTS

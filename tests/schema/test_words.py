@@ -49,7 +49,7 @@ def sentences() -> set[str]:
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
                 if ast.unparse(node.targets[0].value) in ("absent", "missing", "clip.absent"):
                     found.update(_text(node.value))
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("note", "why"):
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(("note", "why")):
                 found.update(_text(node.value))
     return {s for s in found if re.search(r"[a-z]{3}", s)}
 
