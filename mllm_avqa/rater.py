@@ -29,13 +29,13 @@ from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaError
+from mllm_avqa.schema.names import CONTEXT_LEVELS
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.windows import Prepared, Seconds, ahead, file_windows, worst_evidence
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
 log = logging.getLogger(__name__)
-CONTEXT_LEVELS = ("none", "fast", "full")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mllm_avqa.context import gather
 from mllm_avqa.evidence import measure
@@ -17,6 +17,7 @@ from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import MediaNotFound
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.names import ContextLevel
 from mllm_avqa.schema.text import TextContext
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = ["Prepared", "Seconds", "ahead", "file_windows", "record_windows", "wi
 
 T = TypeVar("T")
 X = TypeVar("X")
-Level = Literal["none", "fast", "full"]
 SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was recorded
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
@@ -143,7 +143,7 @@ def _prepare(
     with seconds.of("evidence"):
         evidence = measure(clip)
     with seconds.of("context"):
-        text = gather(path, clip, level=cast(Level, level), texts=dict(texts), cues=cues, asr=asr)
+        text = gather(path, clip, level=cast(ContextLevel, level), texts=dict(texts), cues=cues, asr=asr)
         captions = caption_measurements(clip, text)
     return Prepared(
         start=clip.start,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,11 +15,11 @@ from mllm_avqa.context.ocr import OcrEngine, TextBox, default_ocr, merge_frames
 from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar
 from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable, MediaError
+from mllm_avqa.schema.names import CONTEXT_LEVELS, ContextLevel
 from mllm_avqa.schema.text import REPAIRED, Origin, SourceStatus, TextContext, TextItem
 
 logger = logging.getLogger(__name__)
 
-Level = Literal["none", "fast", "full"]
 Found = tuple[list[TextItem], SourceStatus]
 SILENCE = 1e-4  # peak (-80 dBFS) under which nobody speaks; Whisper invents sentences there
 
@@ -29,7 +28,7 @@ def gather(
     path: str | Path,
     clip: Clip,
     *,
-    level: Level = "fast",
+    level: ContextLevel = "fast",
     user_text: str | None = None,
     texts: dict[str, str] | None = None,
     cues: Sequence[CueLike] | None = None,
@@ -47,8 +46,8 @@ def gather(
     Items are in order of priority, times in seconds on the clip's clock. A missing engine is a status, never an
     exception. Raises ConfigError for an unknown level or origin.
     """
-    if level not in ("none", "fast", "full"):
-        raise ConfigError(f"context level {level!r} is unknown; allowed are none, fast, full (--context)")
+    if level not in CONTEXT_LEVELS:
+        raise ConfigError(f"context level {level!r} is unknown; allowed are {', '.join(CONTEXT_LEVELS)} (--context)")
     given = _given(user_text, texts or {})
     found: dict[Origin, Found] = {}
     for origin in PRIORITY:
@@ -179,7 +178,7 @@ def segment_frames(pts: np.ndarray, thumb_pts: np.ndarray) -> list[int]:
     return [0, *(i for i in range(1, len(pts)) if pts[i] - pts[i - 1] > near)]
 
 
-def _ocr(clip: Clip, level: Level, engine: OcrEngine | None) -> Found:
+def _ocr(clip: Clip, level: ContextLevel, engine: OcrEngine | None) -> Found:
     if clip.video is None or len(clip.video.frames) == 0:
         return _absent("ocr", clip.absent.get("video", "no decoded frame"))
     frames, pts = clip.video.frames, clip.video.pts
@@ -201,7 +200,7 @@ def _ocr(clip: Clip, level: Level, engine: OcrEngine | None) -> Found:
     return _ok(items, "ocr", read) if items else _absent("ocr", f"no text found, {read}")
 
 
-def _asr(clip: Clip, level: Level, engine: AsrEngine | None) -> Found:
+def _asr(clip: Clip, level: ContextLevel, engine: AsrEngine | None) -> Found:
     if clip.audio is None or clip.audio.samples.size == 0:
         return _absent("asr", clip.absent.get("audio", "no decoded sound"))
     if level != "full":

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Modality = Literal["video", "audio", "sync", "text"]
+from mllm_avqa.schema.names import Side
+
+Modality = Side  # a fact is about one side
 
 # Index = severity 0..5; level k of a synthesised distortion is called SEVERITIES[k].
 Severity = Literal["none", "faint", "slight", "moderate", "strong", "severe"]
