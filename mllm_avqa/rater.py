@@ -352,7 +352,7 @@ class Rater:
             fingerprint=self.fingerprint,
             content_hash=digest,
             language=self.language,
-        )
+        ).told()
         if explain is not None and found:  # where nothing was judged, there is nothing to explain
             with seconds.of("explain"):
                 rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)

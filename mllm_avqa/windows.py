@@ -22,7 +22,7 @@ from mllm_avqa.schema.text import TextContext
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
-    from mllm_avqa.context.cues import CueLike
+    from mllm_avqa.context.sidecars import CueLike
     from mllm_avqa.media import MediaReader
     from mllm_avqa.schema.records import Record
 

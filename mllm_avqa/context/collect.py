@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mllm_avqa.context.asr import AsrEngine, load_asr, resample_16k
-from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, shorten
-from mllm_avqa.context.cues import CueLike, cue_items
+from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, metadata_items, shorten
 from mllm_avqa.context.gate import THRESHOLD, text_score
-from mllm_avqa.context.metadata import metadata_items
 from mllm_avqa.context.ocr import OcrEngine, TextBox, default_ocr, merge_frames
-from mllm_avqa.context.sidecars import find_sidecars, read_sidecar
+from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar
 from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable, MediaError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, ContextLevel
