@@ -7,8 +7,7 @@ import torch
 from benchmarks.aspects import encoded_window
 from benchmarks.base import Findings, Options, Ratio, medians
 from eval.questions.readout import option_values
-from eval.questions.task import Aspect, Item, Task, load_task
-from eval.questions.wording import Asked, ask
+from eval.questions.task import Asked, Aspect, Item, Task, ask, load_task
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 

@@ -10,8 +10,9 @@ import typer
 
 from eval.board.lmms import ExportLmms
 from eval.board.run import SuiteCommand
+from eval.command import register
 from eval.studies import studies
-from eval.study import Command, register
+from eval.study import Command
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

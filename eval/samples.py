@@ -1,16 +1,21 @@
-"""The clips of a task, and what makes two of them the same sample."""
+"""The clips of a task and the checkpoints of a run, and what makes two of them the same."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from eval.store import digest
+from eval.store import SCORING, code, digest
 from mllm_avqa.context.sidecars import find_sidecars
 from mllm_avqa.media import content_hash
-from mllm_avqa.schema.errors import ConfigError, MediaError
+from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import CheckpointError, ConfigError, MediaError
 from mllm_avqa.schema.records import Record, read_records, relocation, write_records
 
 T = TypeVar("T")
@@ -75,3 +80,45 @@ def write_labels(path: Path, records: list[Record], base: Path) -> Path:
     place = relocation(base, path.parent)
     write_records(path, (r.model_copy(update={"media": place(r.media)}) for r in records))
     return path
+
+
+TOLD = {"results", "calibration", "training", "limits", "licence"}  # of a card: says what is known, changes no score
+READ = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")  # weights, configuration, tokenizer
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """given: as it was typed; identity: equal for equal scores; weights: as `checkpoint.weights_hash` names them."""
+
+    given: str
+    card: Card
+    weights: str
+    identity: str
+
+
+def identify(given: str) -> Checkpoint:
+    """Read card and files; no model is made. Raises CheckpointError."""
+    directory = resolve_checkpoint(given, "CHECKPOINT")
+    card = Card.load(directory)
+    folders = [directory, *([directory / card.base_model] if card.base_model else [])]  # a base may lie beside it
+    files = sorted({p for folder in folders for pattern in READ for p in folder.glob(pattern)})
+    if not files and not card.base_model:
+        raise CheckpointError(f"checkpoint {given!r} holds no weights (CHECKPOINT)")
+    weights, *base = (weights_hash(folder) for folder in folders)
+    identity = digest(
+        [weights, *base],
+        [[p.name, hashlib.sha256(p.read_bytes()).hexdigest()] for p in files if p.suffix != ".safetensors"],
+        card.model_dump(mode="json", exclude=TOLD),
+        code(*SCORING),
+    )
+    return Checkpoint(given, card, weights, identity)
+
+
+def board_names(given: Sequence[str]) -> list[str]:
+    """A short name for every checkpoint: the last parts of its path that tell it from the others."""
+    parts = [Path(g).expanduser().parts[-3:] or (g,) for g in given]
+    for depth in (1, 2, 3):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if max(Counter(names).values(), default=1) == 1:
+            return names
+    return list(given)

@@ -1,7 +1,7 @@
 """What a study is: a class whose fields are its command line and its task in a suite.
 
-A new study is one file in `eval/studies/` (docs/EVALUATION.md, "A new study"). This module makes the command from the
-class, and from a study the command line that repeats it.
+A new study is one file in `eval/studies/` (docs/EVALUATION.md, "A new study"). `eval/command.py` makes the command
+from the class, `command_line` what to type to repeat it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from eval.stats import Number
 from eval.writing import write_text
-from mllm_avqa.schema.errors import AvqaError, ConfigError
+from mllm_avqa.schema.errors import ConfigError
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater
@@ -269,53 +268,12 @@ class Recorded(Rated):
     lang: tuple[Language, ...] = option((), LANG, place="command")
 
 
-C = TypeVar("C", bound=Command)
-
-
-# ---- from a class to a command --------------------------------------------------------------------------------------
-
-
-def fail(error: AvqaError) -> typer.Exit:
-    """Print the error to stderr; `raise fail(e) from None` ends the command with exit code 2."""
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(2)
-
-
 def save(output: Path, text: str) -> None:
     """Write what --output asks for. Raises OutputError."""
     write_text(output, text + "\n")
 
 
-def register(app: typer.Typer, kind: type[Command]) -> None:
-    """Make the command of a class, its help from the descriptions of the fields."""
-
-    def run(**given: Any) -> None:
-        try:
-            code = build(kind, given).main()
-        except AvqaError as e:
-            raise fail(e) from None
-        if code:
-            raise typer.Exit(code)
-
-    parameters = [_parameter(kind, name) for name in command_fields(kind)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__ = inspect.getdoc(kind)
-    app.command(kind.command)(run)
-
-
-def build(kind: type[C], given: dict[str, Any]) -> C:
-    """An instance from a command line; what is None or empty keeps its default. Raises ConfigError naming the flag."""
-    try:
-        return kind.model_validate({k: v for k, v in given.items() if v is not None})
-    except ValidationError as e:
-        first = e.errors()[0]
-        place = str(first["loc"][0]) if first["loc"] else ""
-        name = flags(place, kind.model_fields[place])[0] if place in kind.model_fields else ""
-        why = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "literal_error":
-            why = f"{first['input']!r} is not one of {first['ctx']['expected']}"
-        raise ConfigError(f"{name} {why}".strip()) from e
+# ---- from a study to its command line -------------------------------------------------------------------------------
 
 
 def command_fields(kind: type[Command]) -> list[str]:
@@ -332,38 +290,6 @@ def flags(name: str, info: FieldInfo) -> Sequence[str]:
     if cli.get("argument"):
         return [cli.get("metavar") or name.upper()]
     return cli.get("flags") or [f"--{name.replace('_', '-')}"]
-
-
-def _parameter(kind: type[Command], name: str) -> inspect.Parameter:
-    info, cli = kind.model_fields[name], told_of(kind.model_fields[name])
-    plain: Any = info.annotation
-    if get_origin(plain) is tuple and get_args(plain)[-1] is Ellipsis:
-        item = str if get_origin(get_args(plain)[0]) is Literal else get_args(plain)[0]  # typer has no list of choices
-        plain = list[item] if cli.get("argument") else list[item] | None  # type: ignore[valid-type]
-    limits = _limits(info, plain)
-    default = ... if info.is_required() or cli.get("needed") else info.default
-    if isinstance(default, tuple) and get_origin(plain) is not tuple:
-        default = [*default] or None
-    if cli.get("argument"):
-        made: Any = typer.Argument(help=info.description, metavar=flags(name, info)[0])
-    else:
-        made = typer.Option(*flags(name, info), help=info.description, metavar=cli.get("metavar"), **limits)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[plain, made],
-        default=inspect.Parameter.empty if default is ... else default,
-    )  # fmt: skip
-
-
-def _limits(info: FieldInfo, plain: Any) -> dict[str, Any]:
-    """Bounds that the command line can tell by itself (typer's are inclusive)."""
-    whole = plain in (int, float) or (
-        get_origin(plain) in (Union, types.UnionType) and {int, float} & set(get_args(plain))
-    )  # fmt: skip
-    found = {n: getattr(m, k) for k, n in (("ge", "min"), ("le", "max")) for m in info.metadata if hasattr(m, k)}
-    return found if whole else {}
-
-
-# ---- from a study to its command line -------------------------------------------------------------------------------
 
 
 def shell(*arguments: object) -> str:

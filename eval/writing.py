@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from eval.stats import Number
 from mllm_avqa.schema.errors import OutputError
@@ -61,3 +62,24 @@ def signed(number: Number, interval: bool = False) -> str:
     if interval and number.low is not None and number.high is not None:
         text += f" [{number.low:.3f}, {number.high:.3f}]"
     return text
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------
+
+
+def page(template: Path, **values: Any) -> str:
+    """A template filled in. Texts are escaped, and shown without what would hide or turn other text."""
+    from jinja2 import BaseLoader, Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from mllm_avqa.report.labels import visible
+
+    env = Environment(
+        loader=BaseLoader(),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
+    )
+    return env.from_string(template.read_text(encoding="utf-8")).render(**values)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eval.board.checkpoints import Checkpoint, identify
-from eval.samples import Samples, write_labels
+from eval.samples import Checkpoint, Samples, identify, write_labels
 from eval.store import SCORING, Log, Shelf, code, digest
 from eval.study import Loading, Predicted, Rated, Recorded, Study, argument, option, shell
 from eval.writing import told, write_text
@@ -167,8 +166,7 @@ class Bench:
     def _rated(
         self, task: Predicted, records: list[Record], base: Path, keys: dict[str, dict[str, str]], file: Log
     ) -> Iterator[tuple[Record, str, dict[str, Any]]]:
-        from eval.board.conditions import NEEDS, SHOWN
-        from eval.held_out import Judge, chunks
+        from eval.held_out import NEEDS, SHOWN, Judge, chunks
 
         rater = self.rater(task.context)
         with self.clock.running():

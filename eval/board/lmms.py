@@ -17,8 +17,7 @@ import typer
 
 from eval.joining import named
 from eval.questions.readers import av_bench
-from eval.questions.task import Item, load_task
-from eval.questions.wording import ask
+from eval.questions.task import Item, ask, load_task
 from eval.study import Command, argument, option, shown
 from eval.writing import write_text
 from mllm_avqa.media import MediaReader

@@ -15,12 +15,9 @@ from safetensors import SafetensorError
 
 from eval import machine
 from eval.board.bench import Bench, Clock, SuiteRun
-from eval.board.checkpoints import Checkpoint, board_names, identify
-from eval.board.page import write_board
-from eval.board.reading import read_suite
-from eval.board.schema import Board, Result, Suite
-from eval.board.view import markdown
-from eval.samples import Samples
+from eval.board.reading import Board, Result, Suite, read_suite
+from eval.board.view import markdown, write_board
+from eval.samples import Checkpoint, Samples, board_names, identify
 from eval.study import Line, Study, shell
 from mllm_avqa.schema.errors import AvqaError
 

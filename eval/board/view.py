@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from eval.board.schema import Board, Result
+from eval.board.reading import Board, Result
 from eval.stats import Number
 from eval.studies import kind
 from eval.study import Line, Shown
-from eval.writing import table
+from eval.writing import page, table, write_text
 
 NAMED = 5  # clips named in a note; the rest are counted
 NO_VALUE = "–"
@@ -239,3 +240,19 @@ def _text(t: Table) -> str:
 def _plain(c: Cell) -> str:
     text = {"best": f"**{c.text}**", "wins": f"▲ {c.text}"}.get(c.mark, c.text)
     return f"{text} [{c.span}]" if c.span else text
+
+
+HERE = Path(__file__).parent
+NAME = "leaderboard"
+
+
+def write_board(board: Board, folder: Path) -> str:
+    """Write leaderboard.html, .md and .json; returns the page's path. Raises OutputError."""
+    texts = {"html": render(board), "md": markdown(board) + "\n", "json": board.model_dump_json(indent=1) + "\n"}
+    for ending, text in texts.items():
+        write_text(folder / f"{NAME}.{ending}", text)
+    return f"{folder / NAME}.html"
+
+
+def render(board: Board) -> str:
+    return page(HERE / f"{NAME}.html.j2", board=board, view=view(board))

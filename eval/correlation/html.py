@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from eval.correlation.numbers import Compared, reasons
@@ -16,7 +15,7 @@ from eval.correlation.sections import COMPARED, meaning, models, sections
 from eval.joining.columns import Column
 from eval.stats import Agreement
 from eval.svg import Plot, forest, span, thinned
-from eval.writing import write_text
+from eval.writing import page, write_text
 from mllm_avqa.report.labels import visible
 
 WORST = 12  # clips listed
@@ -62,14 +61,6 @@ def write_html(study: Compared, path: Path, *, clips: Path, title: str) -> None:
 
 def render_html(study: Compared, *, clips: str, title: str) -> str:
     """The report. clips: the folder of the clips as seen from the report, "" for the same folder."""
-    env = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
-    )
     result = study.result
     made = sections(result)
     aspects = dict.fromkeys(a for by in study.columns.values() for a in by)
@@ -79,7 +70,8 @@ def render_html(study: Compared, *, clips: str, title: str) -> str:
         for name, by in study.columns.items()
         if aspect in by
     ]
-    return env.from_string((HERE / "correlation.html.j2").read_text(encoding="utf-8")).render(
+    return page(
+        HERE / "correlation.html.j2",
         title=title,
         names=list(study.columns),
         notes=reasons(result),

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eval.descriptions.judged import RUBRICS
-from eval.descriptions.numbers import Item
+from eval.descriptions.numbers import RUBRICS, Item
 from eval.descriptions.truth import MEASURES
 from eval.stats import Number
 from eval.store import Row

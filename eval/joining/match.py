@@ -1,4 +1,4 @@
-"""Predictions and labels of the same clip, by id, path or file name."""
+"""Which row belongs to which clip."""
 
 from __future__ import annotations
 

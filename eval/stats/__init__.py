@@ -4,25 +4,49 @@ A number that the data do not give (constant predictions, fewer than `LEAST` cli
 never 0. Definitions follow ITU-T P.1401 and the VQEG reports; direction (higher is better) is applied by the caller.
 """
 
-from eval.stats.compare import Comparison, Entrant, compare, holm, paired_bootstrap, steiger
+from eval.stats.compare import (
+    Comparison,
+    Discrimination,
+    Entrant,
+    Pairs,
+    area,
+    compare,
+    discrimination,
+    holm,
+    paired_bootstrap,
+    steiger,
+)
 from eval.stats.core import (
     LEAST,
     Number,
+    Spread,
     kendall,
     mean,
+    outlier_ratio,
     partial_spearman,
     pearson,
     residual_spearman,
+    rmse,
+    rmse_free,
+    rmse_star,
     share,
     spearman,
     undefined,
+    wilson,
 )
-from eval.stats.errors import Spread, outlier_ratio, rmse, rmse_free, rmse_star
-from eval.stats.krasula import Discrimination, Pairs, area, discrimination
 from eval.stats.mapping import MAPPINGS, PARAMETERS, Fit, Mapping, fit, map_linear, map_logistic4, mapped
-from eval.stats.parts import Quartiles, Segment, content_splits, over_splits, segments
 from eval.stats.resample import LEAST_GROUPS, Statistic, bootstrap, content_parts, interval, resampled
-from eval.stats.summary import Agreement, agreement, average, number
+from eval.stats.summary import (
+    Agreement,
+    Quartiles,
+    Segment,
+    agreement,
+    average,
+    content_splits,
+    number,
+    over_splits,
+    segments,
+)
 
 __all__ = [
     "LEAST",
@@ -73,4 +97,5 @@ __all__ = [
     "spearman",
     "steiger",
     "undefined",
+    "wilson",
 ]

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from eval.stats.core import LEAST, mean, partial_spearman, pearson, residual_spearman, share, spearman
-from eval.stats.errors import rmse
+from eval.stats.core import LEAST, mean, partial_spearman, pearson, residual_spearman, rmse, share, spearman
 
 LEAST_GROUPS = 5  # contents; below this resampling them says nothing
 BLOCK = 1_000_000  # weights in memory at once

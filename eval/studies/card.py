@@ -117,9 +117,8 @@ class _State:
     """What is kept of the clips: numbers only."""
 
     def __init__(self, every: Sequence[Record], languages: Sequence[str]) -> None:
-        from eval.answers import Explanations, StageOne
         from eval.held_out import CONDITIONS
-        from eval.probes import CrossTalk, Injection
+        from eval.probes import CrossTalk, Explanations, Injection, StageOne
 
         self.scores: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             (language, name): {} for language in languages for name in CONDITIONS

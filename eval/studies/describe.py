@@ -64,8 +64,7 @@ class Describe(Recorded, WithJudge):
 
         Raises ConfigError, CheckpointError, OutputError.
         """
-        from eval.descriptions.judged import judge_items
-        from eval.descriptions.numbers import numbers, read_items
+        from eval.descriptions.numbers import judge_items, numbers, read_items
         from eval.descriptions.report import item_rows
 
         panel = self.panel()

@@ -11,8 +11,8 @@ import numpy as np
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from eval.baselines.measuring import Facts, from_ratings, measured
 from eval.joining import record_entry
+from eval.measuring import Facts, from_ratings, measured
 from eval.stats import Agreement, agreement, content_parts, content_splits
 from eval.study import Report, Study, argument, option
 from eval.writing import signed, table, write_csv
@@ -47,7 +47,7 @@ class Features(Study):
     context: Literal["none", "fast"] = option("fast", "Text to look for.")
     draws: int = option(1000, "Draws of the bootstrap.", ge=100)
 
-    def run(self) -> Fitted:
+    def run(self) -> Baselines:
         """Raises ConfigError when a side is empty or shares no aspect with the other."""
         records = [r for r in read_records(self.records) if r.split in ("train", self.split)]
         if self.ratings is not None:
@@ -62,7 +62,7 @@ class Features(Study):
             typer.echo(f"wrote {rows} clips to {self.output}", err=True)
         return found
 
-    def report(self, found: Fitted) -> Report:
+    def report(self, found: Baselines) -> Report:
         numbers = found.study
         return Report(markdown(numbers), numbers.model_dump_json(indent=2), numbers.notes, numbers.failed)
 
@@ -94,7 +94,7 @@ class Regressions(BaseModel):
 
 
 @dataclass
-class Fitted:
+class Baselines:
     """The numbers, and predictions[record id][aspect_model]."""
 
     study: Regressions
@@ -145,7 +145,7 @@ def fit(model: str, x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> Any:
 
 def regress(
     records: Sequence[Record], facts: Facts, failed: dict[str, str], split: str, file: str, draws: int = 1000
-) -> Fitted:
+) -> Baselines:
     """Fit on split "train", measure on `split`. A clip without facts is missing from both and counted by name.
 
     Raises ConfigError when a side is empty or shares no aspect with the other.
@@ -193,7 +193,7 @@ def regress(
         failed=failed,
         notes=notes,
     )
-    return Fitted(found, predictions)
+    return Baselines(found, predictions)
 
 
 def _one(

@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eval.baselines.fusions import FUSIONS, REFERENCE, Fitted, Fusion
-from eval.baselines.scored import Scored, read_scored
 from eval.board.bench import Bench
 from eval.correlation.numbers import study as correlation
+from eval.fusions import FUSIONS, REFERENCE, Fitted, Fusion, Scored, read_scored
 from eval.joining import Columns
 from eval.samples import chosen
 from eval.stats import (

@@ -66,9 +66,8 @@ class Questions(WithJudge):
 
         Raises ConfigError (data), CheckpointError, OutputError (log of another run).
         """
-        from eval.questions.judge import judge_answers, read_replies, write_prompts
         from eval.questions.run import answer_all
-        from eval.questions.summary import summarise
+        from eval.questions.summary import judge_answers, read_replies, summarise, write_prompts
 
         task = load_task(self.bench)
         given = read_replies(self.replies) if self.replies is not None else None

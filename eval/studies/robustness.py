@@ -77,10 +77,8 @@ class Robustness(Recorded):
         that cannot be read is in none of the rows.
         """
         from eval.held_out import Judge, chunks
-        from eval.robustness.batches import SIZE, Batches
         from eval.robustness.injection import Injection
-        from eval.robustness.shuffles import Shuffles
-        from eval.robustness.signal import SamePicture
+        from eval.robustness.probes import SIZE, Batches, SamePicture, Shuffles
 
         languages: tuple[str, ...] = self.lang or tuple(rater.card.languages)
         judge, failures = Judge(rater), dict[str, str]()

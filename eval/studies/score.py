@@ -113,7 +113,7 @@ def correlation(
 
 
 def _features(task: Score, bench: Bench) -> Iterator[Line]:
-    from eval.baselines.measuring import measured
+    from eval.measuring import measured
     from eval.studies.features import Regressions, regress
     from mllm_avqa.schema.records import read_records
 

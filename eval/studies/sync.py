@@ -115,8 +115,7 @@ class Sync(Recorded):
         return Readings({"records": out, "grid": moved}, failed, len(records) - len(timed))
 
     def report(self, found: tuple[dict[str, Any], Readings]) -> Report:
-        from eval.sync.figure import write_html
-        from eval.sync.text import markdown
+        from eval.sync.report import markdown, write_html
 
         result, readings = found
         data = json.dumps(result, ensure_ascii=False, indent=1)

@@ -13,9 +13,8 @@ import numpy as np
 
 from eval.held_out import HeldOut, Judge, prepare_record
 from eval.questions.readout import option_values
-from eval.questions.wording import Asked
-from eval.sync.grid import GRID, ShiftedReader
-from eval.sync.truth import CLASSES, DETECTABLE, KINDS, Truth
+from eval.questions.task import Asked
+from eval.sync.truth import CLASSES, DETECTABLE, GRID, KINDS, ShiftedReader, Truth
 from eval.writing import told
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import load_prompts

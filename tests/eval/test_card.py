@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.answers import wilson
 from eval.held_out import CONDITIONS
 from eval.probes import independence, lines, with_text
 from eval.samples import spread
+from eval.stats import wilson
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.records import Label, Question, Record, write_records
 

@@ -11,7 +11,7 @@ from chat_server import serving
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.descriptions.judged import facts
+from eval.descriptions.numbers import facts
 from eval.descriptions.report import rows
 from eval.studies.describe import Describe
 from mllm_avqa.model.endpoint import GIVE_UP

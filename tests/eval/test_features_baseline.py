@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from eval import measuring
 from eval.__main__ import app
-from eval.baselines import measuring
-from eval.baselines.measuring import from_ratings, measured
+from eval.measuring import from_ratings, measured
 from eval.studies.features import fit, matrix, regress, write_predictions
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.measurement import Measurement

@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.baselines.fusions import FUSIONS, p1203, power_mean
-from eval.baselines.scored import Scored, read_scored
+from eval.fusions import FUSIONS, Scored, p1203, power_mean, read_scored
 from eval.joining import Columns
 from eval.studies.fusion import fused
 from mllm_avqa.schema.errors import ConfigError
@@ -86,7 +85,7 @@ def test_study_separates_the_true_formula(monkeypatch):
 
 def test_held_out_means_held_out(monkeypatch):
     """A fusion that memorises its clips gains nothing on contents it did not see."""
-    from eval.baselines.fusions import Fitted, Fusion
+    from eval.fusions import Fitted, Fusion
 
     seen = []
 

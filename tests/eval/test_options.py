@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eval.answers import StageOne
-from eval.options import Choice, answer_pool, best, choice, decisive, on_device, option_scores
+from eval.probes import StageOne
+from eval.questions.readout import Choice, answer_pool, best, choice, decisive, option_scores
 from mllm_avqa.model.prompting import Branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack
+from mllm_avqa.model.scoring import on_device
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Question, Record
 
@@ -42,7 +43,7 @@ def test_one_forward_equals_one_per_option(tiny, encoded, rule):
             branch = tiny.encode_branch(Branch(c.aspect, c.question, "", option))
             row = pack(segments, [branch], media, True)
             with torch.inference_mode():
-                hidden = tiny.hidden(on_device(collate([row], tiny.tokenizer.pad_token_id), torch.device("cpu")))
+                hidden = tiny.hidden(on_device(collate([row], tiny.tokenizer.pad_token_id), tiny))
                 logits = tiny.head()(hidden.last_hidden_state[0]).float()
             first = row.starts[0] + branch.stem_end
             answer = branch.ids[branch.stem_end + 1 :]

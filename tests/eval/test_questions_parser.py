@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eval.judging import Judgement, read_score
-from eval.questions.parser import read_answer
+from eval.questions.answer import read_answer
 
 FAULTS = ("Motion blur", "Noise", "Overexposure", "Blur")
 YES_NO = ("Yes", "No")

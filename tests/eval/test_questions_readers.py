@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from eval.questions.readers import direction, read_items, right_option, split_pair
-from eval.questions.task import Item, Task, load_task, names
-from eval.questions.wording import ask, sides
+from eval.questions.task import Item, Task, ask, load_task, names, sides
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.bench_item import BenchItem, write_bench
 from mllm_avqa.schema.errors import ConfigError

@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 
-from eval.options import Choice, option_scores
 from eval.questions.answer import good_share
-from eval.questions.readout import option_values, word_logits
-from eval.questions.wording import Asked
+from eval.questions.readout import Choice, option_scores, option_values, word_logits
+from eval.questions.task import Asked
 from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import Branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack

@@ -11,16 +11,13 @@ from small_clips import write
 from typer.testing import CliRunner
 
 from eval.__main__ import app
+from eval.command import build
 from eval.held_out import Judge, prepare_record
-from eval.robustness import bank, shuffles
-from eval.robustness.doors import DOORS, through
-from eval.robustness.fixed import FixedClip
-from eval.robustness.injection import Injection
+from eval.robustness import bank, probes
+from eval.robustness.injection import DOORS, FixedClip, Injection, through
+from eval.robustness.probes import Shuffles, orders, psnr
 from eval.robustness.rewrite import CHANGES
-from eval.robustness.shuffles import Shuffles, orders
-from eval.robustness.signal import psnr
 from eval.studies.robustness import Robustness
-from eval.study import build
 from mllm_avqa.media import DecodeSpec, read_clip, read_subtitles
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError, MediaError
@@ -171,7 +168,7 @@ def test_a_liked_place_is_told_from_a_liked_answer(liked, steady, folder, rater,
     def values(clip, asked):
         return [[float(o.endswith("clicks") if liked == "name" else o[0] == "A") for o in a.answers] for a in asked]
 
-    monkeypatch.setattr(shuffles, "option_values", values)
+    monkeypatch.setattr(probes, "option_values", values)
     probe = Shuffles()
     probe.add(Judge(rater), prepare_record(record("b", questions=[ASKED]), folder, rater), "en")
     row = probe.rows()[0]

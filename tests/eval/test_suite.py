@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.board.bench import Bench, SuiteRun
-from eval.board.checkpoints import board_names, identify
 from eval.board.reading import read_suite
 from eval.board.run import run_suite
+from eval.samples import board_names, identify
 from eval.store import Log
 from mllm_avqa.model.scoring import summarise
 from mllm_avqa.schema.card import Card

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from eval.board.page import render
-from eval.board.schema import Board, Result
-from eval.board.view import markdown, view
+from eval.board.reading import Board, Result
+from eval.board.view import markdown, render, view
 from eval.stats import Number
 from eval.study import Line
 

@@ -10,12 +10,10 @@ from small_clips import write
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.sync.figure import drawing, thresholds
-from eval.sync.grid import GRID, shifted
-from eval.sync.psychometric import fit
 from eval.sync.read import Reading, Said, answered, questions
-from eval.sync.rows import sync_tables
-from eval.sync.truth import CLASSES, Truth, truth_of, zone
+from eval.sync.report import drawing, thresholds
+from eval.sync.rows import fit, sync_tables
+from eval.sync.truth import CLASSES, GRID, Truth, shifted, truth_of, zone
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.records import Distortion, Label, Record, write_records
 
