@@ -57,7 +57,8 @@ def test_the_pinned_commit_and_the_options_reach_transformers(tmp_path):
     assert base == "Qwen/Some-Omni"
     sdpa = "sdpa"  # flash attention takes no mask of packed rows
     assert given == {
-        "revision": COMMIT, "dtype": torch.bfloat16, "device_map": "auto", "attn_implementation": sdpa
+        "revision": COMMIT, "dtype": torch.bfloat16, "device_map": "auto", "attn_implementation": sdpa,
+        "trust_remote_code": False, "use_safetensors": True,
     }  # fmt: skip
 
 
