@@ -15,7 +15,7 @@ import torch
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
-from mllm_avqa.model.rows import EncodedSegment, Row, collate, pack
+from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack
 from mllm_avqa.model.scoring import (
     EncodedClip,
     distribution,
@@ -83,7 +83,7 @@ def pack_window(
     isolate: bool,
     style: FactStyle = "values",
     only: Sequence[str] | None = None,
-) -> Row:
+) -> PackedRow:
     """The row of a window with any questions behind it, as training asks them.
 
     isolate, style: `Card.isolate`, `Card.facts`; only: names of segments, None is all of them.
@@ -182,12 +182,12 @@ class Corridor:
         prefix = pack(window.segments, [], isolate=self.card.isolate)
         return scores, EncodedClip(self.backbone, prefix, cache)
 
-    def row(self, window: Encoded, language: str) -> Row:
+    def row(self, window: Encoded, language: str) -> PackedRow:
         """The prefix of a window with the score question of each of its aspects behind it."""
         branches = [self.backbone.encode_branch(aspect_branch(a, language)) for a in window.aspects]
         return pack(window.segments, branches, window.media, self.card.isolate)
 
-    def read(self, row: Row, hidden: torch.Tensor) -> Scores:
+    def read(self, row: PackedRow, hidden: torch.Tensor) -> Scores:
         """The distributions at the stems of a row. hidden [T, D]."""
         if not row.branches:
             return {}
@@ -198,7 +198,7 @@ class Corridor:
             for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
         }
 
-    def _batch(self, rows: list[Row]) -> dict[str, Any]:
+    def _batch(self, rows: list[PackedRow]) -> dict[str, Any]:
         batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
         return batch
 

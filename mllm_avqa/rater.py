@@ -21,10 +21,11 @@ from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
 from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits

@@ -15,8 +15,8 @@ import torch
 
 from mllm_avqa.model.backbones import family, load_backbone
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.backbones.loading import locate
 from mllm_avqa.model.prompting import grade_words, load_prompts
+from mllm_avqa.model.weights import locate
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.records import Record

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError
 
@@ -26,31 +26,6 @@ def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
     if not directory.is_dir():
         raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml ({flag})")
     return directory
-
-
-def pickled_files(directory: Path) -> list[Path]:
-    """Pickled weights that would be loaded, for want of safetensors."""
-    kinds = (("model*.safetensors", "pytorch_model*.bin"), ("adapter_model*.safetensors", "adapter_model*.bin"))
-    return sorted(p for safe, old in kinds if not any(directory.glob(safe)) for p in directory.glob(old))
-
-
-def weights_hash(directory: Path, card: Card | None = None) -> str:
-    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are loaded.
-
-    card: of an adapter, its base counts as well: a local one by its weights, one of the hub by its commit.
-    """
-    if card is not None and card.base_model is not None:
-        from mllm_avqa.model.backbones.loading import locate
-
-        base, revision = locate(directory, card)
-        under = f"{base}@{revision}" if revision else weights_hash(Path(base))
-        return hashlib.sha256(f"{weights_hash(directory)} on {under}".encode()).hexdigest()[:16]
-    digest = hashlib.sha256()
-    for path in sorted([*directory.glob("*.safetensors"), *pickled_files(directory)]):
-        with path.open("rb") as f:
-            while block := f.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 def open_checkpoint(

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from mllm_avqa.cli import app
 from mllm_avqa.model.backbones import loading
-from mllm_avqa.model.checkpoint import open_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import open_checkpoint
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError

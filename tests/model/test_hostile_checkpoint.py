@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from mllm_avqa.cli import app
 from mllm_avqa.context.asr import TransformersEngine, WhisperEngine
-from mllm_avqa.model.checkpoint import open_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import open_checkpoint
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ContextUnavailable
 from mllm_avqa.schema.files import MOST_DEPTH, read_yaml

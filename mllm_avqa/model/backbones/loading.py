@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.model.checkpoint import pickled_files
-from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.model.weights import locate, pickled_files
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -29,34 +28,6 @@ class LoadOptions:
     device_map: str | dict[str, Any] | None = None  # "auto", "cuda:0", {module: device}; None leaves all on the CPU
     four_bit: bool = False  # linear layers of the language model as NF4 (QLoRA, arXiv 2305.14314)
     allow_pickle: bool = False  # weights that are no safetensors: unpickling them is safe only as far as torch makes it
-
-
-def locate(directory: Path, card: Card) -> tuple[str, str | None]:
-    """(where the full weights are, revision to fetch or None for local files).
-
-    `base_model` is a folder relative to the checkpoint, or a hub name with its commit in `revision`.
-    Raises CheckpointError for a hub name without a revision: a branch may move under a published adapter.
-    """
-    if card.base_model is None:
-        return str(directory), None
-    beside = directory / card.base_model
-    if beside.is_dir():
-        return str(beside), None
-    if not card.revision:
-        raise CheckpointError(
-            f"{directory / CARD_FILE}: base_model {card.base_model!r} is no folder beside it, and as a hub name it "
-            "needs `revision`, the commit it was trained on (--checkpoint)"
-        )
-    return card.base_model, card.revision
-
-
-def base_from(start: Path, card: Card, directory: Path) -> str:
-    """`base_model` of an adapter to be saved in `directory` after training from checkpoint `start` with card `card`.
-
-    Local weights are named relative to the adapter, so that a run folder can be moved; a hub name stays as it is.
-    """
-    base, revision = locate(start, card)
-    return base if revision else os.path.relpath(Path(base).resolve(), directory.resolve())
 
 
 def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOptions) -> Any:

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from mllm_avqa.model.backbones.base import Keepable
-from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, locate
+from mllm_avqa.model.backbones.loading import LoadOptions, load_weights
 from mllm_avqa.model.prompting import Branch, Media, Quoted, Segment
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.model.views import Views
+from mllm_avqa.model.weights import locate
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError
 

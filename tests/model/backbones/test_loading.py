@@ -8,7 +8,8 @@ import torch
 from qwen3_samples import open_qwen3
 
 from mllm_avqa.model.backbones import FAMILIES, family, load_backbone, loading
-from mllm_avqa.model.backbones.loading import LoadOptions, base_from, load_weights, locate, place
+from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, place
+from mllm_avqa.model.weights import base_from, locate
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
