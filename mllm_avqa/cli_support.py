@@ -70,6 +70,8 @@ class RaterOptions:
     max_hash_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for reading a file's bytes.")] = (
         _LIMITS.max_hash_seconds
     )
+    max_sidecars: Annotated[int, typer.Option(min=0, help="Subtitle files beside a clip.")] = _LIMITS.max_sidecars
+    max_sidecar_bytes: Annotated[int, typer.Option(min=0, help="Bytes of them in all.")] = _LIMITS.max_sidecar_bytes
 
     @property
     def limits(self) -> Limits:

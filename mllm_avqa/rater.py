@@ -245,7 +245,9 @@ class Rater:
             p.free()  # memory stays one window, however long the file
             windows.append((p, scores))
         assert worst is not None  # every file has a window
-        rating = self._result(path, content_hash(path), windows, seconds, context, worst[1] if explain else None)
+        rating = self._result(
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1] if explain else None
+        )
         if attribution:
             with seconds.of("attribution"):
                 rating.attribution = attribute(
@@ -264,7 +266,7 @@ class Rater:
             if user_texts is not None and k >= len(user_texts):
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
             user_text = user_texts[k] if user_texts is not None else None
-            file.digest = content_hash(path)
+            file.digest = content_hash(path, self.reader.limits)
             for p in self.windows(path, user_text, beside=True):
                 file.windows.append((p, self.corridor.encode(p, self.language)))
                 p.free()

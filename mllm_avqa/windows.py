@@ -18,7 +18,7 @@ from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import EmptyWindow, MediaNotFound
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import ContextLevel
-from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.text import BEYOND, TextContext
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
@@ -159,7 +159,15 @@ def _prepare(
     with seconds.of("evidence"):
         evidence = measure(clip)
     with seconds.of("context"):
-        text = gather(path, clip, level=cast(ContextLevel, level), texts=dict(texts), cues=cues, asr=asr)
+        text = gather(
+            path,
+            clip,
+            level=cast(ContextLevel, level),
+            texts=dict(texts),
+            cues=cues,
+            asr=asr,
+            limits=reader.limits,
+        )
         captions = caption_measurements(clip, text)
     return Prepared(
         start=clip.start,
@@ -169,7 +177,7 @@ def _prepare(
         evidence=evidence + captions,
         context=text,
         missing=_missing(clip, views, text, level),
-        warnings=[*clip.warnings, *_damage(clip)],
+        warnings=[*clip.warnings, *_damage(clip), *_unread(text)],
         seconds=seconds,
     )
 
@@ -177,6 +185,10 @@ def _prepare(
 def _damage(clip: Clip) -> list[str]:
     tracks = (("video", clip.video), ("audio", clip.audio))
     return [f"{name}: {t.damaged} damaged packets or frames" for name, t in tracks if t is not None and t.damaged]
+
+
+def _unread(text: TextContext) -> list[str]:
+    return [source.detail.split("; ")[0] for source in text.sources if BEYOND in source.detail]
 
 
 def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ from mllm_avqa.context.asr import AsrEngine, load_asr, resample_16k
 from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, metadata_items, shorten
 from mllm_avqa.context.gate import THRESHOLD, text_score
 from mllm_avqa.context.ocr import OcrEngine, TextBox, default_ocr, merge_frames
-from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar
-from mllm_avqa.schema.clip import Clip
+from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar, within_budget
+from mllm_avqa.schema.clip import Clip, Limits
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable, MediaError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, ContextLevel
 from mllm_avqa.schema.text import REPAIRED, Origin, SourceStatus, TextContext, TextItem
@@ -34,6 +34,7 @@ def gather(
     cues: Sequence[CueLike] | None = None,
     ocr: OcrEngine | None = None,
     asr: AsrEngine | None = None,
+    limits: Limits = Limits(),
 ) -> TextContext:
     """Texts that come with `clip`, cleaned and capped (see `clean.fit`), and one status for every origin.
 
@@ -43,6 +44,7 @@ def gather(
     texts: further given texts by origin ({"asr": "a transcript"}); an origin given this way is not looked for again.
     cues: embedded subtitles; None = read them from `path`.
     ocr, asr: engines; None = rapidocr, and whatever Whisper weights are cached.
+    limits: number and bytes of the sidecars; what goes beyond is not read, and said so.
     Items are in order of priority, times in seconds on the clip's clock. A missing engine is a status, never an
     exception. Raises ConfigError for an unknown level or origin.
     """
@@ -62,7 +64,7 @@ def gather(
         elif origin == "subtitle":
             found[origin] = _subtitles(path, clip, cues)
         elif origin == "sidecar":
-            found[origin] = _sidecars(path, clip)
+            found[origin] = _sidecars(path, clip, limits)
         elif origin == "ocr":
             found[origin] = _ocr(clip, level, ocr)
         else:
@@ -141,12 +143,13 @@ def _subtitles(path: str | Path, clip: Clip, cues: Sequence[CueLike] | None) -> 
     return _ok(items, "subtitle", _repair_note(items))
 
 
-def _sidecars(path: str | Path, clip: Clip) -> Found:
-    files = find_sidecars(path)
-    if not files:
+def _sidecars(path: str | Path, clip: Clip, limits: Limits) -> Found:
+    found = find_sidecars(path)
+    if not found:
         return _absent("sidecar", "no .srt, .vtt, .ass or .ssa file of the clip's name beside it")
+    files, over = within_budget(found, limits)
     items: list[TextItem] = []
-    notes: list[str] = []
+    notes = [over] if over else []
     readable = False
     for file in files:
         try:

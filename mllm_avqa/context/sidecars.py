@@ -6,12 +6,15 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from mllm_avqa.context.clean import clean_text, shorten, strip_markup
-from mllm_avqa.schema.text import REPAIRED, Origin, TextItem
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.text import BEYOND, REPAIRED, Origin, TextItem
 
 MAX_BYTES = 1 << 20  # a two-hour film's subtitles take about 100 KiB
 EXTENSIONS = (".srt", ".vtt", ".ass", ".ssa")
@@ -119,11 +122,42 @@ def _parse(text: str, extension: str) -> tuple[list[_Line], bool]:
     return lines, kind == "ass"
 
 
+def within_budget(files: list[Path], limits: Limits) -> tuple[list[Path], str]:
+    """The files that may be read for one clip, in order, and a note on the others ("" = all may)."""
+    kept: list[Path] = []
+    left, named = limits.max_sidecar_bytes, ""
+    for file in files:
+        try:
+            size = file.stat().st_size
+        except OSError:
+            size = 0  # reading it will say why it can not be read
+        if len(kept) == limits.max_sidecars or size > left:
+            flag = "--max-sidecars" if len(kept) == limits.max_sidecars else "--max-sidecar-bytes"
+            named = named or f"{limits.max_sidecars} files, {limits.max_sidecar_bytes} bytes, {flag}"
+            continue
+        kept.append(file)
+        left -= size
+    over = len(files) - len(kept)
+    return kept, f"{over} of {len(files)} subtitle files {BEYOND} ({named})" if over else ""
+
+
 def read_sidecar(path: Path, window: tuple[float, float]) -> tuple[list[TextItem], str]:
     """Items of one sidecar file inside `window` (seconds on the clip's clock) and a note ("" = nothing special).
 
     Raises ValueError with the reason for a file that is not regular, too large, unreadable or without cues.
     """
+    facts = None
+    with suppress(OSError):
+        facts = path.stat()
+    lines, ass, note = _read(path, facts and (facts.st_mtime_ns, facts.st_size, facts.st_ino))
+    name = shown_name(path)
+    items = cue_items(lines, "sidecar", name, window, ass)
+    return items, f"{name}: {note}" if note else ""
+
+
+@lru_cache(8)  # a clip asks for every window
+def _read(path: Path, version: object) -> tuple[list[_Line], bool, str]:
+    """Lines of a file, whether it is ASS, and a note on its encoding. version: changes with the file."""
     name = shown_name(path)
     try:
         facts = path.stat()
@@ -142,8 +176,7 @@ def read_sidecar(path: Path, window: tuple[float, float]) -> tuple[list[TextItem
         lines, ass = _parse(text, path.suffix.lower())
     except ValueError as e:
         raise ValueError(f"{name}: {e}") from e
-    items = cue_items(lines, "sidecar", name, window, ass)
-    return items, f"{name}: {note}" if note else ""
+    return lines, ass, note
 
 
 def shown_name(path: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -198,3 +200,20 @@ def test_a_card_of_strangers_is_read_within_limits(copy, text, message):
 def test_ordinary_aliases_are_read(tmp_path):
     (tmp_path / "a.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: [*a, *a]}\n")
     assert read_yaml(tmp_path / "a.yaml") == {"a": {"x": 1}, "b": {"x": 1, "y": [{"x": 1}, {"x": 1}]}}
+
+
+def test_every_load_says_that_code_is_not_trusted():
+    """What is left unsaid is asked on standard input by transformers."""
+    found, silent = 0, []
+    for folder in ("mllm_avqa", "train", "eval", "data_recipes", "benchmarks"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+                if node.func.attr == "from_pretrained" and re.match(r"Auto|.*Tokenizer|.*Generation$", owner):
+                    found += 1
+                    if not any(k.arg == "trust_remote_code" for k in node.keywords):
+                        silent.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert found >= 4
+    assert not silent
