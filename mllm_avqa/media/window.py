@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mllm_avqa.media.facts import Facts, prepare
+from mllm_avqa.media.facts import Facts
 from mllm_avqa.media.packets import Clock, Continuous, Entry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
+from mllm_avqa.media.streams import prepare
 from mllm_avqa.media.survey import lasting
 from mllm_avqa.schema.clip import DecodeSpec, Limits
 

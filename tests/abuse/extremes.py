@@ -164,7 +164,7 @@ def synthetic(draw: random.Random, rng: np.random.Generator) -> Clip:
 def as_file(folder: Path, draw: random.Random, rng: np.random.Generator) -> Path:
     """A lossless clip of an odd size, or a WAV file of floats that are no sound."""
     if draw.random() < 0.5:
-        path, width, height = folder / "a.mkv", draw.choice(SIDES), draw.choice(SIDES)
+        path, width, height = folder / "a.mov", draw.choice(SIDES), draw.choice(SIDES)
         kind = draw.choice(PICTURES)
         with av.open(str(path), "w") as out:
             stream = out.add_stream("png", rate=25)
