@@ -13,7 +13,8 @@ from typing import TypeVar
 from eval.store import SCORING, code, digest
 from mllm_avqa.context.sidecars import find_sidecars
 from mllm_avqa.media import content_hash
-from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import resolve_checkpoint
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError, MediaError
 from mllm_avqa.schema.records import Record, read_records, relocation, write_records

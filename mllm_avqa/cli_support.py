@@ -1,7 +1,8 @@
-"""What the commands share: a console on stderr, errors in one line, the progress bar, and the talk of `chat`."""
+"""What the commands share: options of the rater, a console on stderr, errors in one line, progress, talk of `chat`."""
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import signal
@@ -10,19 +11,113 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, Protocol, TextIO
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TextIO, TypeVar, cast, get_type_hints
 
 import typer
 
 from mllm_avqa.batch.stopping import Stopped
+from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
+from mllm_avqa.schema.names import ContextLevel, Language
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mllm_avqa.rater import Rater
     from mllm_avqa.schema.rating import Rating
 
+C = TypeVar("C", bound=Callable[..., None])
+_LIMITS = Limits()
 WRONG_USAGE = (ConfigError, CheckpointError, OutputError, ContextUnavailable)  # exit code 2
+
+
+@dataclass(frozen=True)
+class RaterOptions:
+    """How a rater is opened, and its options on the command line; `flattened` puts them into a command."""
+
+    context: Annotated[
+        ContextLevel,
+        typer.Option(
+            help="Text to look for: none; fast = metadata and subtitles; full = also on-screen text and speech."
+        ),
+    ] = "fast"
+    lang: Annotated[Language, typer.Option(help="Language of explanation and report.")] = "en"
+    checkpoint: Annotated[str, typer.Option(help="'nano' or a checkpoint directory (with avqa.yaml).")] = "nano"
+    reader: Annotated[Literal["pyav", "decord"], typer.Option(help="Library that decodes.")] = "pyav"
+    asr: Annotated[str | None, typer.Option(help="Whisper checkpoint for --context full: file, folder or name.")] = None
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: an accelerator if there is one.")
+    ] = None
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model.")] = (
+        "float32"
+    )
+    four_bit: Annotated[bool, typer.Option("--four-bit", help="Language model in 4 bits (needs bitsandbytes).")] = False
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")] = (
+        False
+    )
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
+        _LIMITS.max_seconds
+    )
+    max_pixels: Annotated[int, typer.Option(min=1, help="Width x height of a frame.")] = _LIMITS.max_pixels
+    max_memory_mb: Annotated[int, typer.Option(min=64, help="Memory of the decoding process, MB.")] = (
+        _LIMITS.max_memory_mb
+    )
+    max_duration: Annotated[float, typer.Option(min=0.1, help="Seconds of media.")] = _LIMITS.max_duration
+    max_bytes: Annotated[int, typer.Option(min=1, help="Size of a file.")] = _LIMITS.max_bytes
+    max_hash_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for reading a file's bytes.")] = (
+        _LIMITS.max_hash_seconds
+    )
+    max_sidecars: Annotated[int, typer.Option(min=0, help="Subtitle files beside a clip.")] = _LIMITS.max_sidecars
+    max_sidecar_bytes: Annotated[int, typer.Option(min=0, help="Bytes of them in all.")] = _LIMITS.max_sidecar_bytes
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: value for name, value in vars(self).items() if name.startswith("max_")})
+
+    def load(self) -> Rater:
+        from mllm_avqa.rater import Rater
+
+        return Rater.from_pretrained(
+            self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
+            language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
+            allow_pickle=self.allow_pickle,
+        )  # fmt: skip
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What of it changes a row and is not said by the checkpoint."""
+        asr = Path(self.asr).name if self.asr else "none"
+        return {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr}
+
+
+def flattened(command: C) -> C:
+    """A command that takes a dataclass of options, as one that takes its fields: what typer can read."""
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    groups: dict[str, Any] = {name: hints[name] for name in signature.parameters if is_dataclass(hints[name])}
+    parameters: list[inspect.Parameter] = []
+    for name, p in signature.parameters.items():
+        if name not in groups:
+            parameters.append(p.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        own = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=own[f.name])
+            for f in fields(groups[name])
+        ]
+
+    def call(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{f.name: given.pop(f.name) for f in fields(kind)})
+        command(**given)
+
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return cast(C, call)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
-from mllm_avqa.model.rows import EncodedSegment, Row, collate, pack
+from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack
 from mllm_avqa.model.scoring import (
     EncodedClip,
     distribution,
@@ -25,7 +25,7 @@ from mllm_avqa.model.scoring import (
     on_device,
     summarise,
 )
-from mllm_avqa.model.views import Shown, Views
+from mllm_avqa.model.views import Showable, Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.levels import WORDS
@@ -76,14 +76,14 @@ def lowest(windows: Sequence[Scores]) -> int:
 
 def pack_window(
     backbone: Backbone,
-    window: Shown,
+    window: Showable,
     branches: Iterable[Branch],
     language: str,
     *,
     isolate: bool,
     style: FactStyle = "values",
     only: Sequence[str] | None = None,
-) -> Row:
+) -> PackedRow:
     """The row of a window with any questions behind it, as training asks them.
 
     isolate, style: `Card.isolate`, `Card.facts`; only: names of segments, None is all of them.
@@ -120,7 +120,7 @@ class Corridor:
 
     # ---- windows -> encoded -----------------------------------------------------------------------------------------
 
-    def encode(self, window: Shown, language: str, *, remember: bool = False) -> Encoded:
+    def encode(self, window: Showable, language: str, *, remember: bool = False) -> Encoded:
         """A window ready to be scored. remember: tensors of equal pixels or sound are made once, until `forget`.
 
         Raises ConfigError for a language that the checkpoint does not know.
@@ -161,7 +161,7 @@ class Corridor:
             hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
             return [self.read(row, h) for row, h in zip(rows, hidden, strict=True)]
 
-    def score_windows(self, windows: Sequence[Shown], language: str) -> list[Scores]:
+    def score_windows(self, windows: Sequence[Showable], language: str) -> list[Scores]:
         """Scores of prepared windows, `ROWS` per forward; equal pixels and sound become tensors once."""
         out: list[Scores] = []
         for i in range(0, len(windows), ROWS):
@@ -182,12 +182,12 @@ class Corridor:
         prefix = pack(window.segments, [], isolate=self.card.isolate)
         return scores, EncodedClip(self.backbone, prefix, cache)
 
-    def row(self, window: Encoded, language: str) -> Row:
+    def row(self, window: Encoded, language: str) -> PackedRow:
         """The prefix of a window with the score question of each of its aspects behind it."""
         branches = [self.backbone.encode_branch(aspect_branch(a, language)) for a in window.aspects]
         return pack(window.segments, branches, window.media, self.card.isolate)
 
-    def read(self, row: Row, hidden: torch.Tensor) -> Scores:
+    def read(self, row: PackedRow, hidden: torch.Tensor) -> Scores:
         """The distributions at the stems of a row. hidden [T, D]."""
         if not row.branches:
             return {}
@@ -198,7 +198,7 @@ class Corridor:
             for b, lp, m in zip(row.branches, log_probs, log_mass, strict=True)
         }
 
-    def _batch(self, rows: list[Row]) -> dict[str, Any]:
+    def _batch(self, rows: list[PackedRow]) -> dict[str, Any]:
         batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
         return batch
 
@@ -213,12 +213,12 @@ class Corridor:
         """One aspect's score of a clip from those of its windows."""
         return pool_windows(scores, self.card.pooling.worst)
 
-    def clips(self, clips: Sequence[Sequence[Shown]], language: str) -> list[Scores]:
+    def clips(self, clips: Sequence[Sequence[Showable]], language: str) -> list[Scores]:
         """Scores of clips, each given by its windows."""
         given: Iterator[Scores] = iter(self.score_windows([p for c in clips for p in c], language))
         return [self.pool([next(given) for _ in c]) for c in clips]
 
-    def encode_clip(self, windows: Iterable[Shown], language: str) -> EncodedFile:
+    def encode_clip(self, windows: Iterable[Showable], language: str) -> EncodedFile:
         """A clip with the prefixes of all its windows held for questions."""
         held = [self.hold(self.encode(p, language, remember=True), language) for p in windows]
         scores = [s for s, _ in held]

@@ -217,7 +217,8 @@ def _whisper() -> Iterator[Check]:
 def _checkpoint() -> Check:
     remedy = "reinstall mllm-avqa, or give another checkpoint with --checkpoint DIR"
     try:
-        from mllm_avqa.model.checkpoint import resolve_checkpoint, weights_hash
+        from mllm_avqa.model.checkpoint import resolve_checkpoint
+        from mllm_avqa.model.weights import weights_hash
         from mllm_avqa.schema.card import Card
 
         directory = resolve_checkpoint("nano")

@@ -21,21 +21,22 @@ from mllm_avqa.media.opening import show
 from mllm_avqa.media.window import cores
 from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaError
+from mllm_avqa.schema.names import CONTEXT_LEVELS
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.windows import Prepared, Seconds, ahead, file_windows, worst_evidence
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
 log = logging.getLogger(__name__)
-CONTEXT_LEVELS = ("none", "fast", "full")
 
 
 @dataclass
@@ -112,16 +113,22 @@ class Rater:
         device: str | None = None,
         device_map: str | dict[str, Any] | None = None,
         four_bit: bool = False,
+        allow_pickle: bool = False,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
 
-        dtype, device, device_map, four_bit: `checkpoint.open_checkpoint`.
+        dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
         """
         if threads is not None:
             torch.set_num_threads(threads)
         backbone, card, weights = open_checkpoint(
-            name_or_dir, dtype=dtype, device=device, device_map=device_map, four_bit=four_bit
+            name_or_dir,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            four_bit=four_bit,
+            allow_pickle=allow_pickle,
         )
         engine = load_asr(asr) if asr is not None else None
         return cls(
@@ -238,7 +245,9 @@ class Rater:
             p.free()  # memory stays one window, however long the file
             windows.append((p, scores))
         assert worst is not None  # every file has a window
-        rating = self._result(path, content_hash(path), windows, seconds, context, worst[1] if explain else None)
+        rating = self._result(
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1] if explain else None
+        )
         if attribution:
             with seconds.of("attribution"):
                 rating.attribution = attribute(
@@ -257,7 +266,7 @@ class Rater:
             if user_texts is not None and k >= len(user_texts):
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
             user_text = user_texts[k] if user_texts is not None else None
-            file.digest = content_hash(path)
+            file.digest = content_hash(path, self.reader.limits)
             for p in self.windows(path, user_text, beside=True):
                 file.windows.append((p, self.corridor.encode(p, self.language)))
                 p.free()
@@ -346,8 +355,8 @@ class Rater:
             fingerprint=self.fingerprint,
             content_hash=digest,
             language=self.language,
-        )
-        if explain is not None:
+        ).told()
+        if explain is not None and found:  # where nothing was judged, there is nothing to explain
             with seconds.of("explain"):
                 rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)
                 rating.claims = check_claims(rating.explanation, rating, self.language)

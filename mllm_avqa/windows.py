@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mllm_avqa.context import gather
 from mllm_avqa.evidence import measure
 from mllm_avqa.model.views import Prepared, Views, make_views
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip
-from mllm_avqa.schema.errors import MediaNotFound
+from mllm_avqa.schema.errors import EmptyWindow, MediaNotFound
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
-from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.names import ContextLevel
+from mllm_avqa.schema.text import BEYOND, TextContext
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
-    from mllm_avqa.context.cues import CueLike
+    from mllm_avqa.context.sidecars import CueLike
     from mllm_avqa.media import MediaReader
     from mllm_avqa.schema.records import Record
 
@@ -29,7 +30,6 @@ __all__ = ["Prepared", "Seconds", "ahead", "file_windows", "record_windows", "wi
 
 T = TypeVar("T")
 X = TypeVar("X")
-Level = Literal["none", "fast", "full"]
 SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was recorded
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
@@ -112,14 +112,30 @@ def file_windows(
     if context != "none" and info.subtitle_streams:
         cues += reader.read_subtitles(path)
     reading = time.perf_counter() - begin
+    before: Prepared | None = None
+    holes: list[str] = []  # before the first window that has something
+    empty: EmptyWindow | None = None
     for offset in window_starts(max(0.0, end - start), spec):
         at = start + offset
         cut = end < info.duration - TAIL and at + spec.window_seconds > end  # the span ends before the file does
         own = spec.model_copy(update={"window_seconds": max(SHORTEST, end - at)}) if cut else spec
-        p = _prepare(path, at, reader, own, context, texts or {}, cues, asr)
+        try:
+            p = _prepare(path, at, reader, own, context, texts or {}, cues, asr)
+        except EmptyWindow as error:  # a hole, or an end that came before the announced one: what is there is rated
+            empty = empty or error
+            (before.warnings if before is not None else holes).append(_hole(at, own))
+            continue
+        p.warnings += [] if before is not None else holes
+        before = p
         p.seconds["context"] += reading  # the subtitles of a file are read once, for its first window
         reading = 0.0
         yield p
+    if before is None and empty is not None:
+        raise empty
+
+
+def _hole(start: float, spec: ViewSpec) -> str:
+    return f"nothing between {start:g} and {start + spec.window_seconds:g} s could be decoded; it is not judged"
 
 
 def _prepare(
@@ -143,7 +159,15 @@ def _prepare(
     with seconds.of("evidence"):
         evidence = measure(clip)
     with seconds.of("context"):
-        text = gather(path, clip, level=cast(Level, level), texts=dict(texts), cues=cues, asr=asr)
+        text = gather(
+            path,
+            clip,
+            level=cast(ContextLevel, level),
+            texts=dict(texts),
+            cues=cues,
+            asr=asr,
+            limits=reader.limits,
+        )
         captions = caption_measurements(clip, text)
     return Prepared(
         start=clip.start,
@@ -153,7 +177,7 @@ def _prepare(
         evidence=evidence + captions,
         context=text,
         missing=_missing(clip, views, text, level),
-        warnings=[*clip.warnings, *_damage(clip)],
+        warnings=[*clip.warnings, *_damage(clip), *_unread(text)],
         seconds=seconds,
     )
 
@@ -163,10 +187,16 @@ def _damage(clip: Clip) -> list[str]:
     return [f"{name}: {t.damaged} damaged packets or frames" for name, t in tracks if t is not None and t.damaged]
 
 
+def _unread(text: TextContext) -> list[str]:
+    return [source.detail.split("; ")[0] for source in text.sources if BEYOND in source.detail]
+
+
 def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[str, str]:
     missing: dict[str, str] = {}
-    if views.whole is None:
+    if views.whole is None or clip.video is None:
         missing["video"] = clip.absent.get("video", "no frame could be decoded")
+    elif 2 * clip.video.damaged > max(len(clip.video.thumbs), clip.video.damaged):
+        missing["video"] = f"mostly damaged: {clip.video.damaged} errors in {len(clip.video.thumbs)} frames"
     if clip.audio is None or views.sound is None:
         missing["audio"] = clip.absent.get("audio", "the sound is shorter than 0.1 s")
     elif float(abs(clip.audio.samples).max()) < SILENCE_PEAK:
@@ -175,6 +205,8 @@ def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[st
         missing["sync"] = "; ".join(f"no {a}: {missing[a]}" for a in ("video", "audio") if a in missing)
     elif clip.info.video is not None and clip.info.video.still:
         missing["sync"] = "a still image has no timing"
+    if "video" in missing and "audio" in missing:
+        missing["overall"] = "; ".join(f"no {a}: {missing[a]}" for a in ("video", "audio"))
     if not any(i.origin in CAPTION_ORIGINS for i in text.items):
         missing["text"] = f"no captions and no on-screen text found (--context {level})"
     return missing

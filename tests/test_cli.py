@@ -74,7 +74,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags = "--context full --lang zh --checkpoint dir --reader decord --asr w.pt --threads 3"
     flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
-    flags += " --max-bytes 1000 --max-hash-seconds 7"
+    flags += " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -84,9 +84,11 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_duration": 60.0,
         "max_bytes": 1000,
         "max_hash_seconds": 7.0,
+        "max_sidecars": 3,
+        "max_sidecar_bytes": 99,
         "max_threads": 4,
     }
-    model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3}
+    model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3, "allow_pickle": True}
     assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", **model}
 
 

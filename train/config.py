@@ -120,7 +120,10 @@ class Weights(Strict):
 
 
 class QuestionMix(Strict):
-    """How many questions of each stage are packed behind one clip (a fraction is a probability)."""
+    """How many questions of each depth are packed behind one clip (a fraction is a probability).
+
+    Depths are what records call the stage of a question: 1 perceives, 2 rates, 3 explains.
+    """
 
     stage1: Factor = 0.0
     stage2: Factor = 0.0  # 1 = every aspect of the clip

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from mllm_avqa.corridor import pack_window
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.rows import Row, collate
+from mllm_avqa.model.rows import PackedRow, collate
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
@@ -56,7 +56,7 @@ class Clips(Dataset[dict[str, Any]]):
         return {name: w.evidence for name, w in windows if w is not None}
 
 
-def make_row(backbone: Backbone, sample: Sample, card: Card) -> Row:
+def make_row(backbone: Backbone, sample: Sample, card: Card) -> PackedRow:
     """The same segments and branches that `Rater` encodes."""
     s = sample
     return pack_window(backbone, s.window, s.questions, s.language, isolate=card.isolate, style=card.facts, only=s.only)

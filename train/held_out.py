@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import aspect_branch
-from mllm_avqa.model.rows import Row, collate
+from mllm_avqa.model.rows import PackedRow, collate
 from mllm_avqa.model.scoring import on_device
 from mllm_avqa.schema.card import Card
 from train import ranks
@@ -56,7 +56,7 @@ class Validation:
         return correlations([f for part in ranks.gathered(found) for f in part], self.card.aspects)
 
     def _batch(self, model: Any, indices: list[int]) -> list[tuple[str, float, float]]:
-        rows: list[Row] = []
+        rows: list[PackedRow] = []
         at: list[tuple[int, int]] = []
         asked: list[tuple[str, float]] = []
         items = [i for i in (self.clips[k] for k in indices) if i["window"] is not None]

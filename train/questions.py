@@ -88,7 +88,7 @@ def thinned(window: CachedWindow, rates: InputDropout, rng: random.Random, blind
 def branches(
     record: Record, mixture: QuestionMix, language: str, missing: dict[str, str], rng: random.Random
 ) -> list[Branch]:
-    """The questions of one row: stage-1 questions, every labelled aspect, descriptions and a list of faults."""
+    """The questions of one row: of depth 1, every labelled aspect, descriptions and a list of faults."""
     out: list[Branch] = []
     pool = record.asked(1, language)
     for q in rng.sample(pool, min(whole(mixture.stage1, rng), len(pool))):
@@ -127,7 +127,7 @@ def teaches_lists(stage: Stage, records: list[Record]) -> bool:
 
 
 def weighted(questions: list[Question], mixture: QuestionMix, language: str, rng: random.Random) -> list[Question]:
-    """As many stage-1 questions as a row can take, drawn by task weight without repetition, and all others.
+    """As many questions of depth 1 as a row can take, drawn by task weight without repetition, and all others.
 
     Draws of unequal weight without replacement: the largest u^(1/w) (Efraimidis and Spirakis 2006).
     """

@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import Media, Segment
-from mllm_avqa.model.rows import EncodedSegment, Row, pack
+from mllm_avqa.model.rows import EncodedSegment, PackedRow, pack
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import AvqaError
@@ -175,6 +175,6 @@ def _behind(inputs: dict[str, Any], segment: EncodedSegment, pad: int) -> dict[s
     }
 
 
-def empty_row(pad: int) -> Row:
+def empty_row(pad: int) -> PackedRow:
     """A row that holds nothing: what a rank computes when it has no clip left."""
     return pack([EncodedSegment("system", [pad], torch.zeros(3, 1, dtype=torch.long))], [])

@@ -23,7 +23,7 @@ from train.nano.teacher import Teacher
 from train.questions import Drawing
 
 log = logging.getLogger(__name__)
-KINDS = ("stage1", "stage2", "stage3")
+DEPTHS = ("stage1", "stage2", "stage3")  # of questions: keys of a mixture
 
 
 @dataclass
@@ -62,8 +62,8 @@ def read_sources(config: Config) -> list[SplitRecords]:
             raise ConfigError(f"{dataset.records} has no record with split 'train'")
         known = {q.task for r in train for q in r.questions}
         for task in dataset.tasks:
-            if task not in known and task not in KINDS:
-                allowed = ", ".join([*KINDS, *sorted(known)])
+            if task not in known and task not in DEPTHS:
+                allowed = ", ".join([*DEPTHS, *sorted(known)])
                 raise ConfigError(f"{dataset.records}: tasks: {task!r} is none of {allowed}")
         if config.distil is not None and ratings is not None:
             train = distilled(train, dataset.records.parent, ratings, config.distil)
@@ -111,10 +111,10 @@ class RunData:
 def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
     """The stage's mixture with the dataset's factors."""
     t = dataset.tasks
-    own = {k: v for k, v in t.items() if k not in KINDS}
+    own = {k: v for k, v in t.items() if k not in DEPTHS}
     tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
-    kinds = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in KINDS}
-    return QuestionMix(**kinds, tasks=tasks)
+    depths = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in DEPTHS}
+    return QuestionMix(**depths, tasks=tasks)
 
 
 def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:

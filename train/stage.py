@@ -13,8 +13,8 @@ import torch
 
 from mllm_avqa import __version__
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.backbones.loading import base_from
 from mllm_avqa.model.scoring import level_token_ids, on_device
+from mllm_avqa.model.weights import base_from
 from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.records import Record

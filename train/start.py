@@ -15,8 +15,8 @@ import torch
 
 from mllm_avqa.model.backbones import family, load_backbone
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.backbones.loading import locate
 from mllm_avqa.model.prompting import grade_words, load_prompts
+from mllm_avqa.model.weights import locate
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.records import Record
@@ -102,7 +102,9 @@ def _tokenizer(base: str, revision: str | None) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base, revision=revision or "main", local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            base, revision=revision or "main", local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError):
         return None
 

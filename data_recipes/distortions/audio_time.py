@@ -69,6 +69,14 @@ def _loud_blocks(sound: np.ndarray, block: int) -> np.ndarray:
     return np.flatnonzero(power >= power.max() * 1e-4)
 
 
+def lost_in_bursts(sound: np.ndarray, block: int, share: float, rng: Rng) -> np.ndarray:
+    """Boolean mask over the blocks of a sound: `share` of those that hold sound, in runs of about two."""
+    active = _loud_blocks(sound, block)
+    lost = np.zeros(sound.shape[1] // block, bool)
+    lost[active[_bursts(len(active), share, rng)]] = True
+    return lost
+
+
 @sound(
     "dropout",
     (0.01, 0.03, 0.07, 0.15, 0.3),
@@ -78,9 +86,7 @@ def _loud_blocks(sound: np.ndarray, block: int) -> np.ndarray:
 )
 def dropout(sound: np.ndarray, rate: int, value: float, rng: Rng) -> np.ndarray:
     block = min(round(0.02 * rate), sound.shape[1])
-    active = _loud_blocks(sound, block)
-    lost = np.zeros(sound.shape[1] // block, bool)
-    lost[active[_bursts(len(active), value, rng)]] = True
+    lost = lost_in_bursts(sound, block, value, rng)
     gain = np.ones(sound.shape[1], np.float32)
     gain[: len(lost) * block] = np.repeat(~lost, block)
     return sound * gain

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.measurement import Modality
+from mllm_avqa.schema.names import Side
 from mllm_avqa.schema.records import Distortion
 
 Rng = np.random.Generator
@@ -71,7 +71,7 @@ class Kind:
     """
 
     kind: str
-    modality: Modality
+    modality: Side
     levels: tuple[Any, ...]  # five: a value, or a dict of named values, per level
     unit: str  # of the values, or "" where the dict names say it
     source: str  # where the levels come from, see references.py
@@ -128,7 +128,7 @@ REGISTRY: dict[str, Kind] = {}
 
 
 def fault(
-    kind: str, modality: Modality, levels: tuple[Any, ...], unit: str, source: str, **facts: Any
+    kind: str, modality: Side, levels: tuple[Any, ...], unit: str, source: str, **facts: Any
 ) -> Callable[[Change], Change]:
     """Decorator: makes the function known as the kind of this name. facts: further fields of `Kind`."""
     if kind in REGISTRY:

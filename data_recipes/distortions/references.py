@@ -16,6 +16,20 @@ INTERLACING = "fields and combing (de Haan, Bellers, Deinterlacing: an overview,
 KEY_INDICATORS = "blackout as key indicator (Leszczuk et al., Multimedia Tools and Applications 2016)"
 SRGB = "sRGB curve of IEC 61966-2-1"
 
+G1070 = "ITU-T G.1070, picture quality falls as exp(-loss / 2.5 %)"
+YOUTUBE = "stalls in YouTube (Hossfeld et al., IEEE ISM 2011): MOS = 3.5 exp(-(0.15 L + 0.19) N) + 1.5"
+FRAME_RATE = "quality over frame rate (Ou, Ma, Liu, Wang, IEEE TCSVT 21(3) 2011)"
+RATE_VARIATION = "frame rate variation (Ou, Zhou, Wang, ICASSP 2010)"
+HDR = (
+    "SMPTE ST 2084 shown by the sRGB curve; ITU-R BT.2408: diffuse white at 203 cd/m2; ITU-R BT.2087 for the primaries"
+)
+RETARGETING = "image retargeting, uniform scaling (Rubinstein et al., ACM TOG 29(6) 2010)"
+SHARPENING = "quality of sharpened images (Krasula, Le Callet, Fliegel, Klima, IEEE TIP 2017)"
+SHOCK = (
+    "shock filter (Kramer, Bruckner, Pattern Recognition 1975); artefacts of upscalers (Liang, Zeng, Zhang, CVPR 2022)"
+)
+LEARNT_CODEC = "detail of learnt video codecs (Mentzer et al., ECCV 2022)"
+
 # Sound
 TCD = "TCD-VoIP (Harte, Gillen, Hines, QoMEX 2015)"
 UNB = "UnB-AV experiments (Becerra Martinez, Hines, Farias, Applied Sciences 11(13) 2021)"
@@ -36,6 +50,13 @@ COMPRESSION = "compression limiting of music (Croghan, Arehart, Kates, JASA 2012
 MP3 = "MP3 bit rates (Pras et al., AES 127th Convention 2009)"
 OPUS = "IETF RFC 6716; Opus listening tests (Ramo, Toukomaa, Interspeech 2011)"
 AMR = "AMR narrow-band (3GPP TS 26.071)"
+
+EMODEL = "ITU-T G.107 E-model with ITU-T G.113 Appendix I"
+CONCEALMENT = "concealment of ITU-T G.711 Appendix I"
+STALLING = "ITU-T P.1203.3, interruptions"
+ENCODEC = "neural codecs at low rates (Defossez, Copet, Synnaeve, Adi, TMLR 2023)"
+PEASS = "artefacts of source separation (Emiya, Vincent, Harlander, Hohmann, IEEE TASLP 2011)"
+MASKS = "speech through masks (Corey, Jones, Singer, JASA 2020)"
 
 # Agreement of both
 BT1359 = "ITU-R BT.1359-1 (detectable +45/-125 ms, acceptable +90/-185 ms), EBU R37 (+40/-60 ms)"

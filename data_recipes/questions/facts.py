@@ -40,7 +40,7 @@ def kind_name(kind: str, words: Words) -> str:
         name: str = words["names"][kind]
         return name
     except KeyError:
-        raise ConfigError(f"prompts/questions.{words['language']}.yaml: names has no entry for kind {kind!r}") from None
+        raise ConfigError(f"prompts/faults.*.yaml: no entry for kind {kind!r}") from None
 
 
 def score(record: Record, aspect: str) -> float:

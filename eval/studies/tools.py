@@ -73,7 +73,7 @@ class Tool:
 def _dnsmos() -> Measure:
     from speechmos import dnsmos
 
-    from mllm_avqa.model.resample import to_mono
+    from mllm_avqa.media.resample import to_mono
 
     def measure(clip: Clip) -> float:
         if clip.audio is None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from mllm_avqa.bases import have
-from mllm_avqa.model.resample import to_mono
+from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
 
@@ -158,9 +158,11 @@ class TransformersEngine:
 
         self._lock = threading.Lock()
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(spec, local_files_only=not allow_download)
+            self._processor: Any = AutoProcessor.from_pretrained(
+                spec, local_files_only=not allow_download, trust_remote_code=False
+            )
             self._model: Any = WhisperForConditionalGeneration.from_pretrained(
-                spec, local_files_only=not allow_download
+                spec, local_files_only=not allow_download, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError) as e:
             raise ContextUnavailable(

@@ -5,24 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from mllm_avqa.context.asr import AsrEngine, load_asr, resample_16k
-from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, shorten
-from mllm_avqa.context.cues import CueLike, cue_items
+from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, metadata_items, shorten
 from mllm_avqa.context.gate import THRESHOLD, text_score
-from mllm_avqa.context.metadata import metadata_items
 from mllm_avqa.context.ocr import OcrEngine, TextBox, default_ocr, merge_frames
-from mllm_avqa.context.sidecars import find_sidecars, read_sidecar
-from mllm_avqa.schema.clip import Clip
+from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar, within_budget
+from mllm_avqa.schema.clip import Clip, Limits
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable, MediaError
+from mllm_avqa.schema.names import CONTEXT_LEVELS, ContextLevel
 from mllm_avqa.schema.text import REPAIRED, Origin, SourceStatus, TextContext, TextItem
 
 logger = logging.getLogger(__name__)
 
-Level = Literal["none", "fast", "full"]
 Found = tuple[list[TextItem], SourceStatus]
 SILENCE = 1e-4  # peak (-80 dBFS) under which nobody speaks; Whisper invents sentences there
 
@@ -31,12 +28,13 @@ def gather(
     path: str | Path,
     clip: Clip,
     *,
-    level: Level = "fast",
+    level: ContextLevel = "fast",
     user_text: str | None = None,
     texts: dict[str, str] | None = None,
     cues: Sequence[CueLike] | None = None,
     ocr: OcrEngine | None = None,
     asr: AsrEngine | None = None,
+    limits: Limits = Limits(),
 ) -> TextContext:
     """Texts that come with `clip`, cleaned and capped (see `clean.fit`), and one status for every origin.
 
@@ -46,11 +44,12 @@ def gather(
     texts: further given texts by origin ({"asr": "a transcript"}); an origin given this way is not looked for again.
     cues: embedded subtitles; None = read them from `path`.
     ocr, asr: engines; None = rapidocr, and whatever Whisper weights are cached.
+    limits: number and bytes of the sidecars; what goes beyond is not read, and said so.
     Items are in order of priority, times in seconds on the clip's clock. A missing engine is a status, never an
     exception. Raises ConfigError for an unknown level or origin.
     """
-    if level not in ("none", "fast", "full"):
-        raise ConfigError(f"context level {level!r} is unknown; allowed are none, fast, full (--context)")
+    if level not in CONTEXT_LEVELS:
+        raise ConfigError(f"context level {level!r} is unknown; allowed are {', '.join(CONTEXT_LEVELS)} (--context)")
     given = _given(user_text, texts or {})
     found: dict[Origin, Found] = {}
     for origin in PRIORITY:
@@ -65,7 +64,7 @@ def gather(
         elif origin == "subtitle":
             found[origin] = _subtitles(path, clip, cues)
         elif origin == "sidecar":
-            found[origin] = _sidecars(path, clip)
+            found[origin] = _sidecars(path, clip, limits)
         elif origin == "ocr":
             found[origin] = _ocr(clip, level, ocr)
         else:
@@ -144,12 +143,13 @@ def _subtitles(path: str | Path, clip: Clip, cues: Sequence[CueLike] | None) -> 
     return _ok(items, "subtitle", _repair_note(items))
 
 
-def _sidecars(path: str | Path, clip: Clip) -> Found:
-    files = find_sidecars(path)
-    if not files:
+def _sidecars(path: str | Path, clip: Clip, limits: Limits) -> Found:
+    found = find_sidecars(path)
+    if not found:
         return _absent("sidecar", "no .srt, .vtt, .ass or .ssa file of the clip's name beside it")
+    files, over = within_budget(found, limits)
     items: list[TextItem] = []
-    notes: list[str] = []
+    notes = [over] if over else []
     readable = False
     for file in files:
         try:
@@ -181,7 +181,7 @@ def segment_frames(pts: np.ndarray, thumb_pts: np.ndarray) -> list[int]:
     return [0, *(i for i in range(1, len(pts)) if pts[i] - pts[i - 1] > near)]
 
 
-def _ocr(clip: Clip, level: Level, engine: OcrEngine | None) -> Found:
+def _ocr(clip: Clip, level: ContextLevel, engine: OcrEngine | None) -> Found:
     if clip.video is None or len(clip.video.frames) == 0:
         return _absent("ocr", clip.absent.get("video", "no decoded frame"))
     frames, pts = clip.video.frames, clip.video.pts
@@ -203,7 +203,7 @@ def _ocr(clip: Clip, level: Level, engine: OcrEngine | None) -> Found:
     return _ok(items, "ocr", read) if items else _absent("ocr", f"no text found, {read}")
 
 
-def _asr(clip: Clip, level: Level, engine: AsrEngine | None) -> Found:
+def _asr(clip: Clip, level: ContextLevel, engine: AsrEngine | None) -> Found:
     if clip.audio is None or clip.audio.samples.size == 0:
         return _absent("asr", clip.absent.get("audio", "no decoded sound"))
     if level != "full":

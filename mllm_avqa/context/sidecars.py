@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
-from mllm_avqa.context.clean import clean_text, shorten
-from mllm_avqa.context.cues import cue_items
-from mllm_avqa.schema.text import TextItem
+from mllm_avqa.context.clean import clean_text, shorten, strip_markup
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.text import BEYOND, REPAIRED, Origin, TextItem
 
 MAX_BYTES = 1 << 20  # a two-hour film's subtitles take about 100 KiB
 EXTENSIONS = (".srt", ".vtt", ".ass", ".ssa")
@@ -118,11 +122,42 @@ def _parse(text: str, extension: str) -> tuple[list[_Line], bool]:
     return lines, kind == "ass"
 
 
+def within_budget(files: list[Path], limits: Limits) -> tuple[list[Path], str]:
+    """The files that may be read for one clip, in order, and a note on the others ("" = all may)."""
+    kept: list[Path] = []
+    left, named = limits.max_sidecar_bytes, ""
+    for file in files:
+        try:
+            size = file.stat().st_size
+        except OSError:
+            size = 0  # reading it will say why it can not be read
+        if len(kept) == limits.max_sidecars or size > left:
+            flag = "--max-sidecars" if len(kept) == limits.max_sidecars else "--max-sidecar-bytes"
+            named = named or f"{limits.max_sidecars} files, {limits.max_sidecar_bytes} bytes, {flag}"
+            continue
+        kept.append(file)
+        left -= size
+    over = len(files) - len(kept)
+    return kept, f"{over} of {len(files)} subtitle files {BEYOND} ({named})" if over else ""
+
+
 def read_sidecar(path: Path, window: tuple[float, float]) -> tuple[list[TextItem], str]:
     """Items of one sidecar file inside `window` (seconds on the clip's clock) and a note ("" = nothing special).
 
     Raises ValueError with the reason for a file that is not regular, too large, unreadable or without cues.
     """
+    facts = None
+    with suppress(OSError):
+        facts = path.stat()
+    lines, ass, note = _read(path, facts and (facts.st_mtime_ns, facts.st_size, facts.st_ino))
+    name = shown_name(path)
+    items = cue_items(lines, "sidecar", name, window, ass)
+    return items, f"{name}: {note}" if note else ""
+
+
+@lru_cache(8)  # a clip asks for every window
+def _read(path: Path, version: object) -> tuple[list[_Line], bool, str]:
+    """Lines of a file, whether it is ASS, and a note on its encoding. version: changes with the file."""
     name = shown_name(path)
     try:
         facts = path.stat()
@@ -141,11 +176,64 @@ def read_sidecar(path: Path, window: tuple[float, float]) -> tuple[list[TextItem
         lines, ass = _parse(text, path.suffix.lower())
     except ValueError as e:
         raise ValueError(f"{name}: {e}") from e
-    items = cue_items(lines, "sidecar", name, window, ass)
-    return items, f"{name}: {note}" if note else ""
+    return lines, ass, note
 
 
 def shown_name(path: Path) -> str:
     """The file's name as text that every encoder can write (names may hold control characters and bytes that are
     not UTF-8)."""
     return shorten(clean_text(os.fsencode(path.name).decode("utf-8", errors="replace")), 100)
+
+
+# ---- timed captions, from a subtitle stream or a file beside the clip, put into order -------------------------------
+
+
+class CueLike(Protocol):
+    """What a cue must have; seconds on the clip's clock."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def text(self) -> str: ...
+
+
+def repair_times(start: float, end: float) -> tuple[float, float, str]:
+    """Times with 0 <= start <= end, and what had to be done for it ("" = nothing).
+
+    Backwards times are swapped (the usual cause is a typo in one of them, the cue still belongs there), negative
+    ones are raised to 0, equal ones are left equal: nobody knows how long the cue was meant to stand.
+    """
+    done = []
+    if end < start:
+        start, end = end, start
+        done.append("backwards")
+    elif end == start:
+        done.append("zero duration")
+    if start < 0:
+        start, end = 0.0, max(end, 0.0)
+        done.append("negative start")
+    return start, end, f"{REPAIRED}: {', '.join(done)}" if done else ""
+
+
+def cue_items(
+    cues: Iterable[CueLike], origin: Origin, detail: str, window: tuple[float, float], ass: bool = False
+) -> list[TextItem]:
+    """Items of the cues that overlap `window` (seconds), in order of time, markup stripped, times repaired.
+
+    A cue of zero duration counts as inside when its instant is. Repeated cues (same text, same times) are given once.
+    """
+    items: list[TextItem] = []
+    seen: set[tuple[float, float, str]] = set()
+    for cue in sorted(cues, key=lambda c: (c.start, c.end)):
+        start, end, note = repair_times(float(cue.start), float(cue.end))
+        inside = start < window[1] and (end > window[0] or window[0] <= start == end)
+        text = " ".join(strip_markup(cue.text, ass).split())
+        if not inside or not text or (start, end, text) in seen:
+            continue
+        seen.add((start, end, text))
+        language = clean_text(getattr(cue, "language", None) or "")[:16]
+        parts = [detail, f"language={language}" if language else "", note]
+        items.append(TextItem(origin=origin, text=text, start=start, end=end, detail="; ".join(p for p in parts if p)))
+    return items

@@ -47,7 +47,7 @@ def measure(clip: Clip) -> list[Measurement]:
         found |= measure_spatial(clip.video)
         if clip.info.video is not None and clip.info.video.color_transfer in _HDR:
             for name in _TONE:  # the code values of HDR mean other light than those of SDR
-                found[name].severity, found[name].note = "none", "HDR signal, not judged"
+                found[name] = Found(None, note="HDR signal, not judged")
         found |= measure_temporal(clip)
     if clip.audio is not None and clip.audio.samples.size:
         found |= measure_audio(clip.audio)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Modality, Severity, graded
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity, graded
+from mllm_avqa.schema.names import Side
 
 Thresholds = tuple[float, float, float, float, float]
 
@@ -23,7 +24,7 @@ Thresholds = tuple[float, float, float, float, float]
 class Fact:
     """One entry of the catalogue. A value can be bad because it is too large (`above`), too small (`below`) or both."""
 
-    modality: Modality
+    modality: Side
     unit: str
     zh: str  # its name in Chinese; in English it is its key
     explained: Mapping[str, str]  # one sentence for people, by language

@@ -49,6 +49,14 @@ def movie_of(path: str) -> Movie | None:
         return read_movie(stream, os.path.getsize(path)) if is_movie(stream.read(8)) else None
 
 
+def read_at(stream: BinaryIO, at: int, count: int) -> bytes:
+    """Up to `count` bytes from `at`; none from places that no file system knows, which damaged sizes lead to."""
+    if at >= os.fstat(stream.fileno()).st_size:
+        return b""
+    stream.seek(at)
+    return stream.read(count)
+
+
 def read_movie(stream: BinaryIO, size: int) -> Movie:
     """Walks through the boxes of a file of `size` bytes (ISO/IEC 14496-12, HEIF: 23008-12)."""
     movie, indexed = Movie(), False
@@ -72,8 +80,7 @@ def read_movie(stream: BinaryIO, size: int) -> Movie:
 def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
     """Every box starts with its 32-bit size; 1: a 64-bit size follows, 0: the box reaches to the end."""
     for _ in range(_MAX_BOXES):
-        stream.seek(at)
-        head = stream.read(16)
+        head = read_at(stream, at, 16)
         if at + 8 > end or len(head) < 8:
             return
         length, begin = int.from_bytes(head[:4], "big"), at + 8
@@ -87,8 +94,7 @@ def _boxes(stream: BinaryIO, at: int, end: int) -> Iterator[Box]:
 
 
 def _body(stream: BinaryIO, box: Box) -> bytes:
-    stream.seek(box.body)
-    return stream.read(max(0, min(box.end - box.body, _MAX_BODY)))
+    return read_at(stream, box.body, max(0, min(box.end - box.body, _MAX_BODY)))
 
 
 def _within(stream: BinaryIO, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from mllm_avqa.media.boxes import read_at
+
 MAGIC = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _TRACKS, _CLUSTER = 0x18538067, 0x1654AE6B, 0x1F43B675
 _ENCODING = (_TRACKS, 0xAE, 0x6D80, 0x6240)  # Tracks, TrackEntry, ContentEncodings, ContentEncoding
@@ -40,8 +42,7 @@ def _within(stream: BinaryIO, begin: int, end: int, path: tuple[int, ...]) -> It
 def _elements(stream: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(id, start of the body, end) of successive elements; an unknown length reaches to `end`."""
     for _ in range(_MAX_ELEMENTS):
-        stream.seek(at)
-        head = stream.read(12)
+        head = read_at(stream, at, 12)
         width = 9 - head[0].bit_length() if head and head[0] else 0
         length, used = _vint(head[width:])
         if at >= end or width not in range(1, 5) or used == 0:

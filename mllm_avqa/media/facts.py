@@ -7,35 +7,30 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mllm_avqa.media.boxes import Movie, movie_of
+from mllm_avqa.media.boxes import movie_of
 from mllm_avqa.media.cutoff import counts_frames, cut_off
+from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
 from mllm_avqa.media.orientation import Orientation, of_frame
-from mllm_avqa.media.packets import decode, read_packets
+from mllm_avqa.media.streams import choose, first_frames, nothing_usable, prepare
 from mllm_avqa.media.survey import MAX_BYTES, Extent, Survey, survey
 from mllm_avqa.schema.clip import AudioInfo, Limits, MediaInfo, VideoInfo
 from mllm_avqa.schema.errors import (
     EncryptedMedia,
     MediaTooLarge,
-    NoUsableStream,
-    TruncatedMedia,
-    UnsupportedCodec,
     UnsupportedFormat,
 )
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-_MAX_TRIES = 300  # packets of one stream that may fail before it counts as undecodable
-_LOOK_AHEAD = 30.0  # seconds of media searched for the first frame of the other stream
-_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3", "wmav2"})
+_PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3"})
 _PRIMING = 3200  # samples of nothing that these may put before the sound, where no edit list hides them
 _RATES = (2_000, 768_000)  # Hz that sound may have
 _SQUARE = 5  # pixels more oblong than 5:1 are a broken header
 _ABSURD = 3.0  # an average rate further off the counted one is an artefact of the clock
 _TRANSFERS = {1: "bt709", 6: "smpte170m", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}  # fmt: skip  # noqa: E501
-_COVER = 0x400 | 0x800  # AV_DISPOSITION_ATTACHED_PIC | AV_DISPOSITION_TIMED_THUMBNAILS
 # Where a header tells the duration; others have it estimated from the first bit rate, or from the last page.
 _DECLARED = ("matroska", "flv", "asf", "flac", "aiff", "caf", "mxf", "nut", "ape", "tta", "w64", "au")
 
@@ -85,12 +80,12 @@ class _Reading:
         movie = movie_of(path)
         if movie is not None and not movie.tracks and movie.primary_kind in ("grid", "iovl", "iden", "tmap"):
             raise UnsupportedFormat(f"{show(path)}: pictures of tiles or layers ({movie.brand}) are not supported")
-        video, audio = (_choose(container, kind, self._absent, movie) for kind in ("video", "audio"))
+        video, audio = (choose(container, kind, self._absent, movie) for kind in ("video", "audio"))
         if video is not None:
             check_pixels(path, video.codec_context.width, video.codec_context.height, limits)
             prepare(video, limits, threads=1)
         streams = [stream for stream in (video, audio) if stream is not None]
-        self._first = first = _first_frames(container, streams)
+        self._first = first = first_frames(container, streams)
         for s in streams:
             if s.index not in first and not (s is audio and s.start_time is not None and first):
                 self._absent[s.type] = f"no {s.type} frame could be decoded (codec {s.codec_context.name})"
@@ -100,7 +95,7 @@ class _Reading:
                 self._absent["audio"] = f"a sample rate of {rate} Hz is not usable ({_RATES[0]} to {_RATES[1]} Hz are)"
         self._video, self._audio = (None if s is not None and s.type in self._absent else s for s in (video, audio))
         if self._video is None and self._audio is None:
-            _nothing(container, path, self._absent, bool(self._cut))
+            nothing_usable(container, path, self._absent, bool(self._cut))
         self.still = container.format.name in STILL_FORMATS or (
             movie is not None and movie.primary is not None and not movie.tracks
         )
@@ -146,6 +141,8 @@ class _Reading:
             facts.info.video = _video_info(
                 self._video, first[index], facts, spans[index], surveyed.extents.get(index), self.still
             )
+            if name := HDR.get(facts.info.video.color_transfer or ""):
+                facts.warnings.append(f"HDR ({name}): judged as tone-mapped to SDR, without facts of light and colour")
         if self._audio is not None:
             index = self._audio.index
             facts.info.audio = _audio_info(self._audio, first.get(index), spans[index], surveyed.extents.get(index))
@@ -189,75 +186,11 @@ def _borne_out(declared: Fraction | None, extent: Extent | None) -> Fraction | N
     return extent.end
 
 
-def prepare(stream: Any, limits: Limits, threads: int) -> None:
-    """Sets up a video decoder before its first packet; FFmpeg then also refuses frames that grow midway."""
-    stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
-    stream.codec_context.thread_count = threads
-    stream.codec_context.thread_type = "AUTO"
-
-
-def _choose(container: InputContainer, kind: str, absent: dict[str, str], movie: Movie | None) -> Any:
-    streams = [s for s in container.streams if s.type == kind]
-    real = [s for s in streams if not int(s.disposition) & _COVER]
-    if movie is not None:
-        real = [s for s in real if _is_main(s, movie)]
-    usable = [s for s in real if s.codec_context is not None]  # None: no decoder for it
-    if usable:
-        best = container.streams.best(kind)  # type: ignore[arg-type]
-        return best if best in usable else usable[0]
-    if real:
-        absent[kind] = f"the {kind} stream's codec is not supported"
-    else:
-        absent[kind] = f"the file has no {kind} stream" + (" (cover art is not video)" if streams else "")
-    return None
-
-
-def _is_main(stream: Any, movie: Movie) -> bool:
-    """Alpha and depth are not the picture, and a film that is also a picture (AVIF) is taken for a film."""
-    if movie.tracks:
-        is_item = movie.primary is not None and stream.frames == 1 and stream.time_base == 1
-        return stream.id not in movie.auxiliary and not is_item
-    return movie.primary in (None, stream.id)
-
-
-def _first_frames(container: InputContainer, streams: list[Any]) -> dict[int, Any]:
-    """First decodable frame of each stream by stream index; streams that give none are missing."""
-    found: dict[int, Any] = {}
-    tries = {stream.index: 0 for stream in streams}
-    begun: Fraction | None = None
-    for packet in read_packets(container, streams) if streams else ():
-        index = packet.stream.index
-        if index not in found and tries[index] < _MAX_TRIES:
-            tries[index] += 1
-            if frames := decode(packet, lambda: None):
-                found[index] = frames[0]
-        if all(s.index in found or tries[s.index] >= _MAX_TRIES for s in streams):
-            break
-        if packet.dts is not None:
-            now = packet.dts * packet.time_base
-            begun = now if begun is None else begun
-            if found and now - begun > _LOOK_AHEAD:
-                break
-    for stream in streams:  # a file of one frame may need its end to be told
-        if stream.index not in found and tries[stream.index] and (frames := decode(stream, lambda: None)):
-            found[stream.index] = frames[0]
-    return found
-
-
-def _nothing(container: InputContainer, path: str, absent: dict[str, str], cut: bool) -> None:
-    kinds = {s.type for s in container.streams if s.type in ("video", "audio") and not int(s.disposition) & _COVER}
-    reasons = "; ".join(absent.values())
-    if not kinds:
-        raise NoUsableStream(f"{show(path)}: {reasons}")
-    if all("not supported" in absent[kind] for kind in kinds):
-        raise UnsupportedCodec(f"{show(path)}: {reasons} by this build of FFmpeg; convert the file to H.264 and AAC")
-    if cut:
-        raise TruncatedMedia(f"{show(path)} is cut off and nothing of it can be decoded: {reasons}")
-    raise NoUsableStream(f"{show(path)}: {reasons}")
-
-
 def _start(stream: Any, frame: Any) -> Fraction:
-    for ticks in (frame and frame.pts, stream.start_time, frame and frame.dts):
+    known = (frame and frame.pts, stream.start_time, frame and frame.dts)
+    if stream.codec_context.name.startswith("wma"):  # its decoder swallows the first packets
+        known = (stream.start_time, *known)
+    for ticks in known:
         if ticks is not None:
             return Fraction(ticks) * (frame.time_base if frame is not None and frame.time_base else stream.time_base)
     return Fraction(0)

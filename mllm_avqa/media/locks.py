@@ -36,5 +36,6 @@ def _scrambled(stream: BinaryIO, head: bytes) -> bool:
         return False
     stream.seek(0)
     data = stream.read(length * _TS_PACKETS)
-    flags = data[first + 3 :: length]
-    return sum(flag >> 6 != 0 for flag in flags) > len(flags) / 2
+    syncs, flags = data[first::length], data[first + 3 :: length]
+    told = [flag >> 6 != 0 for sync, flag in zip(syncs, flags, strict=False) if sync == 0x47]
+    return sum(told) > len(told) / 2

@@ -72,8 +72,10 @@ def _open(path: str, data: bytes, limits: Limits) -> Image:
 
     try:
         image = pillow.open(BytesIO(data), formats=("WEBP", "AVIF"))
-    except (*_FAILURES, pillow.DecompressionBombError) as error:
-        raise NoUsableStream(f"{show(path)}: the picture cannot be read ({error})") from error
+    except pillow.DecompressionBombError as error:
+        raise MediaTooLarge(f"{show(path)}: {error} (--max-pixels)") from error
+    except _FAILURES as error:
+        raise NoUsableStream(f"{show(path)}: the picture cannot be read ({type(error).__name__})") from error
     check_pixels(path, *image.size, limits)
     return image
 

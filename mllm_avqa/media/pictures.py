@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mllm_avqa.media.light import HDR, sdr_levels
 from mllm_avqa.media.orientation import Orientation
 from mllm_avqa.media.plan import Run
 from mllm_avqa.schema.clip import VideoTrack
@@ -22,7 +23,12 @@ class Pictures:
     """Collects frames in presentation order; `ticks` is the stream's clock, `seconds` the clip's."""
 
     def __init__(
-        self, runs: list[Run], thumb_side: int, orientation: Orientation, shape: tuple[int, int] | None = None
+        self,
+        runs: list[Run],
+        thumb_side: int,
+        orientation: Orientation,
+        shape: tuple[int, int] | None = None,
+        transfer: str | None = None,
     ) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -38,6 +44,7 @@ class Pictures:
         self._thumbs: list[np.ndarray] = []
         self._thumb_pts: list[float] = []
         self._last: tuple[VideoFrame, float] | None = None
+        self._levels = sdr_levels(transfer) if transfer in HDR else None
         self._shape = shape  # with square pixels; None: as stored
         self._stored = (0, 0)
         self._size = (0, 0)
@@ -99,9 +106,11 @@ class Pictures:
         return self._orientation.apply(small.to_ndarray())
 
     def _keep(self, frame: VideoFrame, seconds: float) -> None:
+        form = "rgb24" if self._levels is None else "rgb48le"
         if (frame.width, frame.height) != self._size:
-            frame = frame.reformat(width=self._size[0], height=self._size[1], format="rgb24")
-        image = self._orientation.apply(frame.to_ndarray(format="rgb24", threads=1))
+            frame = frame.reformat(width=self._size[0], height=self._size[1], format=form)
+        pixels = frame.to_ndarray(format=form, threads=1)
+        image = self._orientation.apply(pixels if self._levels is None else self._levels[pixels])
         if self._frames is None:  # one block for all, so that stacking does not hold every picture twice
             self._frames = np.empty((max(1, sum(run.count for run in self._runs)), *image.shape), np.uint8)
         self._frames[len(self._pts)] = image

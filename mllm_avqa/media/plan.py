@@ -40,8 +40,9 @@ def plan_runs(pts: Sequence[int], end: int, segments: int, per_segment: int) -> 
     if len(times) <= segments * per_segment:
         return [Run(begin, end, len(times))]
     # Integer edges: float rounding must not decide which of two frames is taken.
-    # A quarter of a frame of slack: millisecond timestamps must not choose other frames than exact ones.
-    slack = int(np.median(np.diff(times))) // 4
+    # Some slack: millisecond timestamps must not choose other frames than exact ones. Three sixteenths of a frame,
+    # because the middles of parts lie at whole eighths of one for all usual rates.
+    slack = int(np.median(np.diff(times))) * 3 // 16
     edges = [begin + (end - begin) * k // segments for k in range(segments + 1)]
     runs = []
     for low, high in pairwise(edges):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 << 30  # files beyond are taken at their word: reading them through would cost minutes
 
+_HEAD = 512  # bytes of a packet in which its first slice begins
+_START = re.compile(rb"\x00?\x00\x00\x01")
+_H264 = {n | r << 5 for n in (7, 8, 9) for r in range(4)}  # first bytes of sequence and picture parameters, delimiter
+_HEVC = {n << 1 for n in (32, 33, 34, 35)}
 _BEGIN = 50  # packets of a stream that are noted one by one
 
 
@@ -65,8 +70,24 @@ def survey(container: InputContainer, streams: Iterable[Any]) -> Survey:
     return Survey(found, clock.shifts)
 
 
+def leading_headers(packet: Any) -> int:
+    """Bytes of delimiters and parameter sets before the first slice of an H.264 or HEVC packet with start codes."""
+    head = bytes(packet)[:_HEAD]
+    kinds = _H264 if packet.stream.codec_context.name == "h264" else _HEVC
+    other = (c.start() for c in _START.finditer(head) if c.end() >= len(head) or head[c.end()] not in kinds)
+    return next(other, 0)
+
+
+def lasting(duration: int, step: int) -> int:
+    """How long the last frame is shown: what its packet says, unless that is next to nothing (FLV, MPEG-TS)."""
+    return duration if 4 * duration > step else step
+
+
 class _Notes:
     def __init__(self, stream: Any) -> None:
+        # Where a receiver may join at any time, every picture brings delimiters and parameters along.
+        annex_b = stream.container.format.name in ("mpegts", "mpeg", "h264", "hevc")
+        self._repeats = annex_b and stream.codec_context.name in ("h264", "hevc")
         self._clock = Clock(stream)
         self._times = array("q")
         self._size = 0
@@ -77,7 +98,7 @@ class _Notes:
     def add(self, packet: Any) -> None:
         timed = packet.pts is not None or packet.dts is not None
         ticks, duration = self._clock.ticks(packet), (packet.duration or 0) if timed else self._clock.step
-        self._size += packet.size
+        self._size += packet.size - (leading_headers(packet) if self._repeats else 0)
         self._timed |= timed
         if not packet.is_discard and abs(ticks) < 1 << 62:
             self._last = max(self._last, (ticks, duration)) if self._times else (ticks, duration)
@@ -91,6 +112,6 @@ class _Notes:
         times = np.unique(np.frombuffer(self._times, np.int64))
         step = int(np.median(np.diff(times))) if len(times) > 1 else self._clock.step
         base = self._clock.base
-        end = self._last[0] + (self._last[1] or step)
+        end = self._last[0] + lasting(self._last[1], step)
         begin = [(ticks * base, duration * base) for ticks, duration in self._begin]
         return Extent(int(times[0]) * base, end * base, len(self._times), self._size, step * base, begin, self._timed)

@@ -9,11 +9,15 @@ from functools import partial
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from mllm_avqa.media.facts import Facts, prepare
+import numpy as np
+
+from mllm_avqa.media.facts import Facts
 from mllm_avqa.media.packets import Clock, Continuous, Entry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
+from mllm_avqa.media.streams import prepare
+from mllm_avqa.media.survey import lasting
 from mllm_avqa.schema.clip import DecodeSpec, Limits
 
 if TYPE_CHECKING:
@@ -73,7 +77,8 @@ def plan_video(container: InputContainer, facts: Facts, window: Window, spec: De
     times = log.shown(low, high)
     if not times:
         return not window.seek
-    last: int = times[-1] + max(1, *(entry.duration for entry in log.entries if entry.pts == times[-1]))
+    step = int(np.median(np.diff(times))) if len(times) > 1 else 1
+    last = times[-1] + max(1, *(lasting(entry.duration, step) for entry in log.entries if entry.pts == times[-1]))
     if times[0] < low and not more and not _on_screen(facts, last * clock.base - facts.origin, window.start):
         return True  # the video has ended before
     # A single frame that came earlier and is still on screen counts as the window's only one.

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mllm_avqa.context.clean import PRIORITY
 from mllm_avqa.model.shapley import Coalition, Game
 from mllm_avqa.model.views import Prepared, Views
 from mllm_avqa.schema.rating import Attribution, ScoreDistribution, Shares
 
-ORIGINS = ("user", "subtitle", "sidecar", "asr", "ocr", "metadata")
 # Every input by its modality. Facts about timing belong to picture and sound alike, so they are a modality themselves.
 MODALITIES: dict[str, tuple[str, ...]] = {
     "video": ("picture", "video_facts"),
     "audio": ("sound", "audio_facts"),
     "sync": ("sync_facts",),
-    "text": (*ORIGINS, "text_facts"),
+    "text": (*PRIORITY, "text_facts"),
 }
 INPUTS = tuple(name for names in MODALITIES.values() for name in names)
 BUDGET = 256  # coalitions; eight inputs are exact

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import torch
 
     from mllm_avqa.model.backbones.base import Backbone
 
-PICKLED = ("*.bin", "*.pt", "*.pth")  # weights of older checkpoints
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -29,26 +28,6 @@ def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
     return directory
 
 
-def weights_hash(directory: Path, card: Card | None = None) -> str:
-    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are alone.
-
-    card: of an adapter, its base counts as well: a local one by its weights, one of the hub by its commit.
-    """
-    if card is not None and card.base_model is not None:
-        from mllm_avqa.model.backbones.loading import locate
-
-        base, revision = locate(directory, card)
-        under = f"{base}@{revision}" if revision else weights_hash(Path(base))
-        return hashlib.sha256(f"{weights_hash(directory)} on {under}".encode()).hexdigest()[:16]
-    digest = hashlib.sha256()
-    files = [*directory.glob("*.safetensors")] or [f for kind in PICKLED for f in directory.glob(kind)]
-    for path in sorted(files):
-        with path.open("rb") as f:
-            while block := f.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()[:16]
-
-
 def open_checkpoint(
     name: str,
     *,
@@ -56,11 +35,13 @@ def open_checkpoint(
     device: str | None = None,
     device_map: str | dict[str, Any] | None = None,
     four_bit: bool = False,
+    allow_pickle: bool = False,
 ) -> tuple[Backbone, Card, str]:
     """Backbone ready for inference, card, and a name of the weights as they lie in memory.
 
     dtype: a torch dtype or its name, see `DTYPES`; device: "cpu", "cuda:0" ..., by default an accelerator if there is
-    one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit: `LoadOptions`.
+    one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit, allow_pickle: see
+    `LoadOptions`.
     Weights in float32 are named by `weights_hash` alone; others score a little differently and are named so.
     Raises CheckpointError (unknown name, unreadable directory) and ConfigError (dtype, device, missing library).
     """
@@ -75,7 +56,14 @@ def open_checkpoint(
         if device_map is not None:
             raise ConfigError(f"device {device!r} and device_map {device_map!r} both place the model: give one")
         device_map = {"": device} if four_bit else None  # 4-bit weights stay where they are made
-    backbone = load_backbone(directory, card, kind, device_map=device_map, four_bit=four_bit)
+    try:
+        backbone = load_backbone(
+            directory, card, kind, device_map=device_map, four_bit=four_bit, allow_pickle=allow_pickle
+        )
+    except AvqaError:
+        raise
+    except Exception as e:  # whatever a library says to files of strangers
+        raise CheckpointError(f"{directory} can not be loaded: {type(e).__name__}: {e} (--checkpoint)") from e
     place(backbone.model, device or _default_device()).eval()
     precision = str(kind).removeprefix("torch.")
     marks = [precision] * (precision != "float32") + ["nf4"] * four_bit

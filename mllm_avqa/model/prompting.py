@@ -12,13 +12,13 @@ from typing import Literal
 from mllm_avqa.evidence.catalogue import FACTS
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
-from mllm_avqa.schema.names import LANGUAGES
+from mllm_avqa.schema.names import LANGUAGES, SIDES
 from mllm_avqa.schema.text import TextContext
 from mllm_avqa.schema.words import load_prompts
 
 __all__ = ["LANGUAGES", "load_prompts"]  # what others find here
 FactStyle = Literal["values", "grades"]
-SEGMENTS = ("video", "audio", "sync", "text")  # order in the prefix, after the system segment
+SEGMENTS = SIDES  # order in the prefix, after the system segment
 EVERYTHING = ("system", *SEGMENTS)
 # Which segments an answer about an aspect may look at. With isolation on, this is enforced by the attention mask:
 # the sound can not move the video score, a title can not move either, and both are true by construction.

@@ -34,7 +34,7 @@ class EncodedBranch:
 
 
 @dataclass
-class Row:
+class PackedRow:
     ids: torch.Tensor  # int64 [T]
     positions: torch.Tensor  # int64 [3, T]
     visible: torch.Tensor  # bool [T, T], query x key
@@ -51,7 +51,7 @@ def pack(
     branches: list[EncodedBranch],
     media: dict[str, torch.Tensor] | None = None,
     isolate: bool = True,
-) -> Row:
+) -> PackedRow:
     """Lay segments and branches into one row.
 
     isolate=True: video, audio, sync and text segments see only the system segment and themselves and all start
@@ -101,7 +101,7 @@ def pack(
         z = a + len(b.ids)
         visible[a:z, a:z] = causal[a:z, a:z]
         visible[a:z, :prefix] = visible_from[b.aspect]
-    return Row(
+    return PackedRow(
         ids=torch.tensor(ids),
         positions=torch.cat(positions, 1),
         visible=visible,
@@ -114,7 +114,7 @@ def pack(
     )
 
 
-def collate(rows: list[Row], pad_id: int) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:
+def collate(rows: list[PackedRow], pad_id: int) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:
     """Right-padded batch of a Qwen-Omni `forward`: ids [B,T], positions [3,B,T], mask [B,1,T,T], stacked media."""
     length = max(len(r.ids) for r in rows)
     ids = torch.full((len(rows), length), pad_id)

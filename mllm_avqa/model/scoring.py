@@ -16,7 +16,7 @@ import torch
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import LANGUAGES, Branch, FactStyle, aspect_branch, prefix_segments
-from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, Row
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, PackedRow
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.levels import WORDS, mean_std, word
@@ -109,7 +109,7 @@ class EncodedClip:
     """A clip's prefix held in the key-value cache; questions are answered without encoding it again."""
 
     backbone: Backbone
-    row: Row  # prefix only
+    row: PackedRow  # prefix only
     cache: Any
 
     def generate(self, branch: Branch, max_tokens: int = 160) -> str:
@@ -140,7 +140,7 @@ class EncodedClip:
         return (branch.stem + b.tokenizer.decode(answer, skip_special_tokens=True)).strip()
 
 
-def pack_on_prefix(prefix: Row, branch: EncodedBranch) -> torch.Tensor:
+def pack_on_prefix(prefix: PackedRow, branch: EncodedBranch) -> torch.Tensor:
     """Attention mask bool [1, 1, branch, prefix + branch] of one branch behind a cached prefix."""
     n = len(branch.ids)
     sees = prefix.visible_from[branch.aspect].expand(n, -1)

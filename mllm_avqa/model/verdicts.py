@@ -17,7 +17,7 @@ from mllm_avqa.model.claims import WHOLE, Fault, Level, merged, read_claims, sen
 from mllm_avqa.schema.faults import FaultKind, fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import Claim, Rating
-from mllm_avqa.schema.words import say
+from mllm_avqa.schema.words import say, translated
 
 SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
 SEVERITY_TOLERANCE = 2  # steps a claimed severity may be off the measured one
@@ -144,7 +144,7 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdi
     seen = _seen(kind, rating)
     if not seen:
         return OPEN
-    worst, measured = max(seen, key=lambda s: s[1])
+    worst, measured = max(seen, key=lambda s: (s[1], SEVERITIES.index(s[0].severity)))
     reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
     if claim.denied:
         clear = measured == 0 or measured > SEVERITY_TOLERANCE
@@ -190,7 +190,7 @@ def _direction(m: Measurement) -> str:
 
 def _told(m: Measurement, language: str, other_way: bool = False) -> str:
     """ "blur 3.4 px: strong"."""
-    value = "–" if m.value is None else f"{m.value:.3g} {m.unit}".strip()
+    value = "–" if m.value is None else f"{m.value:.3g} {translated(m.unit, language)}".strip()
     severity = say(f"severities.{m.severity}", language)
     told = say("reasons.fact", language, fact=fact_name(m.name, language), value=value, severity=severity)
     return say("reasons.other_way", language, fact=told) if other_way else told

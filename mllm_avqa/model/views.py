@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mllm_avqa.model.resample import to_mono
+from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip, MediaInfo
 from mllm_avqa.schema.measurement import Measurement
@@ -32,7 +32,7 @@ class Views:
     notes: dict[str, object] = field(default_factory=dict)  # what was done to the input
 
 
-class Shown(Protocol):
+class Showable(Protocol):
     """What the model is shown and told of one window: a window just prepared, or one that training has kept."""
 
     views: Views

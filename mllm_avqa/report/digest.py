@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.attribution import MODALITIES
-from mllm_avqa.report.labels import WORDS, clock, size
+from mllm_avqa.report.labels import amount, clock, size
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
+from mllm_avqa.schema.words import load_prompts, translated
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,33 @@ def share_lines(found: Attribution) -> list[ShareLine]:
     return lines
 
 
+def player(line: ShareLine, words: Mapping[str, Any]) -> str:
+    """What a line of shares is called: an input, a text by its origin, or a modality."""
+    name: str = ({**words["origins"], **words["inputs"]} if line.part else words["aspects"])[line.player]
+    return name
+
+
 def share_notes(found: Attribution, language: str) -> list[str]:
     """How the shares are to be read."""
     errors = [e for s in found.inputs.values() for e in s.errors.values()]
-    words = WORDS[language]
+    words = load_prompts("words", language)["report"]
     told = [words["estimated"].format(n=found.orders, error=max(errors, default=0.0))] if found.orders else []
     return [words["shares"], *told]
+
+
+def fact_label(name: str, language: str) -> str:
+    """A measure's name for people; English is the measure's own."""
+    return fact_name(name, language).replace("_", " ")
+
+
+def value(m: Measurement, language: str) -> str:
+    """A measured value with its unit."""
+    return amount(m.value, translated(m.unit, language))
+
+
+def explained(name: str, language: str) -> str:
+    """What a measure measures; nothing for one that is not in the catalogue."""
+    return ALL_FACTS[name].explained[language] if name in ALL_FACTS else ""
 
 
 def clip_seconds(rating: Rating) -> float:
@@ -83,7 +108,7 @@ def clip_seconds(rating: Rating) -> float:
 
 def media_facts(rating: Rating, language: str) -> list[tuple[str, str]]:
     """(label, value) pairs of the container and its streams."""
-    words, m = WORDS[language], rating.media
+    words, m = load_prompts("words", language)["report"], rating.media
     facts = [
         (words["container"], m.container),
         (words["duration"], clock(m.duration)),
@@ -94,27 +119,28 @@ def media_facts(rating: Rating, language: str) -> list[tuple[str, str]]:
         v = m.video
         parts = [v.codec, f"{v.width}×{v.height}", f"{v.fps:.4g} fps" if v.fps else "", v.pixel_format]
         parts += [f"{v.bitrate / 1e6:.3g} Mbit/s" if v.bitrate else "", f"{v.rotation}°" if v.rotation else ""]
-        parts += ["interlaced" if v.interlaced else "", "still" if v.still else ""]
+        parts += [words["interlaced"] if v.interlaced else "", words["still"] if v.still else ""]
         video = ", ".join(p for p in parts if p)
     if m.audio is not None:
         a = m.audio
-        parts = [a.codec, f"{a.sample_rate} Hz", f"{a.channels} ch"]
+        parts = [a.codec, f"{a.sample_rate} Hz", words["channels"].format(n=a.channels)]
         parts += [f"{a.bitrate / 1e3:.3g} kbit/s" if a.bitrate else ""]
         audio = ", ".join(p for p in parts if p)
     return [*facts, (words["video"], video), (words["audio"], audio)]
 
 
-def input_facts(rating: Rating) -> list[tuple[str, str]]:
+def input_facts(rating: Rating, language: str) -> list[tuple[str, str]]:
     """What was done to the input, flattened: lists of per-window notes become one line per window."""
     lines: list[tuple[str, str]] = []
+    keys = load_prompts("words", language)["keys"]
     for key, value in rating.inputs.items():
         if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
             for n, notes in enumerate(value):
                 window = rating.windows[n] if n < len(rating.windows) else None
                 where = f"{clock(window.start)}–{clock(window.end)}" if window else f"{key} {n + 1}"
-                lines.append((where, "; ".join(f"{k}: {_short(v)}" for k, v in notes.items())))
+                lines.append((where, "; ".join(f"{keys.get(k, k)}: {_short(v)}" for k, v in notes.items())))
         else:
-            lines.append((key, _short(value)))
+            lines.append((keys.get(key, key), _short(value)))
     return lines
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
-from markupsafe import Markup
-
-from mllm_avqa.evidence import FACTS
 from mllm_avqa.report import digest, labels
+from mllm_avqa.report.page import render_page, write_page
 from mllm_avqa.schema.errors import OutputError
+from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import ASPECTS, Rating
+from mllm_avqa.schema.words import load_prompts, translated
 
 _WIDTH, _HEIGHT = 1000.0, 160.0  # drawing units of the timeline
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -40,13 +40,8 @@ class Step:
 
 
 def write_html(rating: Rating, path: str | Path, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> None:
-    """Write `render_html` to a file. Raises OutputError when it can not be written."""
-    path = Path(path)
-    html = render_html(rating, limits=limits, thumbnails=thumbnails)
-    try:
-        path.write_text(html, encoding="utf-8")
-    except OSError as e:
-        raise OutputError(f"--html {path}: can not be written: {e.strerror}") from e
+    """Write `render_html` to a file, whole or not at all. Raises OutputError when it can not be written."""
+    write_page(path, render_html(rating, limits=limits, thumbnails=thumbnails), "--html")
 
 
 def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> str:
@@ -55,53 +50,37 @@ def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbn
     limits: what the checkpoint's card says it can not do.
     Raises OutputError for a thumbnail that is neither PNG nor JPEG.
     """
-    lang = rating.language if rating.language in labels.WORDS else "en"
-    env = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {"clock": labels.clock}
-    template = env.from_string(files("mllm_avqa.report").joinpath("rating.html.j2").read_text(encoding="utf-8"))
+    lang = rating.language if rating.language in LANGUAGES else "en"
+    words = load_prompts("words", lang)
     seconds = digest.clip_seconds(rating)
-    return template.render(
+    return render_page(
+        files("mllm_avqa.report").joinpath("rating.html.j2"),
         rating=rating,
         lang=lang,
-        words=labels.WORDS[lang],
-        aspects=labels.ASPECT_LABELS[lang],
-        levels=labels.LEVEL_LABELS[lang],
-        severities=labels.SEVERITY_LABELS[lang],
-        supports=labels.SUPPORT_LABELS[lang],
-        statuses=labels.STATUS_LABELS[lang],
-        origins=labels.ORIGIN_LABELS[lang],
+        words=words["report"],
+        tables=words,
+        keys=words["keys"],
         name=rating.path.replace("\\", "/").rsplit("/", 1)[-1],
         scores=digest.score_lines(rating),
         claims=digest.claims(rating),
         faults=digest.faults(rating),
         harmless=digest.harmless(rating),
         unmeasured=digest.unmeasured(rating),
-        amount=labels.amount,
-        describe=lambda name: FACTS[name].what if name in FACTS else "",
+        value=lambda m: digest.value(m, lang),
+        called=lambda name: digest.fact_label(name, lang),
+        describe=lambda name: digest.explained(name, lang),
         seconds=seconds,
         bar=lambda start, end: _bar(start, end, seconds),
         attribution=rating.attribution,
-        shares=_share_rows(rating, lang),
+        shares=_share_rows(rating, words),
         share_notes=digest.share_notes(rating.attribution, lang) if rating.attribution else [],
         signed=labels.signed,
-        tracks=_tracks(rating, lang, seconds),
+        tracks=_tracks(rating, words, seconds),
         media=digest.media_facts(rating, lang),
-        inputs=digest.input_facts(rating),
-        limits=" ".join(limits.split()),
+        inputs=digest.input_facts(rating, lang),
+        limits=" ".join(translated(limits, lang).split()),
         thumbnails=[(t.time, _data_uri(t.image)) for t in thumbnails],
     )
-
-
-def _printable(value: object) -> object:
-    """Every printed value passes through here before it is escaped."""
-    return labels.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _bar(start: float, end: float, seconds: float) -> tuple[float, float]:
@@ -123,14 +102,14 @@ class ShareRow:
     bars: dict[str, tuple[float, float, float]]
 
 
-def _share_rows(rating: Rating, lang: str) -> list[ShareRow]:
+def _share_rows(rating: Rating, words: Mapping[str, Any]) -> list[ShareRow]:
     if rating.attribution is None:
         return []
     lines = digest.share_lines(rating.attribution)
     most = max((abs(v) for line in lines for v in line.shares.values()), default=0.0) or 1.0
     rows = []
     for line in lines:
-        label = labels.INPUT_LABELS[lang][line.player] if line.part else labels.ASPECT_LABELS[lang][line.player]
+        label = digest.player(line, words)
         bars = {}
         for aspect, v in line.shares.items():
             width = 50 * abs(v) / most
@@ -139,7 +118,7 @@ def _share_rows(rating: Rating, lang: str) -> list[ShareRow]:
     return rows
 
 
-def _tracks(rating: Rating, lang: str, seconds: float) -> list[tuple[str, list[Step]]]:
+def _tracks(rating: Rating, words: Mapping[str, Any], seconds: float) -> list[tuple[str, list[Step]]]:
     """One line of steps per aspect that has scores over time; empty for a clip of one window."""
     if len(rating.windows) < 2 or seconds <= 0:
         return []
@@ -151,7 +130,7 @@ def _tracks(rating: Rating, lang: str, seconds: float) -> list[tuple[str, list[S
             if dist is not None:
                 x, width = w.start / seconds * _WIDTH, max((w.end - w.start) / seconds * _WIDTH, 2.0)
                 y = (5.0 - min(5.0, max(1.0, dist.score))) / 4.0 * _HEIGHT
-                level = labels.LEVEL_LABELS[lang][dist.level]
+                level = words["levels"][dist.level]
                 tip = f"{labels.clock(w.start)}–{labels.clock(w.end)}: {dist.score:.2f} {level}"
                 steps.append(Step(round(x, 1), round(width, 1), round(y, 1), dist.score, tip))
         if steps:

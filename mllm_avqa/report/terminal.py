@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mllm_avqa.report import digest
-from mllm_avqa.report.labels import (
-    ASPECT_LABELS,
-    INPUT_LABELS,
-    LEVEL_LABELS,
-    ORIGIN_LABELS,
-    SEVERITY_LABELS,
-    STATUS_LABELS,
-    SUPPORT_LABELS,
-    WORDS,
-    amount,
-    clock,
-    signed,
-    visible,
-)
+from mllm_avqa.report.labels import clock, signed, visible
+from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import Attribution, Rating, ScoreDistribution
+from mllm_avqa.schema.words import load_prompts, translated
 
+Tables = Mapping[str, Any]  # prompts/words.<language>.yaml
 _BAR = 24  # cells for the range 1..5
 _FAULTS = 8  # faults shown; the rest is counted
 _STYLE = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
@@ -37,24 +30,25 @@ def render(rating: Rating, limits: str = "") -> RenderableType:
 
     Text of strangers is never parsed as markup and holds no control characters.
     """
-    lang = rating.language if rating.language in WORDS else "en"
-    words = WORDS[lang]
+    lang = rating.language if rating.language in LANGUAGES else "en"
+    tables = load_prompts("words", lang)
+    words = tables["report"]
     media = ", ".join(visible(v) for _, v in digest.media_facts(rating, lang)[1:])
     parts: list[RenderableType] = [Text(visible(rating.path), "bold"), Text(media, "dim"), Text()]
-    parts.append(_scores(rating, lang))
+    parts.append(_scores(rating, tables))
     if len(rating.windows) > 1:
-        parts += [_head(words["timeline"]), _timeline(rating, lang)]
+        parts += [_head(words["timeline"]), _timeline(rating, tables)]
     if digest.claims(rating):
-        parts += [_head(words["explanation"]), _claims(rating, lang)]
-    parts += [_head(words["evidence"]), _evidence(rating, lang)]
+        parts += [_head(words["explanation"]), _claims(rating, tables)]
+    parts += [_head(words["evidence"]), _evidence(rating, tables)]
     if rating.attribution is not None:
-        parts += [_head(words["attribution"]), _shares(rating.attribution, lang)]
+        parts += [_head(words["attribution"]), _shares(rating.attribution, tables)]
     if rating.context.sources or rating.context.items:
-        parts += [_head(words["context"]), _context(rating, lang)]
+        parts += [_head(words["context"]), _context(rating, tables)]
     if rating.warnings:
         parts += [_head(words["warnings"]), *(_in(Text(f"! {visible(w)}", "yellow")) for w in rating.warnings)]
     if limits:
-        parts += [Text(), Text(f"{words['limits']}: {visible(' '.join(limits.split()))}", "dim")]
+        parts += [Text(), Text(f"{words['limits']}: {visible(' '.join(translated(limits, lang).split()))}", "dim")]
     return Group(*parts)
 
 
@@ -78,24 +72,24 @@ def _bar(dist: ScoreDistribution) -> Text:
     return Text("━" * filled, _STYLE[dist.level]) + Text("─" * (_BAR - filled), "bright_black")
 
 
-def _scores(rating: Rating, lang: str) -> RenderableType:
+def _scores(rating: Rating, tables: Tables) -> RenderableType:
     table = _grid(None, None, None, 1)
     for line in digest.score_lines(rating):
-        label = Text(ASPECT_LABELS[lang][line.aspect], "bold" if line.aspect == "overall" else "")
+        label = Text(tables["aspects"][line.aspect], "bold" if line.aspect == "overall" else "")
         if line.dist is None:
-            why = f"{WORDS[lang]['no_score']}: {visible(line.missing)}"
+            why = f"{tables['report']['no_score']}: {visible(line.missing)}"
             table.add_row(label, Text("–", "dim"), Text("·" * _BAR, "dim"), Text(why, "dim"))
         else:
-            level = Text(LEVEL_LABELS[lang][line.dist.level], _STYLE[line.dist.level])
+            level = Text(tables["levels"][line.dist.level], _STYLE[line.dist.level])
             level.append(f"  ±{line.dist.std:.2f}" + (f"  {line.dist.interval}" if line.dist.interval else ""), "dim")
             table.add_row(label, Text(f"{line.dist.score:.2f}", "bold"), _bar(line.dist), level)
     return _in(table)
 
 
-def _timeline(rating: Rating, lang: str) -> RenderableType:
+def _timeline(rating: Rating, tables: Tables) -> RenderableType:
     table = _grid(None, None)
     first, last = rating.windows[0], rating.windows[-1]
-    for aspect, label in ASPECT_LABELS[lang].items():
+    for aspect, label in tables["aspects"].items():
         if not any(w.scores.get(aspect) for w in rating.windows):
             continue
         cells = Text()
@@ -108,18 +102,18 @@ def _timeline(rating: Rating, lang: str) -> RenderableType:
     return _in(table)
 
 
-def _claims(rating: Rating, lang: str) -> RenderableType:
+def _claims(rating: Rating, tables: Tables) -> RenderableType:
     table = _grid(None, 1)
     for claim in digest.claims(rating):
         mark, style = _MARK[claim.support]
         body = Text(visible(claim.text.strip()))
-        because = f" ({SUPPORT_LABELS[lang][claim.support]}{': ' if claim.because else ''}{visible(claim.because)})"
+        because = f" ({tables['supports'][claim.support]}{': ' if claim.because else ''}{visible(claim.because)})"
         table.add_row(Text(mark, style), body.append(because, style if claim.support == "contradicted" else "dim"))
     return _in(table)
 
 
-def _evidence(rating: Rating, lang: str) -> RenderableType:
-    words, found = WORDS[lang], digest.faults(rating)
+def _evidence(rating: Rating, tables: Tables) -> RenderableType:
+    words, found = tables["report"], digest.faults(rating)
     if not found:
         return _in(Text(words["clean"], "dim"))
     table = _grid(None, None, None, 1)
@@ -127,27 +121,28 @@ def _evidence(rating: Rating, lang: str) -> RenderableType:
         style = _SEVERITY_STYLE[m.severity]
         where = ", ".join(f"{clock(a)}–{clock(b)}" for a, b in m.spans[:3]) + (" …" if len(m.spans) > 3 else "")
         detail = "; ".join(x for x in (where, visible(m.note)) if x)
-        value = Text(visible(amount(m.value, m.unit)))
-        table.add_row(Text(SEVERITY_LABELS[lang][m.severity], style), Text(visible(m.name)), value, Text(detail, "dim"))
+        name, value = digest.fact_label(m.name, tables["language"]), digest.value(m, tables["language"])
+        severity = Text(tables["severities"][m.severity], style)
+        table.add_row(severity, Text(visible(name)), Text(visible(value)), Text(detail, "dim"))
     rest = len(found) - _FAULTS
     more = ([f"+{rest}"] if rest > 0 else []) + [words["quiet"].format(n=len(digest.harmless(rating)))]
     return Group(_in(table), _in(Text("; ".join(more), "dim")))
 
 
-def _shares(found: Attribution, lang: str) -> RenderableType:
-    words, aspects = WORDS[lang], list(found.inputs)
+def _shares(found: Attribution, tables: Tables) -> RenderableType:
+    words, aspects = tables["report"], list(found.inputs)
     table = _grid(*[None] * (len(aspects) + 1))
     for column in table.columns[1:]:
         column.justify = "right"
-    table.add_row(Text(), *(Text(ASPECT_LABELS[lang][a], "dim") for a in aspects))
+    table.add_row(Text(), *(Text(tables["aspects"][a], "dim") for a in aspects))
     table.add_row(Text(words["nothing_given"]), *(Text(f"{found.inputs[a].empty:.2f}") for a in aspects))
     for line in digest.share_lines(found):
-        label = Text(f"  {INPUT_LABELS[lang][line.player]}" if line.part else ASPECT_LABELS[lang][line.player])
+        label = Text("  " * line.part + digest.player(line, tables))
         table.add_row(label, *(_share(line.shares.get(a, 0.0), line.part) for a in aspects))
     table.add_row(
         Text(words["everything_given"], "bold"), *(Text(f"{found.inputs[a].full:.2f}", "bold") for a in aspects)
     )
-    return Group(_in(table), *(_in(Text(note, "dim")) for note in digest.share_notes(found, lang)))
+    return Group(_in(table), *(_in(Text(note, "dim")) for note in digest.share_notes(found, tables["language"])))
 
 
 def _share(value: float, part: bool) -> Text:
@@ -156,11 +151,11 @@ def _share(value: float, part: bool) -> Text:
     return Text(text, f"{tone} dim" if part and tone != "dim" else tone)
 
 
-def _context(rating: Rating, lang: str) -> RenderableType:
+def _context(rating: Rating, tables: Tables) -> RenderableType:
     table = _grid(None, 1)
     for source in rating.context.sources:
-        state = STATUS_LABELS[lang][source.status] + (f": {visible(source.detail)}" if source.detail else "")
-        table.add_row(Text(ORIGIN_LABELS[lang][source.origin]), Text(state, "" if source.status == "ok" else "dim"))
+        state = tables["statuses"][source.status] + (f": {visible(source.detail)}" if source.detail else "")
+        table.add_row(Text(tables["origins"][source.origin]), Text(state, "" if source.status == "ok" else "dim"))
         for item in [i for i in rating.context.items if i.origin == source.origin][:3]:
             text = visible(" ".join(item.text.split()))
             table.add_row(Text(), Text(f"“{text[:160]}{'…' if len(text) > 160 else ''}”", "italic"))

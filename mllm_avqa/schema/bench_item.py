@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mllm_avqa.schema.files import read_models, write_models
+from mllm_avqa.schema.names import Aspect, Language
 
 QuestionType = Literal["yes-no", "what", "how", "when", "where", "compare"]
 # fault: of the whole clip; local-fault: of a part of it; quality: a level or a comparison of clips;
@@ -32,12 +33,12 @@ class BenchItem(BaseModel):
     options: list[str] = Field(min_length=2)  # as offered, without letters
     correct: int = Field(ge=0)  # index in options
     question_type: QuestionType
-    modality: Literal["video", "audio", "sync", "text", "overall"]
+    modality: Aspect
     concern: Concern
     context: dict[str, str] = {}  # texts given with the clip, by origin
     time_span: tuple[float, float] | None = None  # seconds of `media` that are the clip; None = whole file
     time_span_b: tuple[float, float] | None = None
-    language: Literal["en", "zh"] = "en"
+    language: Language = "en"
     source: str  # dataset and record the question was made from
     licence: str | None = None
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.clip import DecodeSpec
 from mllm_avqa.schema.errors import CheckpointError
-from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.files import read_yaml, whole_file
 from mllm_avqa.schema.levels import WORDS
-from mllm_avqa.schema.rating import ASPECTS
+from mllm_avqa.schema.names import ASPECTS, LANGUAGES
 
 CARD_FILE = "avqa.yaml"
 SCORING = {"aspects", "facts", "isolate", "level_words", "lists_faults", "pixels", "pooling", "views"}
@@ -78,7 +78,7 @@ class Card(BaseModel):
     family: str  # key of mllm_avqa.model.backbones.FAMILIES
     base_model: str | None = None  # hub name or path when the directory holds an adapter only
     revision: str | None = None
-    aspects: list[str] = Field(list(ASPECTS), min_length=1)
+    aspects: list[str] = Field(default=list(ASPECTS), min_length=1)
     level_words: list[str] = list(WORDS)
     views: ViewSpec = ViewSpec()
     pixels: Pixels | None = None  # None: as the backbone family normalises
@@ -86,7 +86,7 @@ class Card(BaseModel):
     prompts: str = "1"  # version of prompts/*.yaml it was trained with
     facts: Literal["values", "grades"] = "values"  # how evidence is written: `prompting.facts`
     lists_faults: bool = False  # taught to list the faults of each side, and to explain with its lists: `explain.write`
-    languages: list[str] = Field(["en", "zh"], min_length=1)  # it can be asked in
+    languages: list[str] = Field(default=list(LANGUAGES), min_length=1)  # it can be asked in
     isolate: bool = True  # a modality's own tokens are hidden from the scores of the other modality
     limits: str = ""  # printed where the checkpoint is used
     licence: str = "Apache-2.0"
@@ -113,8 +113,8 @@ class Card(BaseModel):
         if not path.is_file():
             raise CheckpointError(f"{directory} has no {CARD_FILE}: not a checkpoint of this project (--checkpoint)")
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValidationError, yaml.YAMLError) as e:
+            return cls.model_validate(read_yaml(path, CheckpointError))
+        except ValidationError as e:
             raise CheckpointError(f"{path}: {e}") from e
 
     def save(self, directory: Path) -> None:

@@ -19,6 +19,8 @@ class Limits(BaseModel):
     max_duration: float = 6 * 3600.0  # seconds of media (--max-duration)
     max_bytes: int = 64 * 2**30  # of a file (--max-bytes)
     max_hash_seconds: float = 300.0  # for reading a file's bytes once (--max-hash-seconds)
+    max_sidecars: int = Field(default=16, ge=0)  # subtitle files beside it (--max-sidecars)
+    max_sidecar_bytes: int = Field(default=2 * 2**20, ge=0)  # of them in all (--max-sidecar-bytes)
     max_threads: int = Field(default=4, ge=1)  # of one decoder, within the cores; more cost memory and save no time
 
 

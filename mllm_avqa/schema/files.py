@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSONL files of pydantic models, and the hash of the code that made a file."""
+"""Files written whole or not at all, YAML of strangers, JSONL files of pydantic models, the hash of a file's code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
-from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.errors import AvqaError, ConfigError
 
+MOST_BYTES, MOST_DEPTH, MOST_NODES = 4_000_000, 64, 200_000  # of a YAML file
 Model = TypeVar("Model", bound=BaseModel)
 # What makes a window, its facts and its texts: part of the key of whatever keeps them.
 WINDOW_CODE = (
@@ -23,7 +25,6 @@ WINDOW_CODE = (
     "mllm_avqa.evidence",
     "mllm_avqa.context",
     "mllm_avqa.model.views",
-    "mllm_avqa.model.resample",
     "mllm_avqa.schema.card",
     "mllm_avqa.schema.clip",
     "mllm_avqa.windows",
@@ -46,6 +47,44 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_yaml(path: str | Path, error: type[AvqaError] = ConfigError) -> Any:
+    """The value of a YAML file that a stranger may have written; None when it is empty.
+
+    Raises `error` for a file that is not there, not UTF-8 or not YAML, and for one beyond `MOST_BYTES`, `MOST_DEPTH` or
+    `MOST_NODES` once its aliases are written out (a few lines of them can stand for billions of values).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8-sig"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _nodes(node, {}, 0) > MOST_NODES:
+            raise ValueError(f"more than {MOST_NODES} values")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise error(f"{path}: nested too deep, at most {MOST_DEPTH} levels") from None
+    except UnicodeDecodeError as e:
+        raise error(f"{path}: not UTF-8 text ({e.reason} at byte {e.start})") from e
+    except OSError as e:
+        raise error(f"{path}: can not be read: {e.strerror}") from e
+    except (ValueError, yaml.YAMLError) as e:
+        raise error(f"{path}: {e}") from e
+
+
+def _nodes(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+    """Number of values below a node, aliases written out. Raises RecursionError for one too deep or inside itself."""
+    if depth > MOST_DEPTH:
+        raise RecursionError
+    if id(node) not in known:
+        parts = node.value if isinstance(node.value, list) else []
+        flat = [p for pair in parts for p in pair] if isinstance(node, yaml.MappingNode) else parts
+        known[id(node)] = 1 + sum(_nodes(p, known, depth + 1) for p in flat)
+    return known[id(node)]
 
 
 def read_models(path: str | Path, model: type[Model], name: str, file: str) -> Iterator[Model]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Modality = Literal["video", "audio", "sync", "text"]
+from mllm_avqa.schema.names import Side
 
 # Index = severity 0..5; level k of a synthesised distortion is called SEVERITIES[k].
 Severity = Literal["none", "faint", "slight", "moderate", "strong", "severe"]
@@ -23,7 +23,7 @@ class Measurement(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str  # snake_case, e.g. "blur", "loudness", "av_offset"
-    modality: Modality
+    modality: Side
     value: float | None
     unit: str  # "dB", "LUFS", "px", "ratio", "Hz", "ms", ...
     severity: Severity = "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,7 @@ from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.names import ASPECTS, Aspect
 from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.words import translated
 
 __all__ = ["ASPECTS", "Aspect"]  # besides the models: names found here by all who read ratings
 
@@ -104,3 +106,16 @@ class Rating(BaseModel):
     content_hash: str = ""  # sha256 of the file's bytes
     language: str = "en"
     seconds: dict[str, float] = {}  # wall time per room
+
+    def told(self) -> Rating:
+        """The same rating with everything that the rooms say of the clip in the rating's language."""
+        say = partial(translated, language=self.language)
+        sources = [s.model_copy(update={"detail": say(s.detail)}) for s in self.context.sources]
+        return self.model_copy(
+            update={
+                "missing": {a: say(why) for a, why in self.missing.items()},
+                "warnings": [say(w) for w in self.warnings],
+                "evidence": [m.model_copy(update={"note": say(m.note)}) for m in self.evidence],
+                "context": self.context.model_copy(update={"sources": sources}),
+            }
+        )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from mllm_avqa.schema.files import read_models, write_models
 from mllm_avqa.schema.levels import WORDS, Scale, soft_target, sos_std
-from mllm_avqa.schema.measurement import Modality
+from mllm_avqa.schema.names import Language, Side
 
 Split = Literal["train", "val", "test"]
 
@@ -79,7 +79,7 @@ class Distortion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: str
-    modality: Modality
+    modality: Side
     level: int
     start: float
     end: float
@@ -91,10 +91,10 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    stage: Literal[1, 2, 3]
+    stage: Literal[1, 2, 3]  # its depth: 1 perceives, 2 rates, 3 explains; no stage of training
     task: str  # template family in prompts/, e.g. "kind", "severity", "when", "level", "describe"
     aspect: str | None = None  # which part of the clip it is about: decides what the answer may look at
-    language: Literal["en", "zh"] = "en"
+    language: Language = "en"
     question: str
     answer: str
     options: list[str] | None = None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 Origin = Literal["metadata", "subtitle", "sidecar", "user", "ocr", "asr"]
 Status = Literal["ok", "absent", "unavailable", "skipped"]
+BEYOND = "beyond the limits are not read"  # in a status: of what lies beside a clip, some was left out
 REPAIRED = "times repaired"  # in `detail` of a cue whose times were impossible; `caption_measurements` counts them
 
 

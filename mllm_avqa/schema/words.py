@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.names import LANGUAGES
+from mllm_avqa.schema.names import LANGUAGES, SIDES
 
 
 @cache
@@ -36,9 +36,8 @@ def load_prompts(name: str, language: str) -> Mapping[str, Any]:
         raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)} (--lang)")
     data = read_prompts(f"{name}.{language}")
     if data.get("names") == "faults":
-        from mllm_avqa.schema.faults import fault_kinds
-
-        data = {**data, "names": {kind: fault.name(language) for kind, fault in fault_kinds().items()}}
+        kinds = (read_prompts(f"faults.{side}")["kinds"] for side in SIDES)  # `faults.py` reads all of an entry
+        data = {**data, "names": {kind: entry[language] for of_side in kinds for kind, entry in of_side.items()}}
     return data
 
 
@@ -53,16 +52,19 @@ def say(code: str, language: str, **values: object) -> str:
 @cache
 def _known(language: str) -> list[tuple[re.Pattern[str], str]]:
     known = load_prompts("words", language)["known"]
-    return [(re.compile(pattern), text) for pattern, text in known.items()]
+    return [(re.compile(pattern, re.DOTALL), text) for pattern, text in known.items()]
 
 
 def translated(text: str, language: str) -> str:
     """What a room says of a clip, which is English, in `language`; as it is where nobody has put it into words.
 
-    Rooms say what they find in one language, and prompts/words.<language>.yaml knows the sentences by their pattern.
-    Groups of a pattern are translated in their turn.
+    Rooms speak one language, and prompts/words.<language>.yaml knows their sentences by pattern. Groups of a pattern
+    are translated in their turn, and so are the parts of a list.
     """
-    for pattern, template in _known(language):
+    known = _known(language)
+    for pattern, template in known:
         if m := pattern.fullmatch(text):
             return template.format(*(translated(g, language) if g else "" for g in m.groups()))
+    if known and "; " in text:
+        return "；".join(translated(part, language) for part in text.split("; "))
     return text

@@ -8,7 +8,7 @@ import pytest
 
 from mllm_avqa.context import gather, load_asr, resample_16k
 from mllm_avqa.context.asr import OFFICIAL, Segment, TransformersEngine, WhisperEngine, heard
-from mllm_avqa.model.resample import to_mono
+from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from mllm_avqa.context import sidecars
 from mllm_avqa.context.collect import gather
 from mllm_avqa.context.sidecars import MAX_BYTES, find_sidecars, read_sidecar
 from mllm_avqa.evidence.captions import caption_measurements
+from mllm_avqa.media import Limits, MediaReader
+from mllm_avqa.schema.card import ViewSpec
+from mllm_avqa.windows import file_windows
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nHello <i>there</i>\n\n2\n00:00:03,000 --> 00:00:04,000\ntwo\nlines\n"
 WINDOW = (0.0, 8.0)
@@ -132,3 +136,58 @@ def test_hostile_files_do_not_stall(tmp_path: Path, name: str, body: str) -> Non
     with contextlib.suppress(ValueError):
         read_sidecar(path, WINDOW)
     assert time.process_time() - before < 5
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    import wave
+
+    import numpy as np
+
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(16000)
+        w.writeframes((np.sin(np.arange(24000) / 10) * 9000).astype(np.int16).tobytes())
+    return tmp_path / "tone.wav"
+
+
+def many(tmp_path: Path, n: int, size: int) -> list[Path]:
+    cue = "1\n00:00:00,100 --> 00:00:01,000\nHello\n\n"
+    files = [tmp_path / f"clip.{a}{b}.srt" for a in "abcdefghij" for b in "abcdefghij"][:n]
+    for file in files:
+        file.write_text(cue * (size // len(cue)))
+    return files
+
+
+def test_sidecars_have_a_budget_in_number_and_bytes(tmp_path: Path, make_clip, status) -> None:
+    many(tmp_path, 20, 100)
+    clip = make_clip()
+    told = status(gather(tmp_path / "clip.mp4", clip), "sidecar")
+    assert told[1].startswith("4 of 20 subtitle files beyond the limits are not read (16 files, 2097152 bytes, --max-s")
+    few = Limits(max_sidecars=16, max_sidecar_bytes=250)
+    assert status(gather(tmp_path / "clip.mp4", clip, limits=few), "sidecar")[1].startswith("17 of 20 subtitle files")
+    assert "--max-sidecar-bytes" in status(gather(tmp_path / "clip.mp4", clip, limits=few), "sidecar")[1]
+
+
+def test_a_hundred_sidecars_of_a_mebibyte_cost_seconds_and_are_a_warning(tmp_path: Path, tone: Path) -> None:
+    many(tmp_path, 100, MAX_BYTES - 100)
+    tone.rename(tmp_path / "clip.wav")
+    begin = time.process_time()
+    with MediaReader() as reader:
+        (window,) = file_windows(str(tmp_path / "clip.wav"), reader, ViewSpec())
+    assert time.process_time() - begin < 5
+    assert "98 of 100 subtitle files beyond the limits are not read" in "\n".join(window.warnings)
+
+
+def test_a_sidecar_is_parsed_once_for_all_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clip.srt"
+    path.write_text(SRT)
+    parsed = []
+    parse = sidecars._parse
+    sidecars._read.cache_clear()
+    monkeypatch.setattr(sidecars, "_parse", lambda *a: parsed.append(a) or parse(*a))
+    assert [len(read_sidecar(path, (s, s + 2.0))[0]) for s in (0.0, 2.0, 4.0)] == [1, 2, 0]
+    assert len(parsed) == 1
+    path.write_text(SRT.replace("two", "one more"))
+    assert "one more" in read_sidecar(path, WINDOW)[0][1].text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
 
-from data_recipes.distortions import kinds
+from data_recipes.distortions import get, kinds
 from data_recipes.distortions.base import REGISTRY
 from data_recipes.synthesis.doses import dose, seen
 from data_recipes.synthesis.pseudo_mos import CLEAN, aspect_mos, fault_mos, fuse, labels, model_name, weight
@@ -28,7 +29,7 @@ def test_every_registered_kind_gets_worse_with_the_level(kind: str) -> None:
     assert all(1.0 <= d < 5.0 for d in doses)  # a dose is relative to a perfect clip, not to CLEAN
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda k: k.kind)
+@pytest.mark.parametrize("kind", kinds(named=REGISTRY), ids=lambda k: k.kind)
 def test_labels_fall_with_the_level_in_the_aspect_and_overall(kind) -> None:  # type: ignore[no-untyped-def]
     present = ["video", "audio", "sync", "text"]
     by_level = [labels([fault(kind.kind, kind.modality, lv, 1.0, 3.0)], 4.0, present) for lv in range(1, 6)]
@@ -40,6 +41,24 @@ def test_labels_fall_with_the_level_in_the_aspect_and_overall(kind) -> None:  # 
 def test_every_dose_belongs_to_a_kind() -> None:
     assert set(seen()) <= set(NAMES)
     assert all(dose(kind, 1) for kind in NAMES)
+
+
+def test_doses_of_frame_rate_loss_and_speech_are_those_of_published_models() -> None:
+    """Published: Ou et al. 2011 with a decay of 4.5, ITU-T G.1070 with 2.5 %, Hossfeld et al. 2011, ITU-T G.107."""
+    for level, fps in enumerate(get("framedrop").levels, 1):
+        quality = (1 - math.exp(-4.5 * fps / 30)) / (1 - math.exp(-4.5))
+        assert dose("framedrop", level) == pytest.approx(1 + 4 * quality, abs=0.1)
+    for level, share in enumerate(get("lost_slices").levels, 1):
+        assert dose("lost_slices", level) == pytest.approx(1 + 4 * math.exp(-share / 0.025), abs=0.1)
+    for level, value in enumerate(get("rebuffering").levels, 1):
+        n, seconds = value["stalls"], value["share"] * 8 / value["stalls"]
+        assert dose("rebuffering", level) == pytest.approx(3.5 * math.exp(-(0.15 * seconds + 0.19) * n) + 1.5, abs=0.1)
+    for level, share in enumerate(get("concealed").levels, 1):
+        r = 93.2 - 95 * 100 * share / (100 * share / 2 + 25.1)
+        mos = 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6
+        assert dose("concealed", level) == pytest.approx(mos, abs=0.1)
+    assert dose("framedrop", 3) >= 4  # a talking head at 10 frames a second is no disaster
+    assert dose("lost_slices", 4) < 2  # 5 % of packets lost is
 
 
 def test_a_fault_of_the_sound_leaves_the_picture_alone() -> None:

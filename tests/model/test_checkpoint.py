@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from mllm_avqa.cli import app
 from mllm_avqa.model.backbones import loading
-from mllm_avqa.model.checkpoint import open_checkpoint, weights_hash
+from mllm_avqa.model.checkpoint import open_checkpoint
+from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
@@ -93,7 +94,7 @@ def test_four_bit_weights_are_made_where_they_stay(tiny_dir, monkeypatch):
 
     monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", load)
     _, _, weights = open_checkpoint(str(tiny_dir), device="cpu", dtype="bfloat16", four_bit=True)
-    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16}
+    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16, "allow_pickle": False}
     assert weights == f"{weights_hash(tiny_dir)}-bfloat16-nf4"
 
 

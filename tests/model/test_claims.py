@@ -21,7 +21,7 @@ def test_both_languages_have_the_same_keys(name):
     en, zh = (load_prompts(name, x) for x in LANGUAGES)
     assert set(en) == set(zh)
     for k, v in en.items():
-        if isinstance(v, dict):
+        if isinstance(v, dict) and k not in ("keys", "known"):  # English is said and keyed as it is
             assert set(v) == set(zh[k])
 
 

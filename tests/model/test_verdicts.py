@@ -144,6 +144,8 @@ def test_too_loud_is_not_too_quiet(text, language, support):
 def test_early_is_not_late():
     rating = clip(fact("av_content_offset", 500.0, "strong"))
     assert supports("The timing has late sound. The timing has early sound.", rating) == ["supported", "contradicted"]
+    quiet = clip(fact("clipping", 0.0, "none"), fact("loudness", -43.0, "moderate"))
+    assert "loudness" in check_claims("The sound has excessive loudness.", quiet)[0].because
     assert "other direction" in check_claims("The timing has early sound.", rating)[0].because
 
 

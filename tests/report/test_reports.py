@@ -18,26 +18,16 @@ from fake_rater import distribution, rating_of
 
 from mllm_avqa.report.frames import thumbnails
 from mllm_avqa.report.html import Thumbnail, render_html, write_html
-from mllm_avqa.report.labels import (
-    ASPECT_LABELS,
-    LEVEL_LABELS,
-    ORIGIN_LABELS,
-    SEVERITY_LABELS,
-    STATUS_LABELS,
-    SUPPORT_LABELS,
-    WORDS,
-    amount,
-    clock,
-    size,
-    visible,
-)
+from mllm_avqa.report.labels import amount, clock, size, visible
 from mllm_avqa.report.terminal import render
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip, DecodeSpec, VideoTrack
 from mllm_avqa.schema.errors import MediaTimeout, OutputError
 from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import Claim, Rating, Window
 from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
+from mllm_avqa.schema.words import load_prompts, translated
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \x1b[31m \u202egnp.exe {{ 7*7 }} [bold]x[/bold]"
 
@@ -116,27 +106,29 @@ def test_reports_say_everything(language: str) -> None:
     rating = rating_of("片段.mp4", 2, language=language, windows=windows)
     rating.claims = [Claim(text="The picture is sharp.", support="contradicted", because="blur 3.2 px")]
     rating.context = TextContext(sources=[SourceStatus(origin="asr", status="unavailable", detail="no weights")])
+    rating, words = rating.told(), load_prompts("words", language)
     for report in (render_html(rating, limits="synthetic faults only"), terminal(rating, "synthetic faults only")):
         for part in (
             "片段.mp4",
             "2.50",  # analytic: .6 * 2 + .1 * (5 + 4 + 3 + 1)
-            LEVEL_LABELS[language]["poor"],
-            "no captions and no on-screen text found",
-            SUPPORT_LABELS[language]["contradicted"],
+            words["levels"]["poor"],
+            translated("no captions and no on-screen text found", language),
+            words["supports"]["contradicted"],
             "blur 3.2 px",
-            SEVERITY_LABELS[language]["strong"],
-            ORIGIN_LABELS[language]["asr"],
+            words["severities"]["strong"],
+            words["origins"]["asr"],
             "no weights",
-            WORDS[language]["timeline"],
+            words["report"]["timeline"],
             "synthetic faults only",
             "second, ",
         ):
             assert part in report
 
 
-def test_labels_are_complete() -> None:
-    for table in (ASPECT_LABELS, LEVEL_LABELS, SEVERITY_LABELS, SUPPORT_LABELS, STATUS_LABELS, ORIGIN_LABELS, WORDS):
-        assert table["en"].keys() == table["zh"].keys()
+def test_words_are_complete() -> None:
+    en, zh = (load_prompts("words", x) for x in LANGUAGES)
+    for table in ("aspects", "levels", "severities", "supports", "statuses", "origins", "inputs", "reasons", "report"):
+        assert en[table].keys() == zh[table].keys()
 
 
 def test_spans_lie_on_the_time_axis() -> None:
@@ -147,8 +139,8 @@ def test_spans_lie_on_the_time_axis() -> None:
 def test_still_image_without_duration_has_a_report() -> None:
     rating = rating_of("a.png", windows=[], evidence=[])
     rating.media = rating.media.model_copy(update={"duration": 0.0, "audio": None})
-    assert WORDS["en"]["clean"] in render_html(rating)
-    assert WORDS["en"]["clean"] in terminal(rating)
+    assert load_prompts("words", "en")["report"]["clean"] in render_html(rating)
+    assert load_prompts("words", "en")["report"]["clean"] in terminal(rating)
 
 
 def test_thumbnails_are_data_uris_of_frames_at_their_times() -> None:
@@ -181,7 +173,22 @@ def test_write_html_names_the_flag(tmp_path: Path) -> None:
     write_html(rating_of("a.mp4"), tmp_path / "a.html")
     assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     with pytest.raises(OutputError, match="--html"):
-        write_html(rating_of("a.mp4"), tmp_path / "no" / "a.html")
+        write_html(rating_of("a.mp4"), tmp_path / "a.html" / "b.html")
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_html(rating_of("a.mp4"), tmp_path / "a.html")
+    before = (tmp_path / "a.html").read_text(encoding="utf-8")
+
+    def fill(part: Path, text: str, encoding: str) -> None:
+        part.write_bytes(text[:100].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(OutputError, match="No space left"):
+        write_html(rating_of("b.mp4"), tmp_path / "a.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.html"]
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == before
 
 
 def test_values_for_people() -> None:

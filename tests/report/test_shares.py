@@ -16,9 +16,10 @@ from fake_rater import rating_of
 from mllm_avqa.model.attribution import INPUTS, MODALITIES
 from mllm_avqa.report import digest
 from mllm_avqa.report.html import render_html
-from mllm_avqa.report.labels import ASPECT_LABELS, INPUT_LABELS, WORDS, signed
+from mllm_avqa.report.labels import signed
 from mllm_avqa.report.terminal import render
 from mllm_avqa.schema.rating import Attribution, Shares
+from mllm_avqa.schema.words import load_prompts
 
 INPUT_SHARES = {"picture": -0.8, "video_facts": 0.2, "sound": 0.001, "user": 0.4}
 
@@ -51,12 +52,13 @@ def test_inputs_stand_below_their_modality():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_both_reports_tell_the_shares(language):
-    words, rating = WORDS[language], attributed({"picture": 0.05, "sound": 0.125}, language)
+    tables = load_prompts("words", language)
+    words, rating = tables["report"], attributed({"picture": 0.05, "sound": 0.125}, language)
     estimate = words["estimated"].format(n=9, error=0.125)
     for report in (screen(rating), render_html(rating)):
         for part in (words["attribution"], words["nothing_given"], words["everything_given"], "−0.80", "+0.40", "3.20"):
             assert part in report
-        assert INPUT_LABELS[language]["video_facts"] in report and INPUT_LABELS[language]["user"] in report
+        assert tables["inputs"]["video_facts"] in report and tables["origins"]["user"] in report
         assert estimate.split("9")[0] in report and "0.125" in report
     exact = attributed(language=language)
     assert words["estimated"].split("{")[0] not in screen(exact)
@@ -74,7 +76,8 @@ def test_bars_start_in_the_middle_and_the_longest_reaches_the_edge():
 
 def test_every_input_and_modality_has_a_name():
     for language in ("en", "zh"):
-        assert set(INPUTS) <= INPUT_LABELS[language].keys() and set(MODALITIES) <= ASPECT_LABELS[language].keys()
+        words = load_prompts("words", language)
+        assert set(INPUTS) <= {*words["inputs"], *words["origins"]} and set(MODALITIES) <= words["aspects"].keys()
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.004, "0"), (-0.004, "0"), (0.006, "+0.01"), (-1.5, "−1.50")])

@@ -93,7 +93,9 @@ class DecordReader:
         limit = round((spec.start + spec.duration) * _TICKS)
         end = limit if after < len(ticks) else min(limit, int(ticks[-1]) + step)
         runs = plan_runs(sorted(set(ticks[wanted].tolist())), end, spec.segments, spec.frames_per_segment)
-        pictures = Pictures(runs, spec.thumb_side, Orientation())  # decord has already turned the picture
+        info = clip.info.video
+        shape = (info.width, info.height) if info is not None else None
+        pictures = Pictures(runs, spec.thumb_side, Orientation(), shape)  # decord has already turned the picture
         for at in range(0, len(wanted), _BATCH):
             indices = wanted[at : at + _BATCH]
             for index, image in zip(indices, reader.get_batch(indices.tolist()).asnumpy(), strict=True):

@@ -94,8 +94,10 @@ class _Tracks:
 def _decode(
     path: str, facts: Facts, window: Window, absent: dict[str, str], spec: DecodeSpec, limits: Limits
 ) -> _Tracks:
-    pictures = Pictures(window.runs, spec.thumb_side, facts.orientation, facts.shape) if window.runs else None
-    sound = None
+    transfer = facts.info.video.color_transfer if facts.info.video is not None else None
+    pictures, sound = None, None
+    if window.runs:
+        pictures = Pictures(window.runs, spec.thumb_side, facts.orientation, facts.shape, transfer)
     if "audio" not in absent and facts.info.audio is not None:
         sound = Soundtrack(float(window.start), float(window.end), facts.info.audio.codec)
     with open_media(path, limits) as container:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,24 +18,16 @@ if TYPE_CHECKING:
 
     from mllm_avqa.model.backbones.base import Backbone
 
-FAMILIES = ("qwen2_5_omni", "qwen3_omni", "videollama2")
+SHARED = ("base", "loading", "lora", "qwen_omni")  # what families are made of; every other file here is one
+FAMILIES = tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED))
 
 
 def family(name: str) -> type[Any]:
     """The class that implements a family (`Backbone`). Imports it only now: it pulls in transformers."""
-    if name == "qwen2_5_omni":
-        from mllm_avqa.model.backbones.qwen2_5_omni import Qwen25Omni
-
-        return Qwen25Omni
-    if name == "qwen3_omni":
-        from mllm_avqa.model.backbones.qwen3_omni import Qwen3Omni
-
-        return Qwen3Omni
-    if name == "videollama2":
-        from mllm_avqa.model.backbones.videollama2.backbone import VideoLlama2
-
-        return VideoLlama2
-    raise CheckpointError(f"backbone family {name!r} is not one of {', '.join(FAMILIES)} (`family` in avqa.yaml)")
+    if name not in FAMILIES:
+        raise CheckpointError(f"backbone family {name!r} is not one of {', '.join(FAMILIES)} (`family` in avqa.yaml)")
+    found: type[Any] = import_module(f"{__name__}.{name}").FAMILY
+    return found
 
 
 def load_backbone(
@@ -43,11 +37,13 @@ def load_backbone(
     *,
     device_map: str | dict[str, Any] | None = None,
     four_bit: bool = False,
+    allow_pickle: bool = False,
 ) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
 
-    dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit: see
-    `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option without its library.
+    dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit,
+    allow_pickle: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option
+    without its library.
     """
     import torch
 
@@ -55,7 +51,7 @@ def load_backbone(
 
     with _quiet():
         backbone: Backbone = family(card.family).load(
-            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit)
+            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle)
         )
     return backbone
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.model.weights import locate, pickled_files
+from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -26,34 +27,7 @@ class LoadOptions:
     dtype: torch.dtype = torch.float32  # of the weights; with four_bit also of the arithmetic
     device_map: str | dict[str, Any] | None = None  # "auto", "cuda:0", {module: device}; None leaves all on the CPU
     four_bit: bool = False  # linear layers of the language model as NF4 (QLoRA, arXiv 2305.14314)
-
-
-def locate(directory: Path, card: Card) -> tuple[str, str | None]:
-    """(where the full weights are, revision to fetch or None for local files).
-
-    `base_model` is a folder relative to the checkpoint, or a hub name with its commit in `revision`.
-    Raises CheckpointError for a hub name without a revision: a branch may move under a published adapter.
-    """
-    if card.base_model is None:
-        return str(directory), None
-    beside = directory / card.base_model
-    if beside.is_dir():
-        return str(beside), None
-    if not card.revision:
-        raise CheckpointError(
-            f"{directory / CARD_FILE}: base_model {card.base_model!r} is no folder beside it, and as a hub name it "
-            "needs `revision`, the commit it was trained on (--checkpoint)"
-        )
-    return card.base_model, card.revision
-
-
-def base_from(start: Path, card: Card, directory: Path) -> str:
-    """`base_model` of an adapter to be saved in `directory` after training from checkpoint `start` with card `card`.
-
-    Local weights are named relative to the adapter, so that a run folder can be moved; a hub name stays as it is.
-    """
-    base, revision = locate(start, card)
-    return base if revision else os.path.relpath(Path(base).resolve(), directory.resolve())
+    allow_pickle: bool = False  # weights that are no safetensors: unpickling them is safe only as far as torch makes it
 
 
 def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOptions) -> Any:
@@ -66,7 +40,14 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
     adapter = (directory / "adapter_config.json").is_file()
     if card.base_model is not None and card.training and not adapter:
         raise CheckpointError(f"{directory} was trained on {card.base_model} but holds no adapter (--checkpoint)")
-    arguments: dict[str, Any] = {"dtype": options.dtype, "attn_implementation": "sdpa"}  # rows bring a 4-D mask
+    for folder in {directory, directory if revision else Path(base)}:
+        _check_files(folder, options.allow_pickle)
+    arguments: dict[str, Any] = {
+        "dtype": options.dtype,
+        "attn_implementation": "sdpa",  # rows bring a 4-D mask
+        "trust_remote_code": False,  # None would ask on standard input
+        "use_safetensors": None if options.allow_pickle else True,
+    }
     if revision:
         arguments["revision"] = revision
     if options.device_map is not None:
@@ -82,6 +63,44 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
 
         model = PeftModel.from_pretrained(model, str(directory))
     return model
+
+
+def _check_files(folder: Path, allow_pickle: bool) -> None:
+    """Weights are data and lie in their folder: raises CheckpointError for what would run or load anything else."""
+    pickled = pickled_files(folder)
+    if pickled and not allow_pickle:
+        raise CheckpointError(
+            f"{pickled[0]}: pickled weights can hold code; give safetensors, or --allow-pickle where you trust them"
+        )
+    for path in pickled:
+        log.warning("%s: pickled weights are loaded (--allow-pickle)", path)
+    named = _json(folder / "config.json").get("transformers_weights")
+    for index in folder.glob("*.index.json"):
+        weights = _json(index).get("weight_map")
+        elsewhere = [w for w in weights.values() if not _beside(w)] if isinstance(weights, dict) else [weights]
+        if elsewhere:
+            raise CheckpointError(f"{index}: weights must lie beside it, not in {str(elsewhere[0])[:80]!r}")
+    if named is not None and not _beside(named):
+        raise CheckpointError(f"{folder / 'config.json'}: weights must lie beside it, not in {str(named)[:80]!r}")
+    if _json(folder / "adapter_config.json").get("megatron_config"):  # older versions of peft import what it names
+        raise CheckpointError(f"{folder / 'adapter_config.json'}: megatron_config is not supported")
+
+
+def _beside(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint; empty when there is none. Raises CheckpointError for anything else."""
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as e:
+        raise CheckpointError(f"{path}: not JSON ({type(e).__name__})") from e
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: not a JSON object")
+    return data
 
 
 def place(model: Any, device: str | torch.device) -> Any:

@@ -52,3 +52,6 @@ class Qwen25Omni(QwenOmni):
     def sound_tokens(self, mel_frames: int) -> int:
         """25 a second."""
         return int(self.core.model.audio_tower._get_feat_extract_output_lengths(torch.tensor(mel_frames))[1])
+
+
+FAMILY = Qwen25Omni

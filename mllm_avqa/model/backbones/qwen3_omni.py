@@ -59,3 +59,6 @@ class Qwen3Omni(QwenOmni):
     def hidden(self, batch: dict[str, Any], cache: Any = None) -> Any:
         """The text model has one kind of attention and takes its mask bare."""
         return super().hidden(batch | {"attention_mask": batch["attention_mask"]["full_attention"]}, cache)
+
+
+FAMILY = Qwen3Omni

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from mllm_avqa.model.backbones.base import Keepable
-from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, locate
+from mllm_avqa.model.backbones.loading import LoadOptions, load_weights
 from mllm_avqa.model.prompting import Branch, Media, Quoted, Segment
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.model.views import Views
+from mllm_avqa.model.weights import locate
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError
 
@@ -95,7 +96,7 @@ class QwenOmni(ABC):
         if card.pixels is not None:
             video |= {"image_mean": [card.pixels.mean] * 3, "image_std": [card.pixels.std] * 3}
         return (
-            AutoTokenizer.from_pretrained(base, revision=revision or "main"),
+            AutoTokenizer.from_pretrained(base, revision=revision or "main", trust_remote_code=False),
             Qwen2VLVideoProcessor(cap_pixels_per_frame=False, **video),  # frames come in their final size
             WhisperFeatureExtractor(
                 feature_size=128, chunk_length=int(np.ceil(card.views.window_seconds)), return_attention_mask=True

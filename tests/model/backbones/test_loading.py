@@ -8,7 +8,8 @@ import torch
 from qwen3_samples import open_qwen3
 
 from mllm_avqa.model.backbones import FAMILIES, family, load_backbone, loading
-from mllm_avqa.model.backbones.loading import LoadOptions, base_from, load_weights, locate, place
+from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, place
+from mllm_avqa.model.weights import base_from, locate
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
@@ -57,7 +58,8 @@ def test_the_pinned_commit_and_the_options_reach_transformers(tmp_path):
     assert base == "Qwen/Some-Omni"
     sdpa = "sdpa"  # flash attention takes no mask of packed rows
     assert given == {
-        "revision": COMMIT, "dtype": torch.bfloat16, "device_map": "auto", "attn_implementation": sdpa
+        "revision": COMMIT, "dtype": torch.bfloat16, "device_map": "auto", "attn_implementation": sdpa,
+        "trust_remote_code": False, "use_safetensors": True,
     }  # fmt: skip
 
 

@@ -3,3 +3,7 @@
 `backbone` is the family, `model` the network, `connector` and `beats` the parts transformers does not have, `config`
 and `keys` read a published checkpoint, `fbank` makes its sound features.
 """
+
+from mllm_avqa.model.backbones.videollama2.backbone import VideoLlama2
+
+FAMILY = VideoLlama2

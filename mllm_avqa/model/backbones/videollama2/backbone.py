@@ -58,7 +58,9 @@ class VideoLlama2(QwenOmni):
         """Tokenizer and pixel statistics: frames and sound need no processor of transformers."""
         from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]
 
-        return Qwen2TokenizerFast.from_pretrained(base, revision=revision or "main"), card.pixels or SIGLIP
+        return Qwen2TokenizerFast.from_pretrained(
+            base, revision=revision or "main", trust_remote_code=False
+        ), card.pixels or SIGLIP
 
     def _check(self, directory: Path, card: Card) -> None:
         config = self.core.config

@@ -1,0 +1,61 @@
+"""Weight files of a checkpoint: where they lie, which of them are pickled, and the hash they are known by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.schema.errors import CheckpointError
+
+
+def locate(directory: Path, card: Card) -> tuple[str, str | None]:
+    """(where the full weights are, revision to fetch or None for local files).
+
+    `base_model` is a folder relative to the checkpoint, or a hub name with its commit in `revision`.
+    Raises CheckpointError for a hub name without a revision: a branch may move under a published adapter.
+    """
+    if card.base_model is None:
+        return str(directory), None
+    beside = directory / card.base_model
+    if beside.is_dir():
+        return str(beside), None
+    if not card.revision:
+        raise CheckpointError(
+            f"{directory / CARD_FILE}: base_model {card.base_model!r} is no folder beside it, and as a hub name it "
+            "needs `revision`, the commit it was trained on (--checkpoint)"
+        )
+    return card.base_model, card.revision
+
+
+def base_from(start: Path, card: Card, directory: Path) -> str:
+    """`base_model` of an adapter to be saved in `directory` after training from checkpoint `start` with card `card`.
+
+    Local weights are named relative to the adapter, so that a run folder can be moved; a hub name stays as it is.
+    """
+    base, revision = locate(start, card)
+    return base if revision else os.path.relpath(Path(base).resolve(), directory.resolve())
+
+
+def pickled_files(directory: Path) -> list[Path]:
+    """Pickled weights that would be loaded, for want of safetensors."""
+    kinds = (("model*.safetensors", "pytorch_model*.bin"), ("adapter_model*.safetensors", "adapter_model*.bin"))
+    return sorted(p for safe, old in kinds if not any(directory.glob(safe)) for p in directory.glob(old))
+
+
+def weights_hash(directory: Path, card: Card | None = None) -> str:
+    """Short sha256 over the weight files of a checkpoint directory, in name order; pickled ones where they are loaded.
+
+    card: of an adapter, its base counts as well: a local one by its weights, one of the hub by its commit.
+    """
+    if card is not None and card.base_model is not None:
+        base, revision = locate(directory, card)
+        under = f"{base}@{revision}" if revision else weights_hash(Path(base))
+        return hashlib.sha256(f"{weights_hash(directory)} on {under}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for path in sorted([*directory.glob("*.safetensors"), *pickled_files(directory)]):
+        with path.open("rb") as f:
+            while block := f.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:16]
