@@ -187,7 +187,7 @@ def _borne_out(declared: Fraction | None, extent: Extent | None) -> Fraction | N
 
 
 def _start(stream: Any, frame: Any) -> Fraction:
-    known = (frame and frame.pts, stream.start_time, frame and frame.dts)
+    known: tuple[Any, ...] = (frame and frame.pts, stream.start_time, frame and frame.dts)
     if stream.codec_context.name.startswith("wma"):  # its decoder swallows the first packets
         known = (stream.start_time, *known)
     for ticks in known:
