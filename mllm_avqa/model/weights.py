@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError
+
+MOST_HEADER = 100_000_000  # bytes, the limit of the format's own reader
 
 
 def locate(directory: Path, card: Card) -> tuple[str, str | None]:
@@ -42,6 +46,16 @@ def pickled_files(directory: Path) -> list[Path]:
     """Pickled weights that would be loaded, for want of safetensors."""
     kinds = (("model*.safetensors", "pytorch_model*.bin"), ("adapter_model*.safetensors", "adapter_model*.bin"))
     return sorted(p for safe, old in kinds if not any(directory.glob(safe)) for p in directory.glob(old))
+
+
+def header(path: Path) -> dict[str, Any]:
+    """Names, dtypes and shapes of the tensors of a safetensors file. Raises ValueError for anything else."""
+    with path.open("rb") as f:
+        size = int.from_bytes(f.read(8), "little")
+        if not 2 <= size <= min(MOST_HEADER, path.stat().st_size):
+            raise ValueError(f"{path} is no safetensors file")
+        found = json.loads(f.read(size))
+    return {k: v for k, v in found.items() if k != "__metadata__"}
 
 
 def weights_hash(directory: Path, card: Card | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mllm_avqa.model.weights import locate, pickled_files
+from mllm_avqa.model.weights import header, locate, pickled_files
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 
@@ -55,6 +56,8 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
         arguments["device_map"] = options.device_map
     if options.four_bit:
         arguments["quantization_config"] = _four_bit(options.dtype)
+    if not revision:
+        _check_size(model_class, Path(base))
     model = model_class.from_pretrained(base, **arguments)
     if options.four_bit:
         _report_share(model, card.name)
@@ -84,6 +87,28 @@ def _check_files(folder: Path, allow_pickle: bool) -> None:
         raise CheckpointError(f"{folder / 'config.json'}: weights must lie beside it, not in {str(named)[:80]!r}")
     if _json(folder / "adapter_config.json").get("megatron_config"):  # older versions of peft import what it names
         raise CheckpointError(f"{folder / 'adapter_config.json'}: megatron_config is not supported")
+
+
+def _check_size(model_class: Any, folder: Path) -> None:
+    """Weights that are missing would be drawn at random, in the size that config.json asks for: up to all memory.
+
+    Raises CheckpointError where it asks for more than twice what the weight files hold.
+    """
+    files = list(folder.glob("model*.safetensors"))
+    if not files:
+        return
+    try:
+        held = sum(math.prod(tensor["shape"]) for f in files for tensor in header(f).values())
+        with torch.device("meta"):
+            model = model_class(model_class.config_class.from_pretrained(str(folder)))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as e:
+        raise CheckpointError(f"{folder}: config.json and weights do not make a model ({type(e).__name__})") from e
+    asked = sum(p.numel() for p in model.parameters())
+    if asked > 2 * held:
+        raise CheckpointError(
+            f"{folder / 'config.json'} asks for {asked / 1e6:.1f} M parameters, the weights beside it hold "
+            f"{held / 1e6:.1f} M (--checkpoint)"
+        )
 
 
 def _beside(name: object) -> bool:
