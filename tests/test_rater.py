@@ -252,10 +252,10 @@ def test_any_error_of_one_clip_is_its_failure_and_the_batch_goes_on(rater, tmp_p
     hash_of, windows = module.content_hash, Rater.windows
     pack, rows = module.Corridor.row, []
 
-    def hashed(path):
+    def hashed(path, *limits, **more):
         if path.endswith("0.mp4"):
             raise OSError(5, "Input/output error")
-        return hash_of(path)
+        return hash_of(path, *limits, **more)
 
     def measured(rater, path, *args, **options):
         if path.endswith("1.mp4"):

@@ -84,7 +84,7 @@ class ShiftedReader:
     """A reader whose clips have their sound moved; everything else is the given reader's."""
 
     def __init__(self, reader: MediaReader, milliseconds: float) -> None:
-        self.reader, self.milliseconds = reader, milliseconds
+        self.reader, self.milliseconds, self.limits = reader, milliseconds, reader.limits
 
     def probe(self, path: str) -> MediaInfo:
         return self.reader.probe(path)
