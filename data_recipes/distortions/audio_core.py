@@ -1,4 +1,4 @@
-"""What the sound kinds share: level and loudness of a signal, band filters, the sound of another clip."""
+"""What the sound kinds share: level and loudness of a signal, band filters, another clip's sound, lost blocks."""
 
 from __future__ import annotations
 
@@ -89,3 +89,34 @@ def loudness(sound: np.ndarray, rate: int) -> float:
         if np.isfinite(measured):
             return measured
     return float(20 * np.log10(active_level(sound, rate)))
+
+
+def _bursts(blocks: int, share: float, rng: Rng) -> np.ndarray:
+    """Boolean mask with `share` of the blocks set (at least one), in runs of about two.
+
+    Runs start in an order that does not depend on the share: more of them are used at higher shares.
+    """
+    wanted = min(blocks, max(1, round(share * blocks)))
+    lost = np.zeros(blocks, bool)
+    starts, lengths = rng.permutation(blocks), rng.geometric(0.5, blocks)
+    for start, length in zip(starts, lengths, strict=True):
+        room = wanted - int(lost.sum())
+        if room <= 0:
+            break
+        lost[start : start + min(int(length), room)] = True
+    return lost
+
+
+def loud_blocks(sound: np.ndarray, block: int) -> np.ndarray:
+    """Numbers of the blocks that hold sound (within 40 dB of the loudest): a gap in a pause is no fault."""
+    whole = sound.shape[1] // block
+    power = np.square(sound[:, : whole * block]).mean(0).reshape(whole, block).mean(1)
+    return np.flatnonzero(power >= power.max() * 1e-4)
+
+
+def lost_in_bursts(sound: np.ndarray, block: int, share: float, rng: Rng) -> np.ndarray:
+    """Boolean mask over the blocks of a sound: `share` of those that hold sound, in runs of about two."""
+    active = loud_blocks(sound, block)
+    lost = np.zeros(sound.shape[1] // block, bool)
+    lost[active[_bursts(len(active), share, rng)]] = True
+    return lost

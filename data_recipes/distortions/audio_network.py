@@ -9,7 +9,7 @@ import numpy as np
 
 from data_recipes.distortions import references as ref
 from data_recipes.distortions.audio_codec import coded
-from data_recipes.distortions.audio_time import lost_in_bursts
+from data_recipes.distortions.audio_core import lost_in_bursts
 from data_recipes.distortions.base import Rng, sound
 
 PACKET = 0.02  # s

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_recipes.distortions.audio_core import active_level
+from data_recipes.distortions.audio_core import active_level, lost_in_bursts, loud_blocks
 from data_recipes.distortions.base import Rng, sound
 from data_recipes.distortions.references import DOSE, EARS, REVERBERATION, TCD, UNB, WOW
 
@@ -46,37 +46,6 @@ def echo(sound: np.ndarray, rate: int, value: dict[str, float], rng: Rng) -> np.
     return out
 
 
-def _bursts(blocks: int, share: float, rng: Rng) -> np.ndarray:
-    """Boolean mask with `share` of the blocks set (at least one), in runs of about two.
-
-    Runs start in an order that does not depend on the share: more of them are used at higher shares.
-    """
-    wanted = min(blocks, max(1, round(share * blocks)))
-    lost = np.zeros(blocks, bool)
-    starts, lengths = rng.permutation(blocks), rng.geometric(0.5, blocks)
-    for start, length in zip(starts, lengths, strict=True):
-        room = wanted - int(lost.sum())
-        if room <= 0:
-            break
-        lost[start : start + min(int(length), room)] = True
-    return lost
-
-
-def _loud_blocks(sound: np.ndarray, block: int) -> np.ndarray:
-    """Numbers of the blocks that hold sound (within 40 dB of the loudest): a gap in a pause is no fault."""
-    whole = sound.shape[1] // block
-    power = np.square(sound[:, : whole * block]).mean(0).reshape(whole, block).mean(1)
-    return np.flatnonzero(power >= power.max() * 1e-4)
-
-
-def lost_in_bursts(sound: np.ndarray, block: int, share: float, rng: Rng) -> np.ndarray:
-    """Boolean mask over the blocks of a sound: `share` of those that hold sound, in runs of about two."""
-    active = _loud_blocks(sound, block)
-    lost = np.zeros(sound.shape[1] // block, bool)
-    lost[active[_bursts(len(active), share, rng)]] = True
-    return lost
-
-
 @sound(
     "dropout",
     (0.01, 0.03, 0.07, 0.15, 0.3),
@@ -101,7 +70,7 @@ def chop(sound: np.ndarray, rate: int, value: float, rng: Rng) -> np.ndarray:
     So the sound is never more than a third of a second early, and the fault stays one of the sound, not of sync.
     """
     block = min(round(0.03 * rate), sound.shape[1])
-    active = _loud_blocks(sound, block)
+    active = loud_blocks(sound, block)
     gone = np.zeros(sound.shape[1] // block, bool)
     gone[rng.permutation(active)[: max(1, round(value * len(active)))]] = True
     keep = np.ones(sound.shape[1], bool)

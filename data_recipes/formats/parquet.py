@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
-from data_recipes.formats import PARQUET, replacing
+from data_recipes.formats.files import PARQUET, replacing
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_recipes.distortions import REGISTRY, Kind, Material, captions_of, distort, get, kinds
 from data_recipes.distortions.base import Region, check_region
-from data_recipes.formats import write_html
+from data_recipes.formats.files import write_html
 from data_recipes.preview.views import VIEWS
 from data_recipes.synthesis.demux import read_material
 from data_recipes.synthesis.sources import tone

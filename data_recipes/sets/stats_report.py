@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_recipes.formats import write_html
+from data_recipes.formats.files import write_html
 from data_recipes.sets.stats import Histogram, Scores, Stats
 from mllm_avqa.report.labels import visible
 from mllm_avqa.schema.levels import WORDS

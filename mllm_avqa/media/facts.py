@@ -108,7 +108,12 @@ class _Reading:
         origin = self._origin(starts, surveyed)
         starts = {i: max(start, origin) for i, start in starts.items()}
         declared = {i: _end(container, container.streams[i]) for i in self.chosen}
-        ends = {i: _borne_out(declared[i], surveyed.extents.get(i)) for i in self.chosen}
+        ends = {
+            i: _borne_out(declared[i], surveyed.extents.get(i))
+            if i in surveyed.extents or not surveyed.extents
+            else None
+            for i in self.chosen  # a stream without a packet has no end, whatever it declares
+        }
         told = _file_end(container, [e for e in declared.values() if e is not None])
         end = max((e for e in ends.values() if e is not None), default=told)
         duration = 0.0 if self.still else max(0.0, float((end if end is not None else origin) - origin))

@@ -58,6 +58,7 @@ _KNOWN: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypheic", "a HEIC picture of a layout that FFmpeg does not know"),
     (4, b"ftypavif", "an AVIF picture of a layout that FFmpeg does not know"),
 )
+_HEADED = ((0, b"OggS", "Ogg"), (0, b"fLaC", "FLAC"), (0, b"FLV", "Flash video"), (0, b"RIFF", "RIFF"))
 STILL_FORMATS = frozenset({"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
 
 
@@ -145,6 +146,8 @@ def open_media(path: str, limits: Limits) -> InputContainer:
         if cut_off(path):
             message = f"{show(path)} is cut off: its index lies in the missing part, so nothing can be decoded"
             raise TruncatedMedia(message) from error
+        if isinstance(error, av.error.EOFError) and _known(path, _HEADED):
+            raise TruncatedMedia(f"{show(path)} is cut off within its header, so nothing can be decoded") from error
         if name := _known(path):
             raise UnsupportedFormat(f"{show(path)} is {name}, which is not supported; convert it first") from error
         reason = getattr(error, "strerror", None) or str(error)
@@ -174,10 +177,10 @@ def _still_format(path: str, limits: Limits) -> str | None:
     return "tiff_pipe" if head.startswith((b"II*\0", b"MM\0*")) else None
 
 
-def _known(path: str) -> str | None:
+def _known(path: str, kinds: tuple[tuple[int, bytes, str], ...] = _KNOWN) -> str | None:
     with open(path, "rb") as stream:
         head = stream.read(64)
-    return next((name for at, magic, name in _KNOWN if head[at : at + len(magic)] == magic), None)
+    return next((name for at, magic, name in kinds if head[at : at + len(magic)] == magic), None)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

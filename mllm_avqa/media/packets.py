@@ -81,13 +81,13 @@ def seconds(ticks: int, base: Fraction, origin: Fraction) -> float:
 class Continuous:
     """Moves the times of packets where a file's clock starts again (joined recordings): one part follows the other.
 
-    Only forms of file that can be joined byte by byte are looked at; others number their packets in an index.
+    MP4 is not looked at: it cannot be joined byte by byte, and its edit lists may well lead back.
     """
 
     def __init__(self, container: InputContainer, shifts: tuple[float, ...] = ()) -> None:
         """shifts: those that an earlier pass over all streams found; a pass over one would find others."""
         name = container.format.name
-        self._watched = not name.startswith(("mov,mp4", "matroska"))
+        self._watched = not name.startswith("mov,mp4")
         self._leaps = name in ("mpegts", "mpeg", "flv")
         self._shifts = [*(shifts or (0.0,))]  # seconds, of each part
         self._part: dict[int, int] = {}

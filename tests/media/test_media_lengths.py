@@ -14,7 +14,7 @@ from PIL import Image
 
 from mllm_avqa.media import DecodeSpec, MediaReader
 from mllm_avqa.media.cutoff import cut_off
-from mllm_avqa.schema.errors import EmptyWindow, MediaError
+from mllm_avqa.schema.errors import EmptyWindow, MediaError, TruncatedMedia
 
 FAST = {"preset": "ultrafast", "g": "10"}
 
@@ -180,6 +180,21 @@ def test_joined_transport_streams(reader: MediaReader, tmp_path: Path) -> None:
     assert 8 <= shown[1][0] <= 11
     warnings = reader.read_clip(path).warnings
     assert "the clock starts again in the file: its 3 parts are judged one after another" in warnings
+
+
+def test_joined_matroska(reader: MediaReader, tmp_path: Path) -> None:
+    path = clip(tmp_path / "one.mkv", 12)
+    path.write_bytes(path.read_bytes() * 2)
+    assert reader.probe(path).duration == pytest.approx(24.0, abs=0.2)
+    late = reader.read_clip(path, DecodeSpec(start=22.0, duration=1.0))
+    assert numbers(late.video.thumbs)[:3] == [pytest.approx(n, abs=2) for n in (100, 101, 102)]
+
+
+def test_ogg_that_is_cut_within_its_header(reader: MediaReader, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.ogg", sound=tone(1.0), audio_codec="libopus")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(TruncatedMedia, match="within its header"):
+        reader.probe(path)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])

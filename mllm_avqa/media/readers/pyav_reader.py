@@ -54,6 +54,7 @@ class PyAVReader:
                 raise
             return paintings.read_clip(path, spec, limits)
         window = Window.of(spec, facts.info.container)
+        window.seek &= len(facts.shifts) <= 1  # the parts of a joined file are told apart by reading them in order
         absent = dict(facts.absent)
         absent |= {kind: f"{kind} was not asked for" for kind in ("video", "audio") if not getattr(spec, kind)}
         if "video" not in absent:
