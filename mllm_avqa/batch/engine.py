@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import BinaryIO
 
@@ -168,6 +168,7 @@ class _Pool:
 
     def __init__(self, load: Load, options: BatchOptions) -> None:
         self.load, self.options = load, options
+        self.others = set(active_children())  # processes that are not this pool's
         self.running = self._new()
 
     def rate(self, jobs: Iterator[Job], how: How, stop: Stop) -> Iterator[Cells]:
@@ -213,6 +214,10 @@ class _Pool:
             return failed
 
     def _renew(self) -> None:
+        # A worker minds no SIGTERM, and the one that died may have held the lock of their queue: the others would
+        # wait for ever, and so would who joins them.
+        for process in set(active_children()) - self.others:
+            process.kill()
         self.close()
         self.running = self._new()
 

@@ -64,7 +64,9 @@ def test_another_file_shows_and_sounds_the_same(name, folder, tmp_path):
     assert error < 255**2 / 10**3.8  # 38 dB
     steps = np.diff(after.video.pts) - np.diff(before.video.pts)
     assert np.abs(steps).max() < 2e-3
-    assert after.video.pts[0] == pytest.approx(before.video.pts[0], abs=2e-3)  # whatever the container does at its start
+    assert after.video.pts[0] == pytest.approx(
+        before.video.pts[0], abs=2e-3
+    )  # whatever the container does at its start
     n = min(before.audio.samples.shape[1], after.audio.samples.shape[1]) - 16
     heard, wanted = after.audio.samples[:, :n], before.audio.samples[:, :n]
     assert np.mean((heard - wanted) ** 2) < (1e-4 if name == "reencode_aac" else 1e-9)
