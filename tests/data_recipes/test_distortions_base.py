@@ -71,9 +71,7 @@ def test_new_kinds_change_no_old_draw() -> None:
     """Plans draw kinds by their place: what recipes drew before stands in the order in which it stood."""
     first = {m: [k.kind for k in kinds(m)] for m in ("video", "audio", "sync", "text")}
     digest = hashlib.sha256(repr(first).encode()).hexdigest()[:16]
-    assert digest == "78f7833e946e95f4", (
-        "a new kind needs on_request=True, or old recipes make other sets"
-    )
+    assert digest == "78f7833e946e95f4", "a new kind needs on_request=True, or old recipes make other sets"
 
 
 @pytest.mark.parametrize("kind", list(REGISTRY))
