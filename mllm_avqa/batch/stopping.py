@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 3.5  # seconds between a signal and the end of the process
+PATIENCE = 3.0  # seconds between a signal and the end of the process
 
 
 class Stop(threading.Event):

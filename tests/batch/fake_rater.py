@@ -93,14 +93,14 @@ class FakeRater:
     def rate(
         self, path: str | Path, *, user_text: str | None = None, explain: bool = True, attribution: bool = False
     ) -> Rating:
+        if rated := os.environ.get("FAKE_RATED"):
+            with open(rated, "a") as f:
+                f.write(f"{path}\n")
         time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
         self.seen.append(str(path))
         if not os.path.exists(path):
             raise MediaNotFound(f"{path}: No such file or directory")
         data = Path(path).read_bytes()
-        if rated := os.environ.get("FAKE_RATED"):
-            with open(rated, "a") as f:
-                f.write(f"{path}\n")
         if data.startswith(b"HANG"):  # C code that does not return to Python, but lets threads run
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # so that it is not woken
             ctypes.CDLL(None).sleep(100)

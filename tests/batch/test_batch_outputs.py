@@ -159,8 +159,9 @@ def test_a_table_that_does_not_fit_keeps_the_journal(clips: Path, tmp_path: Path
 def test_a_table_is_to_be_had_at_any_time(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     assert start("score", "-o", out, "--export").wait(60) == 2  # nothing there yet
-    process = start("score", clips, "-o", out, sleep=1)
+    process = start("score", clips, "-o", out, sleep=0.5)
     wait_for_rows(process, journal_path(out), 3)
+    process.send_signal(signal.SIGSTOP)  # in the middle of its work for as long as this takes
     exporting = start("score", "-o", out, "--export")
     assert exporting.wait(60) == 0
     assert 3 <= len(rows(out)) < 11

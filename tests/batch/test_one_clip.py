@@ -83,6 +83,8 @@ def test_what_is_wrong_with_the_run_ends_it(clips: Path, tmp_path: Path) -> None
 
 # ---- budgets and signals
 
+LATE = 20  # seconds: a signal is answered in `PATIENCE`, the rest is a busy machine; what is waited for takes minutes
+
 
 @pytest.fixture
 def sparse(tmp_path: Path) -> Path:
@@ -119,25 +121,27 @@ def test_a_signal_ends_hashing(clips: Path, sparse: Path, tmp_path: Path, sign: 
     time.sleep(1)
     begin = time.monotonic()
     process.send_signal(sign)
-    _, stderr = process.communicate(timeout=60)
+    process.wait(60)
+    assert time.monotonic() - begin < LATE
     assert process.returncode == 128 + sign
-    assert time.monotonic() - begin < 5
-    assert "Traceback" not in stderr
+    assert "Traceback" not in process.communicate()[1]
     assert all(json.loads(line)["status"] == "ok" for line in out.read_text().splitlines())
 
 
 @pytest.mark.parametrize(
     ("command", "sign"), [("rate", signal.SIGTERM), ("rate", signal.SIGINT), ("chat", signal.SIGTERM)]
 )
-def test_a_signal_ends_a_single_rating(clips: Path, tmp_path: Path, command: str, sign: signal.Signals) -> None:
+def test_a_signal_ends_a_single_rating(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, sign: signal.Signals
+) -> None:
+    monkeypatch.setenv("FAKE_RATED", str(tmp_path / "begun"))
     process = start(command, clips / "c1.mp4", sleep=100)
-    assert process.stderr is not None
-    time.sleep(2.5)  # the command is in its sleep by then, or still starting: both end
+    wait_for_rows(process, tmp_path / "begun", 1)
     begin = time.monotonic()
     process.send_signal(sign)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (128 + sign, -sign)
-    assert time.monotonic() - begin < 5
+    assert process.returncode == 128 + sign
+    assert time.monotonic() - begin < LATE
     assert "Traceback" not in stderr
 
 
@@ -150,9 +154,10 @@ def test_what_hangs_is_ended_too(clips: Path, tmp_path: Path) -> None:
     time.sleep(0.5)
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.wait(60)
+    assert time.monotonic() - begin < LATE
+    process.communicate()
     assert process.returncode == 143
-    assert time.monotonic() - begin < 5
     assert len(rows(out)) == 2
 
 
