@@ -16,5 +16,6 @@ def signalled(self, *args, **kwargs):
     return step(self, *args, **kwargs)
 
 
-RatingTrainer.training_step = signalled
-app()
+if __name__ == "__main__":  # processes that prepare clips import this file
+    RatingTrainer.training_step = signalled
+    app()
