@@ -23,7 +23,7 @@ from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint
 from mllm_avqa.model.explain import check_claims, write
-from mllm_avqa.model.prompting import Branch, load_prompts
+from mllm_avqa.model.prompting import CHAT, Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.calibration import Calibration
@@ -65,7 +65,7 @@ class ChatSession:
     clip: EncodedClip
 
     def ask(self, question: str, max_tokens: int = 160) -> str:
-        return self.clip.generate(Branch("overall", question, quoted=True), max_tokens)
+        return self.clip.generate(Branch(CHAT, question, quoted=True), max_tokens)
 
 
 class Rater:

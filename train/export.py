@@ -24,7 +24,7 @@ import torch
 from mllm_avqa.corridor import Corridor
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.prompting import EVERYTHING, SEES, aspect_branch
+from mllm_avqa.model.prompting import ALL, SEES, aspect_branch
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -167,7 +167,7 @@ def _scores(backbone: Backbone, card: Card, w: Prepared) -> dict[str, float]:
 
 
 def _seen(aspect: str, card: Card) -> tuple[str, ...]:
-    return SEES[aspect] if card.isolate else EVERYTHING
+    return SEES[aspect] if card.isolate else ALL
 
 
 def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str, float], directory: Path) -> None:

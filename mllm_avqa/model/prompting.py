@@ -29,6 +29,12 @@ SEES: dict[str, tuple[str, ...]] = {
     "text": ("system", "video", "text"),
     "overall": EVERYTHING,
 }
+# What texts that come with a clip say is a segment of its own, which nothing that judges looks at: captions are judged
+# by the facts of their timing, layout, legibility and match, and no title can ask for a score.
+QUOTES = "words"
+ALL = (*EVERYTHING, QUOTES)
+CHAT = "chat"  # what people ask may be about the words too
+VISIBLE: dict[str, tuple[str, ...]] = {**SEES, CHAT: ALL}
 CONTEXT_CHARACTERS = 600  # of quoted text shown to the model
 ITEM_CHARACTERS = 160
 
@@ -145,7 +151,7 @@ def prefix_segments(
     language: str = "en",
     style: FactStyle = "values",
 ) -> list[Segment]:
-    """The part of the conversation that is encoded once per clip, cut into segments of `EVERYTHING`."""
+    """The part of the conversation that is encoded once per clip, cut into segments of `ALL`."""
     prompts = load_prompts("rating", language)
     segments = [Segment("system", (Trusted(prompts["system"]),))]
     present = {"video": views.whole is not None, "audio": views.sound is not None}
@@ -157,9 +163,10 @@ def prefix_segments(
         said = facts([m for m in measurements if m.modality == name], language, style)
         if said:
             parts.append(Trusted(said))
-        if name == "text" and context is not None:
-            parts += _quotes(context, prompts["quote"])
         segments.append(Segment(name, tuple(parts)))
+    quotes = _quotes(context, prompts["quote"]) if context is not None else []
+    if quotes:
+        segments.append(Segment(QUOTES, (Trusted(prompts["segments"][QUOTES]), *quotes)))
     return segments
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mllm_avqa.model.prompting import EVERYTHING, SEES
+from mllm_avqa.model.prompting import ALL, VISIBLE
 
 
 @dataclass
@@ -54,7 +54,7 @@ def pack(
 ) -> PackedRow:
     """Lay segments and branches into one row.
 
-    isolate=True: video, audio, sync and text segments see only the system segment and themselves and all start
+    isolate=True: video, audio, sync, text and words segments see only the system segment and themselves and all start
     counting at its end, so nothing about one of them (not even its length) reaches a branch that may not see it.
     isolate=False: the stock causal layout of the backbone; every branch sees the whole prefix.
     """
@@ -72,7 +72,7 @@ def pack(
         offset = ends[s.name]
     prefix = len(ids)
     next_position = {
-        a: max((ends[n] for n in (sees if isolate else EVERYTHING) if n in ends), default=0) for a, sees in SEES.items()
+        a: max((ends[n] for n in (sees if isolate else ALL) if n in ends), default=0) for a, sees in VISIBLE.items()
     }
     starts: list[int] = []
     for b in branches:
@@ -92,9 +92,9 @@ def pack(
     else:
         visible[:prefix, :prefix] = causal[:prefix, :prefix]
     visible_from: dict[str, torch.Tensor] = {}
-    for aspect, sees in SEES.items():
+    for aspect, sees in VISIBLE.items():
         visible_from[aspect] = torch.zeros(prefix, dtype=torch.bool)
-        for name in sees if isolate else EVERYTHING:
+        for name in sees if isolate else ALL:
             if name in spans:
                 visible_from[aspect][slice(*spans[name])] = True
     for b, a in zip(branches, starts, strict=True):

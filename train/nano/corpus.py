@@ -27,7 +27,7 @@ def corpus(records: list[Record], limit: int = 3000) -> Iterator[str]:
         yield "system\nuser\nassistant\n Facts: none: " + ", ".join(SOURCES) + "; " + " ".join(SEVERITIES)
         yield "; ".join(f"{n} {s}" for n in SOURCES for s in SEVERITIES)
         yield " px; dB; LUFS; Hz; kHz; ms; s; fps; % ;"
-    for path in sorted((Path(__file__).parent.parent / "prompts").glob("*.yaml")):
+    for path in sorted((Path(__file__).parents[2] / "prompts").glob("*.yaml")):
         yield from _strings(yaml.safe_load(path.read_text(encoding="utf-8")))
     for r in records[:limit]:
         for q in r.questions:
