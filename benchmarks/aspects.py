@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.base import Findings, Options, Ratio, medians
+from benchmarks.base import Measured, Options, Ratio, medians
 from mllm_avqa.corridor import Encoded
 from mllm_avqa.rater import Rater
 
@@ -19,7 +19,7 @@ def encoded_window(settings: Options) -> tuple[Rater, Encoded]:
     return rater, rater.corridor.encode(p, rater.language)
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     rater, encoded = encoded_window(settings)
     aspects = list(rater.card.aspects)
 
@@ -36,7 +36,7 @@ def run(settings: Options) -> Findings:
     )
     five, one, separate = cost["five"], cost["one"], cost["separate"]
     n = len(aspects)
-    return Findings(
+    return Measured(
         "Aspects",
         [
             Ratio(f"{n} aspects in one forward / 1 aspect, wall", f"{five}", f"{one}", five.wall / one.wall, "<= 1.10"),

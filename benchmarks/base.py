@@ -36,7 +36,7 @@ class Ratio:
 
 
 @dataclass
-class Findings:
+class Measured:
     title: str
     rows: list[Ratio]
     notes: list[str] = field(default_factory=list)  # what exactly was compared

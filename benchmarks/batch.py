@@ -10,7 +10,7 @@ import av
 import numpy as np
 import torch
 
-from benchmarks.base import Findings, Options, Ratio, make_clip, timed
+from benchmarks.base import Measured, Options, Ratio, make_clip, timed
 from mllm_avqa.model.views import make_views
 from mllm_avqa.rater import Rater, RatingFailure
 from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
@@ -23,7 +23,7 @@ FORMATS = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m4v"}
 DIFFERENT = 10  # encoded clips; the other files are byte-different copies of them
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         files = make_clips(settings.clip, Path(folder))
         rater = Rater.from_pretrained(settings.checkpoint, threads=settings.threads)
@@ -53,7 +53,7 @@ def run(settings: Options) -> Findings:
         rows.append(
             Ratio(f"CPU s per clip, {name}", f"{ours.cpu / n:.3f} s", f"{peer.cpu / n:.3f} s", peer.cpu / ours.cpu)
         )
-    return Findings("Batch", rows, notes(n, left_out, torch.get_num_threads()))
+    return Measured("Batch", rows, notes(n, left_out, torch.get_num_threads()))
 
 
 def notes(n: int, left_out: int, threads: int) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Cost, Findings, Options, Ratio, child, medians
+from benchmarks.base import Cost, Measured, Options, Ratio, child, medians
 
 RECORDS = 4000
 MEMORY = (4000, 40_000)  # records
@@ -30,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     import datasets
 
     from data_recipes.formats import convert, stream
@@ -82,7 +82,7 @@ def run(settings: Options) -> Findings:
         f"{RECORDS:,} made records of 8 questions each; CPU seconds decide, {settings.repeats} repeats.",
         "json.loads and `datasets` check nothing; ours validates every field and names file and line of a wrong one.",
     ]
-    return Findings("Conversion", rows, notes)
+    return Measured("Conversion", rows, notes)
 
 
 def _row(what: str, ours: Cost, peer: Cost, target: str | None = None) -> Ratio:

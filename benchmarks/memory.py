@@ -9,7 +9,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.base import Findings, Options, Ratio, child, make_clip
+from benchmarks.base import Measured, Options, Ratio, child, make_clip
 from mllm_avqa.rater import resolve_checkpoint
 
 COUNTS = (5, 20, 60)
@@ -32,7 +32,7 @@ print(own, decoder)
 """
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     checkpoint = resolve_checkpoint(settings.checkpoint)
     peaks: dict[int, list[float]] = {}  # MB of the scoring process, of the decoder beside it
     with tempfile.TemporaryDirectory() as folder:
@@ -47,4 +47,4 @@ def run(settings: Options) -> Findings:
                 target = "<= 1.05" if many == COUNTS[-1] else None
                 ours, peer = (f"{peaks[n][place]:.0f} MB" for n in (many, few))
                 rows.append(Ratio(f"{what}: peak RSS, {many} clips / {few} clips", ours, peer, ratio, target))
-    return Findings("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])
+    return Measured("Memory", rows, ["Each count in a fresh process: `rate_many` without explanations, 4 s of 360p."])

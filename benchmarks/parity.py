@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from peft import get_peft_model
 
-from benchmarks.base import Findings, Options, Ratio
+from benchmarks.base import Measured, Options, Ratio
 from benchmarks.tiny import build
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
@@ -46,12 +46,12 @@ QUESTIONS = (
 )
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     rows: list[Ratio] = []
     for name in FAMILIES:
         for what, difference in differences(name).items():
             rows.append(Ratio(f"{name}: {what}", f"{difference:.1e}", f"{ALLOWED:.0e}", difference / ALLOWED, "<= 1"))
-    return Findings(
+    return Measured(
         "Parity",
         rows,
         [

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from benchmarks import training
-from benchmarks.base import Findings, Options, Ratio
+from benchmarks.base import Measured, Options, Ratio
 from benchmarks.training import BATCH, WARM, StepCost
 
 PROCESSES = 2
 QUESTIONS = 5
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     alone: list[StepCost] = []
     together: list[StepCost] = []
     with training.workplace(settings) as place:
@@ -23,7 +23,7 @@ def run(settings: Options) -> Findings:
     return report(alone, together)
 
 
-def report(alone: list[StepCost], together: list[StepCost]) -> Findings:
+def report(alone: list[StepCost], together: list[StepCost]) -> Measured:
     """Costs of the same number of steps; the processes have twice the rows."""
     one, two = (training.middle([c.rows / c.wall for c in costs]) for costs in (alone, together))
     waits = training.middle([c.cpu / c.wall for c in together])
@@ -35,4 +35,4 @@ def report(alone: list[StepCost], together: list[StepCost]) -> Findings:
         f"{alone[0].steps} steps after {WARM} epoch of warm-up; medians of {len(alone)} runs each, in turns.",
         f"The first of the two processes computes {waits:.0%} of its time; the rest is waiting for the other one.",
     ]
-    return Findings("Processes", rows, notes)
+    return Measured("Processes", rows, notes)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from benchmarks.aspects import encoded_window
-from benchmarks.base import Findings, Options, Ratio, medians
+from benchmarks.base import Measured, Options, Ratio, medians
 from eval.questions.readout import option_values
-from eval.questions.task import Asked, Aspect, Item, Task, ask, load_task
+from eval.questions.task import Asked, Aspect, Task, TaskItem, ask, load_task
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 
 QUESTIONS, OPTIONS = 8, 4
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     rater, encoded = encoded_window(settings)
     asked = questions(load_task("av_questions").form)
 
@@ -37,7 +37,7 @@ def run(settings: Options) -> Findings:
     cost = medians({"together": together, "one": one_by_one, "option": per_option}, settings.repeats)
     ours, one, option = cost["together"], cost["one"], cost["option"]
     speed = {name: f"{1 / c.wall:.2f} clips/s, {c}" for name, c in cost.items()}
-    return Findings(
+    return Measured(
         "Questions",
         [
             Ratio(f"{QUESTIONS} questions: clips/s, one prefix / question by question", speed["together"], speed["one"],
@@ -66,5 +66,5 @@ def questions(form: str) -> list[Asked]:
         aspect: Aspect = ("video", "audio")[n % 2]
         side = {"aspect": words["aspects"][aspect], "options": ""} | words["verbs"][aspect]
         text = words["stage1"]["kind"][n % len(words["stage1"]["kind"])].format(**side).strip()
-        out += ask(Item(str(n), ("clip",), text, options, 0, aspect=aspect), task, 1)
+        out += ask(TaskItem(str(n), ("clip",), text, options, 0, aspect=aspect), task, 1)
     return out

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.base import Findings, Options, Ratio
+from benchmarks.base import Measured, Options, Ratio
 from eval import machine
 from eval.writing import table
 
 HEAD = ("what", "ours", "peer", "ratio", "target")
 
 
-def render(reports: Sequence[Findings], settings: Options) -> str:
+def render(reports: Sequence[Measured], settings: Options) -> str:
     m = machine.describe(settings.threads)
     versions = m["versions"]
     assert isinstance(versions, dict)  # machine.versions returns a dict

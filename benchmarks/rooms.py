@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from benchmarks.base import Findings, Options, Ratio, make_clip, medians
+from benchmarks.base import Measured, Options, Ratio, make_clip, medians
 from mllm_avqa.media import MediaReader
 from mllm_avqa.rater import resolve_checkpoint
 from mllm_avqa.schema.card import Card
@@ -19,7 +19,7 @@ from mllm_avqa.windows import file_windows
 CLIPS = (("8 s 540p", 540, 8.0), ("10 s 1080p", 1080, 10.0))
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     spec = Card.load(resolve_checkpoint(settings.checkpoint)).views
     rows: list[Ratio] = []
     notes = [
@@ -34,7 +34,7 @@ def run(settings: Options) -> Findings:
         for name, height, seconds in CLIPS:
             path = make_clip(settings.clip, Path(folder) / f"{height}.mp4", height=height, seconds=seconds)
             rows += compare(name, path, spec, settings, notes)
-    return Findings("Rooms", rows, notes)
+    return Measured("Rooms", rows, notes)
 
 
 def compare(name: str, path: Path, spec: Any, settings: Options, notes: list[str]) -> list[Ratio]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import training
-from benchmarks.base import Findings, Options, Ratio, timed
+from benchmarks.base import Measured, Options, Ratio, timed
 from benchmarks.training import BATCH, EPOCHS, WARM, Place, StepCost
 from data_recipes.formats import export_questions
 from data_recipes.formats.peers import Choice
@@ -53,7 +53,7 @@ PLAIN = (
 )
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     if settings.peer_python is None:
         return skipped("give the interpreter of an environment that has it (--peer-python PATH)")
     python = settings.peer_python.absolute()  # not resolved: the link is what makes an environment of it
@@ -70,8 +70,8 @@ def run(settings: Options) -> Findings:
         return report(ours, theirs, preparation(place), told, commands(place, datasets[1]))
 
 
-def skipped(why: str) -> Findings:
-    return Findings(TITLE, [], [f"Skipped: ms-swift is not here: {why}.", f"It pins older libraries: `{INSTALL}`."])
+def skipped(why: str) -> Measured:
+    return Measured(TITLE, [], [f"Skipped: ms-swift is not here: {why}.", f"It pins older libraries: `{INSTALL}`."])
 
 
 def versions(python: Path) -> str:
@@ -126,7 +126,7 @@ def report(
     preparation: float,
     versions: str,
     commands: list[str],
-) -> Findings:
+) -> Measured:
     """Rows of a `StepCost` are clips on our side and questions on the peer's. preparation: CPU seconds per clip."""
     mine = {kind: training.middle([c.cpu_per_row for c in costs]) for kind, costs in ours.items()}
     peer = {kind: training.middle([c.cpu_per_row for c in costs]) for kind, costs in theirs.items()}
@@ -139,7 +139,7 @@ def report(
     ]
     loads = [f"{tune}, {n} asked: {ours[tune, n][0].load} / {theirs[tune, n][0].load}" for tune, n in KINDS]
     notes = [f"Peer: {versions}.", f"Ours / peer, a row: {'; '.join(loads)}.", *differences(preparation)]
-    return Findings(TITLE, rows, [*notes, f"Medians of {len(ours[lora])} runs of each, in turns.", *commands])
+    return Measured(TITLE, rows, [*notes, f"Medians of {len(ours[lora])} runs of each, in turns.", *commands])
 
 
 def _row(what: str, ours: float, peer: float, target: str | None = None) -> Ratio:

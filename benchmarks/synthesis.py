@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.base import Cost, Findings, Options, Ratio, make_clip
+from benchmarks.base import Cost, Measured, Options, Ratio, make_clip
 
 HEIGHT, SECONDS = 540, 8.0
 LEVEL = 3
@@ -28,7 +28,7 @@ TARGET = ">= 0.6"
 WORDS = "a clip with lines of words that are spoken and shown so that captions can go wrong"
 
 
-def run(settings: Options, seconds: float = SECONDS, names: Sequence[str] | None = None) -> Findings:
+def run(settings: Options, seconds: float = SECONDS, names: Sequence[str] | None = None) -> Measured:
     """Every kind of fault once, at level 3; `names` limits them."""
     from data_recipes.distortions import kinds
     from data_recipes.synthesis.synth import cores, worker_environment
@@ -50,7 +50,7 @@ def interleaved(names: Sequence[str]) -> list[str]:
     return [*jobs, FLOOR]
 
 
-def report(floors: Sequence[Cost], ours: Mapping[str, Cost], processes: int, seconds: float) -> Findings:
+def report(floors: Sequence[Cost], ours: Mapping[str, Cost], processes: int, seconds: float) -> Measured:
     """Rows of what the clips of both sides cost. Rates are those of all processes together."""
     floor = statistics.mean(c.cpu for c in floors)
     mean = statistics.mean(c.cpu for c in ours.values())
@@ -66,7 +66,7 @@ def report(floors: Sequence[Cost], ours: Mapping[str, Cost], processes: int, sec
         Ratio(kind, f"{cost.cpu:.3f} s", f"{floor:.3f} s", floor / cost.cpu)
         for kind, cost in sorted(ours.items(), key=lambda item: item[1].cpu, reverse=True)
     ]
-    return Findings(
+    return Measured(
         "Synthesis",
         rows,
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from benchmarks import training
-from benchmarks.base import Findings, Options, Ratio
+from benchmarks.base import Measured, Options, Ratio
 from benchmarks.training import StepCost
 from mllm_avqa.rater import resolve_checkpoint
 
@@ -19,7 +19,7 @@ SPANS = (
 )
 
 
-def run(settings: Options) -> Findings:
+def run(settings: Options) -> Measured:
     checkpoint = resolve_checkpoint(settings.checkpoint).resolve()
     with training.workplace(settings) as place:
         kept = place.folder / "kept-towers"
@@ -45,7 +45,7 @@ def run(settings: Options) -> Findings:
     return report(first, second, without)
 
 
-def report(first: list[StepCost], second: list[StepCost], without: list[StepCost]) -> Findings:
+def report(first: list[StepCost], second: list[StepCost], without: list[StepCost]) -> Measured:
     a, b, c = (training.middle([x.cpu_per_row for x in costs]) for costs in (first, second, without))
     shares = {name: training.middle([x.spans[name] / x.cpu for x in without]) for name in without[0].spans}
     bound = 1 / (1 - sum(shares.values()))
@@ -63,4 +63,4 @@ def report(first: list[StepCost], second: list[StepCost], without: list[StepCost
         f"First epoch, but for its first step: computed and written; second: read. Medians of {len(first)} runs.",
         f"Shares of CPU time without a cache: {told}.",
     ]
-    return Findings("Tower cache", rows, notes)
+    return Measured("Tower cache", rows, notes)

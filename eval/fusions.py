@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.joining import Columns, Entry, join, named, read_entries, read_labels, single
+from eval.joining import ColumnNames, Entry, join, named, read_entries, read_labels, single
 from eval.joining.columns import account
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import Scale
@@ -32,7 +32,7 @@ def read_scored(
     labels: Path,
     pred: Path | None = None,
     *,
-    columns: Columns = Columns(),
+    columns: ColumnNames = ColumnNames(),
     pred_columns: Sequence[str] = (),
     scale: tuple[float, float] = FIVE,
     pred_scale: tuple[float, float] = FIVE,
@@ -51,7 +51,7 @@ def read_scored(
         if all(e.group is None for e in wanted):
             notes.append("no content groups: every clip counts as a content of its own (--group)")
     else:
-        given = read_entries(pred, Columns(id=columns.id, scores=tuple(pred_columns)), flag="--pred-column")
+        given = read_entries(pred, ColumnNames(id=columns.id, scores=tuple(pred_columns)), flag="--pred-column")
         joined = join(given, wanted)
         notes += account(joined, given, wanted, pred, labels)
         pairs = joined.pairs

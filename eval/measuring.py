@@ -98,7 +98,7 @@ def _rating(line: str, where: str) -> tuple[list[str], str | None, list[Measurem
 
 
 @dataclass(frozen=True)
-class Job:
+class MeasureJob:
     """One clip to measure; target is its file in the cache."""
 
     media: str
@@ -126,7 +126,7 @@ def measured(
     """
     shelf, samples = Shelf(folder, code(*MEASURING)), Samples()
     targets: dict[str, Path] = {}
-    jobs: dict[str, Job] = {}  # by target: two records of the same content are measured once
+    jobs: dict[str, MeasureJob] = {}  # by target: two records of the same content are measured once
     failures: Failures = {}
     for r in records:
         media = base / r.media
@@ -137,7 +137,7 @@ def measured(
             continue
         targets[r.id] = target
         if not target.is_file():
-            jobs[str(target)] = Job(str(media), r.start, r.end, r.context, context, spec, str(target))
+            jobs[str(target)] = MeasureJob(str(media), r.start, r.end, r.context, context, spec, str(target))
     broken = _run(list(jobs.values()), workers)
     out: Facts = {}
     for name, target in targets.items():
@@ -148,7 +148,7 @@ def measured(
     return out, failures
 
 
-def _run(jobs: list[Job], workers: int) -> dict[str, str]:
+def _run(jobs: list[MeasureJob], workers: int) -> dict[str, str]:
     """What went wrong, by target."""
     broken: dict[str, str] = {}
     if not jobs:
@@ -176,7 +176,7 @@ def _reader() -> Any:
     return MediaReader()
 
 
-def measure_clip(job: Job) -> tuple[str, str | None]:
+def measure_clip(job: MeasureJob) -> tuple[str, str | None]:
     """Measure one clip into its cache file; returns (target, what went wrong)."""
     from mllm_avqa.windows import file_windows, worst_evidence
 

@@ -83,7 +83,7 @@ class Command(BaseModel):
 
 
 @dataclass(frozen=True)
-class Shown:
+class Heading:
     """How a board shows the lines of a kind of task."""
 
     title: str
@@ -125,7 +125,7 @@ class Study(Command):
     """Numbers that somebody can ask for on the command line, in a suite, or both. Unknown keys are errors."""
 
     kind: ClassVar[str] = ""  # name in a suite; "": it is no task
-    shown: ClassVar[Shown | None] = None
+    shown: ClassVar[Heading | None] = None
     in_suites: ClassVar[dict[str, Any]] = {}  # defaults that differ in a suite
     keyless: ClassVar[frozenset[str]] = frozenset({"name", "about", "notes", "records"})  # fields that change no result
 

@@ -130,7 +130,7 @@ def test_imports_point_inwards(folder):
     assert not wrong
 
 
-@pytest.mark.parametrize("folder", ["mllm_avqa", "train", "eval"])
+@pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_no_module_needs_one_that_needs_it(folder):
     assert circles(sources(folder)) == []
 
@@ -147,6 +147,62 @@ def test_one_way_to_windows_and_one_to_scores():
     assert strangers() == []
 
 
+def homonyms(root: Path = ROOT) -> dict[str, list[str]]:
+    """Names of classes that several files give."""
+    found: dict[str, list[str]] = {}
+    for folder in (*MAY_IMPORT, "benchmarks"):
+        for f in sources(folder, root).values():
+            for node in ast.parse(f.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(f.relative_to(root).as_posix())
+    return {name: files for name, files in found.items() if len(files) > 1}
+
+
+def family_questions(root: Path = ROOT) -> list[str]:
+    """Places outside the backbones that spell a family's name or ask for it."""
+    families = {p.stem for p in (ROOT / "mllm_avqa/model/backbones").iterdir() if p.stem in _families()}
+    asked = []
+    for folder in ("mllm_avqa", "train", "eval"):
+        for f in sources(folder, root).values():
+            if "backbones" in f.parts or "nano" in f.parts:
+                continue
+            for node in ast.walk(ast.parse(f.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Compare) and any(
+                    isinstance(c, ast.Constant) and c.value in families for c in (node.left, *node.comparators)
+                ):
+                    asked.append(f"{f.relative_to(root)} asks for a family")
+    return asked
+
+
+def _families() -> tuple[str, ...]:
+    from mllm_avqa.model.backbones import FAMILIES
+
+    return FAMILIES
+
+
+def claims_readers(root: Path = ROOT) -> list[str]:
+    """Files beside the reader of claims that open its words."""
+    return [
+        f.relative_to(root).as_posix()
+        for folder in MAY_IMPORT
+        for f in sources(folder, root).values()
+        if 'load_prompts("claims"' in f.read_text(encoding="utf-8")
+        and f.relative_to(root).as_posix() != "mllm_avqa/model/claims.py"
+    ]
+
+
+def test_a_name_has_one_meaning():
+    assert homonyms() == {}
+
+
+def test_nobody_asks_a_backbone_for_its_name():
+    assert family_questions() == []
+
+
+def test_claims_have_one_reader():
+    assert claims_readers() == []
+
+
 def test_lines_planted_to_break_the_rules_are_seen(tmp_path):
     for folder in MAY_IMPORT:
         (tmp_path / folder).mkdir()
@@ -155,10 +211,18 @@ def test_lines_planted_to_break_the_rules_are_seen(tmp_path):
     (here / "windows.py").write_text("def f():\n    from mllm_avqa import corridor\n")
     (here / "corridor.py").write_text("from mllm_avqa.windows import f\n\npool_windows(encode_prefix(1))\n")
     (tmp_path / "train" / "own.py").write_text("encode_prefix(1)\ngather()\nx.gather()\n")
+    (tmp_path / "benchmarks").mkdir()
+    (here / "one.py").write_text("class Row: ...\n")
+    (tmp_path / "eval" / "two.py").write_text(
+        'class Row: ...\nif kind == "qwen2_5_omni":\n    load_prompts("claims", "en")\n'
+    )
     modules = sources("mllm_avqa", tmp_path)
     assert circles(modules) == [["mllm_avqa.corridor", "mllm_avqa.windows"]]
     assert upward(modules) == ["mllm_avqa.windows imports mllm_avqa.corridor"]
     assert sorted(strangers(tmp_path)) == ["train/own.py calls encode_prefix", "train/own.py calls gather"]
+    assert homonyms(tmp_path) == {"Row": ["mllm_avqa/one.py", "eval/two.py"]}
+    assert family_questions(tmp_path) == ["eval/two.py asks for a family"]
+    assert claims_readers(tmp_path) == ["eval/two.py"]
 
 
 def test_importing_the_package_is_light():

@@ -12,8 +12,8 @@ from data_recipes.commands import command, give, say
 from mllm_avqa.schema.errors import ConfigError
 
 if TYPE_CHECKING:
-    from data_recipes.datasets.convert import Job
-    from data_recipes.datasets.report import Report
+    from data_recipes.datasets.convert import ConversionJob
+    from data_recipes.datasets.report import ConversionReport
     from data_recipes.fetch import Fetch
     from data_recipes.votes import Estimate, Votes
     from mllm_avqa.schema.levels import Scale
@@ -83,7 +83,7 @@ def _pairs(flag: str, given: Named) -> dict[str, str]:
     return pairs
 
 
-def _tell(job: Job, report: Report, out: Path | None) -> None:
+def _tell(job: ConversionJob, report: ConversionReport, out: Path | None) -> None:
     say(f"{report.dataset}: copy {report.layout!r}: {', '.join(report.files)}")
     for aspect, r in report.aspects.items():
         direction = "higher is better" if r.higher_is_better else "LOWER is better"

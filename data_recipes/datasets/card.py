@@ -21,11 +21,11 @@ SPLIT_WORDS: dict[str, Split] = {
 }  # fmt: skip
 
 
-class Strict(BaseModel):
+class CardModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class NativeScale(Strict):
+class NativeScale(CardModel):
     """Nominal scale of the study. `overshoot`: published scores may lie this far outside it (z-scored, realigned)."""
 
     low: float
@@ -40,7 +40,7 @@ class NativeScale(Strict):
         return self
 
 
-class Score(Strict):
+class ScoreColumn(CardModel):
     """Columns of one aspect. The mean is `column`, or it is computed from `ratings` or `counts`."""
 
     column: str | None = None  # a mean; a single rating where the layout says `per_rating`; or a list of ratings
@@ -52,7 +52,7 @@ class Score(Strict):
     scale: NativeScale | None = None  # of this copy, where it differs from the card's
 
     @model_validator(mode="after")
-    def _has_a_source(self) -> Score:
+    def _has_a_source(self) -> ScoreColumn:
         if sum(x is not None for x in (self.column, self.ratings)) != 1 and not (self.counts and not self.ratings):
             raise ValueError("one of column, ratings or counts says where the score is")
         return self
@@ -63,7 +63,7 @@ class Score(Strict):
         return {c for c in (self.column, self.std, *(self.counts or ())) if c}
 
 
-class Derived(Strict):
+class Derived(CardModel):
     """A new column: `template` filled with cells, group 1 of `pattern` (if given), then `lookup` (if given)."""
 
     template: str
@@ -72,7 +72,7 @@ class Derived(Strict):
     lower: bool = False
 
 
-class Table(Strict):
+class LabelTable(CardModel):
     """How a file is laid out."""
 
     reader: Reader = "csv"
@@ -83,14 +83,14 @@ class Table(Strict):
     sheet: str | None = None  # xlsx; None: the first
 
     @model_validator(mode="after")
-    def _named(self) -> Table:
+    def _named(self) -> LabelTable:
         kind = {"headerless": list, "mat": dict}.get(self.reader)
         if kind is not None and (not isinstance(self.columns, kind) or not self.columns):
             raise ValueError(f"reader {self.reader} needs columns as a {kind.__name__}")
         return self
 
 
-class Beside(Table):
+class Beside(LabelTable):
     """A second file with the same rows in the same order, whose columns are added; `agree` columns must be equal."""
 
     match: list[str]
@@ -98,7 +98,7 @@ class Beside(Table):
     optional: bool = False
 
 
-class LabelFile(Strict):
+class LabelFile(CardModel):
     """One label file of a copy: file name patterns below the root, what it holds and how many rows it should have."""
 
     match: list[str]
@@ -108,12 +108,12 @@ class LabelFile(Strict):
     beside: Beside | None = None
 
 
-class SplitColumn(Strict):
+class SplitColumn(CardModel):
     column: str
     values: dict[str, Split] = {}
 
 
-class Layout(Table):
+class Layout(LabelTable):
     """One published copy of the labels."""
 
     name: str
@@ -126,12 +126,12 @@ class Layout(Table):
     group: list[str] = ["{key}"]  # templates; the first that is not empty
     split: SplitColumn | None = None
     per_rating: bool = False  # a row is one rating, not one clip
-    scores: dict[Aspect, Score] = Field(min_length=1)
+    scores: dict[Aspect, ScoreColumn] = Field(min_length=1)
     refuse: str | None = None  # a known copy that must not be used, and why
     seen: Confidence = "R"
 
 
-class Card(Strict):
+class DatasetCard(CardModel):
     name: str
     title: str
     homepage: str
@@ -148,7 +148,7 @@ class Card(Strict):
     layouts: list[Layout] = []  # none: the columns were never seen; --map says them
 
     @model_validator(mode="after")
-    def _consistent(self) -> Card:
+    def _consistent(self) -> DatasetCard:
         for layout in self.layouts:
             unknown = set(layout.scores) - set(self.aspects)
             if unknown:
@@ -158,11 +158,11 @@ class Card(Strict):
             raise ValueError(f"layouts with one name: {names}")
         return self
 
-    def scale(self, aspect: Aspect, score: Score) -> NativeScale | None:
+    def scale(self, aspect: Aspect, score: ScoreColumn) -> NativeScale | None:
         return score.scale or self.aspects.get(aspect)
 
 
-def parse(model: type[Strict], data: Any, path: str | Path) -> Any:
+def parse(model: type[CardModel], data: Any, path: str | Path) -> Any:
     """Validate YAML data. Raises ConfigError with the file and the first wrong key."""
     try:
         return model.model_validate(data)
@@ -184,12 +184,12 @@ def card_names() -> list[str]:
     return sorted(p.stem for p in CARDS.glob("*.yaml"))
 
 
-def load_card(name: str) -> Card:
+def load_card(name: str) -> DatasetCard:
     """Raises ConfigError for a name without a card."""
     path = CARDS / f"{name}.yaml"
     if name not in card_names():
         raise ConfigError(f"no dataset {name!r}; there are: {', '.join(card_names())}, and custom")
-    card: Card = parse(Card, read_yaml(path), path)
+    card: DatasetCard = parse(DatasetCard, read_yaml(path), path)
     if card.name != name:
         raise ConfigError(f"{path}: name is {card.name!r}, the file says {name!r}")
     return card

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data_recipes.datasets.card import SPLIT_WORDS, Card, LabelFile, Layout, NativeScale, Split
+from data_recipes.datasets.card import SPLIT_WORDS, DatasetCard, LabelFile, Layout, NativeScale, Split
 from data_recipes.datasets.labels import fill, scored, text
 from data_recipes.datasets.locate import Copy, MediaFinder, locate, read_copy_file
-from data_recipes.datasets.report import Problems, Report
+from data_recipes.datasets.report import ConversionReport, Problems
 from data_recipes.datasets.tables import LabelRow
 from mllm_avqa.schema.errors import ConfigError, OutputError
 from mllm_avqa.schema.records import Label, Record, write_records
@@ -23,10 +23,10 @@ TOLERANCE = 1e-4  # relative; two copies of a score may be rounded differently
 
 
 @dataclass(frozen=True)
-class Job:
+class ConversionJob:
     """What to convert. `root` holds the label files, `media_root` (default: `root`) what their paths start from."""
 
-    card: Card
+    card: DatasetCard
     root: Path
     layout: str | None = None
     media_root: Path | None = None
@@ -35,7 +35,7 @@ class Job:
     scale: NativeScale | None = None  # for aspects without a published scale
 
 
-def convert(job: Job, out: Path | None) -> Report:
+def convert(job: ConversionJob, out: Path | None) -> ConversionReport:
     """Read a dataset and write its records to `out` (None: read only, as `--check` does).
 
     Reads row by row; kept in memory are one key and its scores per clip (to see duplicates), never the rows.
@@ -67,15 +67,15 @@ def convert(job: Job, out: Path | None) -> Report:
 class Conversion:
     """One copy on its way to records; `records` has to be read to the end before the report is complete."""
 
-    job: Job
+    job: ConversionJob
     copy: Copy
     base: Path  # folder of the record file: media paths are relative to it
-    report: Report = field(init=False)
+    report: ConversionReport = field(init=False)
     seen: dict[str, tuple[str, Scores]] = field(default_factory=dict)  # clip: part, scores
 
     def __post_init__(self) -> None:
         files = [str(path.relative_to(self.job.root)) for _, path in self.copy.files]
-        self.report = Report(self.job.card.name, self.copy.layout.name, files)
+        self.report = ConversionReport(self.job.card.name, self.copy.layout.name, files)
         self.media_root = (self.job.media_root or self.job.root).resolve()
         self.finder = MediaFinder(self.media_root)
         self.media_prefix = os.path.relpath(self.media_root, self.base)
@@ -194,7 +194,7 @@ class Conversion:
 
 
 def labelled(
-    job: Job, layout: Layout, file: LabelFile, path: Path, problems: Problems
+    job: ConversionJob, layout: Layout, file: LabelFile, path: Path, problems: Problems
 ) -> Iterator[tuple[LabelRow, dict[str, Label]]]:
     """Rows of one label file with their scores."""
     card = job.card
@@ -216,7 +216,7 @@ def split_of(layout: Layout, file: LabelFile, row: LabelRow, problems: Problems)
     return split
 
 
-def scales(card: Card, layout: Layout) -> list[tuple[str, NativeScale | None]]:
+def scales(card: DatasetCard, layout: Layout) -> list[tuple[str, NativeScale | None]]:
     return [(aspect, card.scale(aspect, score)) for aspect, score in layout.scores.items()]
 
 

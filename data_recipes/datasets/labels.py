@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from statistics import fmean, stdev
 
-from data_recipes.datasets.card import Aspect, Card, Layout, NativeScale, Score
+from data_recipes.datasets.card import Aspect, DatasetCard, Layout, NativeScale, ScoreColumn
 from data_recipes.datasets.report import Problems
 from data_recipes.datasets.tables import Cell, LabelRow
 from mllm_avqa.schema.errors import ConfigError
@@ -86,7 +86,7 @@ def derive(row: LabelRow, layout: Layout) -> LabelRow:
 
 
 def scored(
-    rows: Iterator[LabelRow], layout: Layout, card: Card, problems: Problems
+    rows: Iterator[LabelRow], layout: Layout, card: DatasetCard, problems: Problems
 ) -> Iterator[tuple[LabelRow, dict[str, Label]]]:
     """Rows with their labels; single ratings are gathered per clip (one small accumulator per clip is kept)."""
     if not layout.per_rating:
@@ -104,7 +104,7 @@ def scored(
         yield row, {a: _of_ratings(row, v, _scale(card, a, layout.scores[a]), problems) for a, v in ratings.items()}
 
 
-def _scale(card: Card, aspect: Aspect, score: Score) -> NativeScale:
+def _scale(card: DatasetCard, aspect: Aspect, score: ScoreColumn) -> NativeScale:
     scale = card.scale(aspect, score)
     if scale is None:
         raise ConfigError(f"{card.name}: no scale of {aspect} is published; give it with --scale LOW:HIGH")
@@ -119,7 +119,9 @@ def _number(row: LabelRow, column: str, layout: Layout, problems: Problems) -> f
         return None
 
 
-def _label(row: LabelRow, aspect: Aspect, score: Score, layout: Layout, card: Card, problems: Problems) -> Label | None:
+def _label(
+    row: LabelRow, aspect: Aspect, score: ScoreColumn, layout: Layout, card: DatasetCard, problems: Problems
+) -> Label | None:
     scale = _scale(card, aspect, score)
     if (ratings := _ratings(row, score, layout, problems)) is not None:
         if ratings:
@@ -136,7 +138,7 @@ def _label(row: LabelRow, aspect: Aspect, score: Score, layout: Layout, card: Ca
     return None
 
 
-def _ratings(row: LabelRow, score: Score, layout: Layout, problems: Problems) -> list[float] | None:
+def _ratings(row: LabelRow, score: ScoreColumn, layout: Layout, problems: Problems) -> list[float] | None:
     """Single ratings, from their columns or a list in one cell; None where the copy has none."""
     if score.ratings is None:
         cell = row.cells[score.column] if score.column else None
@@ -148,7 +150,9 @@ def _ratings(row: LabelRow, score: Score, layout: Layout, problems: Problems) ->
     return [v for v in values if v is not None and v != score.missing]
 
 
-def _of_mean(row: LabelRow, mean: float, score: Score, scale: NativeScale, layout: Layout, problems: Problems) -> Label:
+def _of_mean(
+    row: LabelRow, mean: float, score: ScoreColumn, scale: NativeScale, layout: Layout, problems: Problems
+) -> Label:
     std = _number(row, score.std, layout, problems) if score.std else None
     if std is not None and score.std_scale is not None:
         std *= (scale.high - scale.low) / (score.std_scale[1] - score.std_scale[0])

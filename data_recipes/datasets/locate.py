@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from data_recipes.datasets.card import Card, LabelFile, Layout
+from data_recipes.datasets.card import DatasetCard, LabelFile, Layout
 from data_recipes.datasets.labels import FIELD, BadCell, derive, fill, number
 from data_recipes.datasets.report import Problems
 from data_recipes.datasets.tables import Cell, LabelRow, read_rows
@@ -65,7 +65,7 @@ class Tree:
         return None
 
 
-def locate(card: Card, root: Path, wanted: str | None) -> list[Copy]:
+def locate(card: DatasetCard, root: Path, wanted: str | None) -> list[Copy]:
     """Copies below the root in the card's order. Raises ConfigError if none is (or not the wanted one)."""
     if not root.is_dir():
         raise ConfigError(f"{root} is no folder; {card.name} needs the folder that holds the set's label files")

@@ -8,20 +8,20 @@ from pydantic import Field
 
 from data_recipes.datasets.card import (
     Aspect,
-    Card,
+    CardModel,
+    DatasetCard,
     LabelFile,
     Layout,
     NativeScale,
     Reader,
-    Score,
+    ScoreColumn,
     Split,
     SplitColumn,
-    Strict,
     load_card,
     parse,
     read_yaml,
 )
-from data_recipes.datasets.convert import Job
+from data_recipes.datasets.convert import ConversionJob
 from data_recipes.datasets.locate import needed
 from data_recipes.datasets.tables import read_rows
 from mllm_avqa.schema.errors import ConfigError
@@ -31,13 +31,13 @@ READERS: dict[str, Reader] = {
 }  # fmt: skip
 
 
-class Mapping(Strict):
+class Mapping(CardModel):
     """Which column holds what. Every field has a flag of `convert custom` except the last block."""
 
     dataset: str = "custom"
     file: str | None = None  # label file below ROOT, for a set with a card
     name: str | None = None  # column with the media path
-    scores: dict[Aspect, Score | str] = Field(default_factory=dict)
+    scores: dict[Aspect, ScoreColumn | str] = Field(default_factory=dict)
     std: dict[Aspect, str] = Field(default_factory=dict)
     scale: tuple[float, float] | None = None
     higher_is_better: bool | None = None
@@ -54,7 +54,7 @@ class Mapping(Strict):
     licence: str = "not stated"
 
 
-def job_of(name: str, root: Path, path: Path | None, flags: dict[str, object]) -> Job:
+def job_of(name: str, root: Path, path: Path | None, flags: dict[str, object]) -> ConversionJob:
     """What `convert NAME ROOT` is to do: the set's own card, or a mapping of a file and of flags (which win).
 
     Raises ConfigError for an unreadable file, an unknown key, a set without a card and for what a mapping lacks.
@@ -64,10 +64,10 @@ def job_of(name: str, root: Path, path: Path | None, flags: dict[str, object]) -
     if name == "custom":
         if not root.is_file():
             raise ConfigError(f"{root}: convert custom needs a CSV, JSONL or XLSX file")
-        return Job(custom_card(mapping, root), root.parent)
+        return ConversionJob(custom_card(mapping, root), root.parent)
     card = load_card(name)
     if path is not None or mapping.name:
-        return Job(mapped_card(card, mapping), root)
+        return ConversionJob(mapped_card(card, mapping), root)
     if not card.layouts:
         raise ConfigError(
             f"the columns of {name} were never seen: say them with --map FILE.yaml (file:, name:, scores:). "
@@ -76,7 +76,7 @@ def job_of(name: str, root: Path, path: Path | None, flags: dict[str, object]) -
     if mapping.scale and all(scale is not None for scale in card.aspects.values()):
         raise ConfigError(f"--scale: the card of {name} states the scale already; it cannot be changed")
     direction = {"higher_is_better": True, **flags} if mapping.scale else flags
-    return Job(card, root, scale=native_scale(parse(Mapping, direction, "flags")))
+    return ConversionJob(card, root, scale=native_scale(parse(Mapping, direction, "flags")))
 
 
 def as_layout(mapping: Mapping, file: str) -> Layout:
@@ -90,7 +90,7 @@ def as_layout(mapping: Mapping, file: str) -> Layout:
         raise ConfigError(f"{file}: unknown kind of table; known: {', '.join(READERS)}")
     if reader == "csv" and mapping.columns is not None:
         reader = "headerless"
-    scores = {a: Score(column=s) if isinstance(s, str) else s for a, s in mapping.scores.items()}
+    scores = {a: ScoreColumn(column=s) if isinstance(s, str) else s for a, s in mapping.scores.items()}
     for aspect, column in mapping.std.items():
         if aspect not in scores:
             raise ConfigError(f"--std-column {aspect}={column}: there is no --score-column for {aspect}")
@@ -142,7 +142,7 @@ def native_scale(mapping: Mapping) -> NativeScale | None:
     return scale
 
 
-def custom_card(mapping: Mapping, file: Path) -> Card:
+def custom_card(mapping: Mapping, file: Path) -> DatasetCard:
     """A card for a user's file. Raises ConfigError where scale, direction or a named column are missing."""
     layout, scale = as_layout(mapping, file.name), native_scale(mapping)
     check_columns(mapping, file, layout)
@@ -152,7 +152,7 @@ def custom_card(mapping: Mapping, file: Path) -> Card:
             f"scale and direction of {', '.join(unknown)} are not stated: "
             "--scale LOW:HIGH and --higher-is-better or --lower-is-better"
         )
-    return Card(
+    return DatasetCard(
         name=mapping.dataset,
         title=mapping.dataset,
         homepage="",
@@ -167,7 +167,7 @@ def custom_card(mapping: Mapping, file: Path) -> Card:
     )
 
 
-def mapped_card(card: Card, mapping: Mapping) -> Card:
+def mapped_card(card: DatasetCard, mapping: Mapping) -> DatasetCard:
     """A dataset's card with the user's columns instead of its layouts; its scale stays where it states one."""
     if mapping.file is None:
         raise ConfigError(f"--map for {card.name} needs `file:`, the label file below ROOT")

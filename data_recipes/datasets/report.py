@@ -76,7 +76,7 @@ class Range:
 
 
 @dataclass
-class Report:
+class ConversionReport:
     """Counts of one conversion; `problems` with errors means that nothing was written."""
 
     dataset: str

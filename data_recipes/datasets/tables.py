@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_recipes.datasets.card import Table
+from data_recipes.datasets.card import LabelTable
 from mllm_avqa.schema.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class LabelRow:
     cells: dict[str, Cell]
 
 
-Reading = Callable[[Path, Table, frozenset[str]], Iterator[LabelRow]]
+Reading = Callable[[Path, LabelTable, frozenset[str]], Iterator[LabelRow]]
 
 
 def clean(cell: str) -> str:
@@ -47,7 +47,7 @@ def lines(path: Path) -> Iterator[str]:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def read_csv(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_csv(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a CSV with a header line. Raises ConfigError for a broken line (with its number)."""
     text = lines(path)
     first = next(text, "")
@@ -87,7 +87,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise ConfigError(f"{path}:1: columns named twice: {', '.join(twice)}")
 
 
-def read_headerless(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_headerless(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a list without a header, split from the right: only the first column may hold the separator."""
     separator, names = table.separator or ",", list(table.columns or ())
     for number, line in enumerate(lines(path), 1):
@@ -100,7 +100,7 @@ def read_headerless(path: Path, table: Table, needed: frozenset[str]) -> Iterato
         yield LabelRow(f"{path.name}:{number}", dict(zip(names, values, strict=True)))
 
 
-def read_jsonl(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_jsonl(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of JSON objects, one per line; lists of numbers stay lists."""
     for number, line in enumerate(lines(path), 1):
         if not clean(line):
@@ -126,7 +126,7 @@ def as_cell(value: object) -> Cell:
     return json.dumps(value, ensure_ascii=False)
 
 
-def read_xlsx(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_xlsx(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of a worksheet; the header is the first row that has every needed column. Needs openpyxl."""
     try:
         from openpyxl import load_workbook
@@ -199,7 +199,7 @@ def _vector(path: Path, variables: dict[str, Any], name: str) -> np.ndarray:
     return value
 
 
-def read_mat(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_mat(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of equally long variables; `lookup` columns take a 1-based index into a table variable."""
     variables = _variables(path)
     named = table.columns if isinstance(table.columns, dict) else {}
@@ -213,7 +213,7 @@ def read_mat(path: Path, table: Table, needed: frozenset[str]) -> Iterator[Label
         yield LabelRow(f"{path.name}: entry {number}", dict(zip(columns, map(_matlab_cell, values), strict=True)))
 
 
-def read_live_image(path: Path, table: Table, needed: frozenset[str]) -> Iterator[LabelRow]:
+def read_live_image(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
     """Rows of LIVE image quality release 2: names follow from the folder sizes, references are marked in `orgs`."""
     labels, names = _variables(path), _variables(path.with_name("refnames_all.mat"))
     columns = [_vector(path, labels, v) for v in ("dmos_new", "dmos_std", "orgs")]
@@ -242,6 +242,6 @@ READERS: dict[str, Reading] = {
 }
 
 
-def read_rows(path: Path, table: Table, needed: frozenset[str] = frozenset()) -> Iterator[LabelRow]:
+def read_rows(path: Path, table: LabelTable, needed: frozenset[str] = frozenset()) -> Iterator[LabelRow]:
     """Rows of a label file, whatever its kind; the columns `needed` tell the header row of a workbook."""
     return READERS[table.reader](path, table, needed)

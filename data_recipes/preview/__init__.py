@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Shown:
+class PreviewClip:
     """One kind: cells are (label, picture as a data URI), the clean clip first."""
 
     kind: Kind
@@ -44,7 +44,7 @@ class Preview:
 
     source: str
     facts: str
-    rows: dict[str, list[Shown]] = field(default_factory=dict)  # by family
+    rows: dict[str, list[PreviewClip]] = field(default_factory=dict)  # by family
     left_out: dict[str, str] = field(default_factory=dict)  # kind or family -> why
 
     @property
@@ -157,14 +157,16 @@ def _subject(clip: Material, family: str) -> Material:
     return Material(frames=frames, fps=STILLS, captions=captions_of(WORDS, CAPTIONED), transcript=WORDS)
 
 
-def _row(kind: Kind, clean: Material, seed: int, span: tuple[float, float] | None, region: Region | None) -> Shown:
+def _row(
+    kind: Kind, clean: Material, seed: int, span: tuple[float, float] | None, region: Region | None
+) -> PreviewClip:
     worst, _ = distort(clean, kind.kind, 5, seed, span, region)
     draw = VIEWS[kind.modality](clean, worst)
     cells = [("original", data_uri(draw(clean)))]
     for level in range(1, 6):
         changed = worst if level == 5 else distort(clean, kind.kind, level, seed, span, region)[0]
         cells.append((f"{level}: {_values(kind, level)}", data_uri(draw(changed))))
-    return Shown(kind, cells)
+    return PreviewClip(kind, cells)
 
 
 def _values(kind: Kind, level: int) -> str:

@@ -16,7 +16,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
-class Facts:
+class StatedFacts:
     """Two texts that state the same have equal facts. `clear` is False when a sentence can be read in several ways."""
 
     faults: frozenset[tuple[Any, ...]]  # (kinds, other sides, severity, time) of faults with a grade or time
@@ -26,7 +26,7 @@ class Facts:
     numbers: frozenset[str]
     clear: bool
 
-    def difference(self, other: Facts) -> str | None:
+    def difference(self, other: StatedFacts) -> str | None:
         """The first kind of fact in which two texts differ, None when they state the same."""
         for name in ("faults", "levels", "denied", "key", "numbers", "clear"):
             if getattr(self, name) != getattr(other, name):
@@ -34,7 +34,7 @@ class Facts:
         return None
 
 
-def read(text: str, language: str) -> Facts:
+def read(text: str, language: str) -> StatedFacts:
     """The facts of a description in "en" or "zh". A sentence that grades two faults at once is not clear."""
     claims = read_claims(text, language)
     faults, key, levels, clear = set(), set(), set(), True
@@ -52,7 +52,7 @@ def read(text: str, language: str) -> Facts:
         levels.add((level.aspect, f"not {level.word}" if level.denied else level.word, kinds))
     denied = {(c.side, frozenset[str]()) for c in claims.clean} | {(f.side, f.kinds) for f in claims.said if f.denied}
     numbers = frozenset(NUMBER.findall(text))
-    return Facts(frozenset(faults), frozenset(key), frozenset(levels), frozenset(denied), numbers, clear)
+    return StatedFacts(frozenset(faults), frozenset(key), frozenset(levels), frozenset(denied), numbers, clear)
 
 
 def _implied(kinds: frozenset[str]) -> frozenset[str]:

@@ -41,7 +41,7 @@ class Leak:
 
 
 @dataclass
-class Findings:
+class Leaks:
     """leaks: in the order of the files. records, unreadable: how many were read, how many media files are not there."""
 
     leaks: list[Leak] = field(default_factory=list)
@@ -77,13 +77,13 @@ class _Column:
         return set(keys[1:][differ].tolist())
 
 
-def find_leaks(files: Sequence[str | Path], content: bool = False) -> Findings:
+def find_leaks(files: Sequence[str | Path], content: bool = False) -> Leaks:
     """Check `split` and every entry of `folds` over all files together, which are each read two or three times.
 
     Keeps 16 bytes per record and check, and what is suspect; nothing else. content: also compare the bytes of media
     files that have the size of another one. Raises ConfigError for no records, or none with a split or folds.
     """
-    findings = Findings()
+    findings = Leaks()
     members: dict[tuple[str | None, ...], int] = {}
     columns = {"group": _Column(), "media": _Column(), "name": _Column()}
     sizes = _Column()

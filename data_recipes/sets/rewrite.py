@@ -33,7 +33,7 @@ def rewrite_records(source: Path, out: Path, server: Endpoint, jobs: int = 4) ->
     may be `source`. Raises ConfigError when the server refuses the request as such.
     """
     texts = sorted({text for record in read_records(source) for text in _texts(record)})
-    journal = Journal(out.with_name(out.name + ".rewrites.jsonl"), server.model)
+    journal = RewriteJournal(out.with_name(out.name + ".rewrites.jsonl"), server.model)
     counts: Counter[str] = Counter(rewritten=0, changed=0, empty=0, unclear=0, failed=0)
     open_texts = []
     for text in texts:
@@ -69,7 +69,7 @@ def reword(server: Endpoint, text: Text) -> tuple[str, str | None]:
     return verdict, None
 
 
-class Journal:
+class RewriteJournal:
     """Finished texts, one JSON line each, keyed by model, prompt and text: another model asks anew."""
 
     def __init__(self, path: Path, model: str) -> None:
@@ -104,7 +104,7 @@ class Journal:
             f.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _ask(texts: list[Text], server: Endpoint, journal: Journal, jobs: int) -> int:
+def _ask(texts: list[Text], server: Endpoint, journal: RewriteJournal, jobs: int) -> int:
     """Send the texts, at most `jobs` at a time; returns how many were answered."""
     answered = 0
     for text, found in each(texts, lambda t: reword(server, t), jobs):
@@ -122,7 +122,7 @@ def _texts(record: Record) -> Iterator[Text]:
             yield q.language, q.answer
 
 
-def _reworded(record: Record, journal: Journal, place: Callable[[str], str]) -> Record:
+def _reworded(record: Record, journal: RewriteJournal, place: Callable[[str], str]) -> Record:
     asked = [
         q.model_copy(update={"answer": journal.words((q.language, q.answer))}) if q.task == "describe" else q
         for q in record.questions

@@ -18,11 +18,11 @@ MediaKind = Literal["video", "audio", "photo", "generated"]
 MODALITIES = ("video", "audio", "sync", "text")
 
 
-class _Strict(BaseModel):
+class _RecipeModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceSpec(_Strict):
+class SourceSpec(_RecipeModel):
     """One folder or package of sources. A source's id is `<name>/<path without suffix, relative to the folder>`."""
 
     name: str
@@ -37,14 +37,14 @@ class SourceSpec(_Strict):
     ceilings: dict[str, float] = {}  # MOS of the untouched source by aspect, when no manifest grades it
 
 
-class Override(_Strict):
+class Override(_RecipeModel):
     """Ceilings for the sources that match a pattern: what a manifest cannot know (wind in the sound, grain)."""
 
     match: str
     ceilings: dict[str, float]
 
 
-class Mixture(_Strict):
+class Mixture(_RecipeModel):
     """Weights of the families, one drawn per clip. They need not sum to 1."""
 
     both: float = Field(ge=0)  # faults of picture and sound, levels drawn independently
@@ -55,7 +55,7 @@ class Mixture(_Strict):
     text: float = Field(ge=0)
 
 
-class Shares(_Strict):
+class FaultShares(_RecipeModel):
     """Probabilities between 0 and 1."""
 
     partial: float = Field(default=0.3, ge=0, le=1)  # a fault concerns a part of the clip
@@ -71,7 +71,7 @@ class Shares(_Strict):
     aside: float = Field(default=0.08, ge=0, le=1)  # user text that must not move any score, every second one an attack
 
 
-class Recipe(_Strict):
+class Recipe(_RecipeModel):
     name: str
     version: int = 1
     seed: int = Field(default=0, ge=0)
@@ -94,7 +94,7 @@ class Recipe(_Strict):
     test: list[str] = []  # id patterns of held-out sources
     val: list[str] = []
     mixture: Mixture
-    shares: Shares = Shares()
+    shares: FaultShares = FaultShares()
     levels: tuple[float, float, float, float, float] = (1, 1, 1, 1, 1)  # weights of levels 1..5
     kinds: dict[str, float] = {}  # weight of a kind, default 1; 0 leaves it out
     transcripts: str | None = None  # YAML beside the recipe: source id -> what is said
@@ -179,6 +179,6 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
         "sources": SourceSpec,
         "overrides": Override,
         "mixture": Mixture,
-        "shares": Shares,
+        "shares": FaultShares,
     }
     return inner.get(str(loc[0]), Recipe) if loc else Recipe

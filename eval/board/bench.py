@@ -51,7 +51,7 @@ class SuiteRun(Loading):
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds spent in models and in what feeds them; the rest of a run is the suite's own."""
 
     model: float = 0.0
@@ -81,7 +81,7 @@ class Bench:
     checkpoint: Checkpoint | None
     settings: SuiteRun
     samples: Samples
-    clock: Clock
+    clock: Stopwatch
     who: str = ""
     pattern: str = ""  # "runs/mine/fold{fold}"
     lost: dict[str, str] = field(default_factory=dict)  # of the task at hand: clip or item -> why it has no result

@@ -17,7 +17,7 @@ import typer
 
 from eval.joining import named
 from eval.questions.readers import av_bench
-from eval.questions.task import Item, ask, load_task
+from eval.questions.task import TaskItem, ask, load_task
 from eval.study import Command, argument, option, shown
 from eval.writing import write_text
 from mllm_avqa.media import MediaReader
@@ -54,7 +54,7 @@ def export(bench: Path, folder: Path, name: str) -> str:
     return f"{len(kept)} of {len(items)} items\n{run}"
 
 
-def document(item: Item, question: str, base: str) -> dict[str, Any]:
+def document(item: TaskItem, question: str, base: str) -> dict[str, Any]:
     """One row of the data file; every column has one type in all rows, which Arrow wants."""
     words = load_prompts("rating", item.language)
     quotes = [words["quote"].format(origin=k, text=v) for k, v in item.context.items()]
@@ -71,7 +71,7 @@ def document(item: Item, question: str, base: str) -> dict[str, Any]:
     }
 
 
-def _whole_files(items: Sequence[Item], base: Path) -> list[Item]:
+def _whole_files(items: Sequence[TaskItem], base: Path) -> list[TaskItem]:
     reader = MediaReader()
     durations: dict[str, float | None] = {}
     try:

@@ -14,11 +14,11 @@ from eval.study import Line, Study, told_of
 from mllm_avqa.schema.errors import ConfigError
 
 
-class _Strict(BaseModel):
+class _SuiteModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Suite(_Strict):
+class Suite(_SuiteModel):
     name: str
     version: str = "1"
     about: str = ""
@@ -28,7 +28,7 @@ class Suite(_Strict):
     tasks: list[Any]  # read by the kind that each names
 
 
-class Result(_Strict):
+class Result(_SuiteModel):
     """A task's lines, what should be known of them, and who has none, with the reason."""
 
     kind: str
@@ -41,7 +41,7 @@ class Result(_Strict):
     lost: dict[str, list[str]] = {}  # who -> clips or items without a result, with their reasons
 
 
-class Board(_Strict):
+class Board(_SuiteModel):
     suite: str
     version: str
     about: str

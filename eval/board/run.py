@@ -14,7 +14,7 @@ import typer
 from safetensors import SafetensorError
 
 from eval import machine
-from eval.board.bench import Bench, Clock, SuiteRun
+from eval.board.bench import Bench, Stopwatch, SuiteRun
 from eval.board.reading import Board, Result, Suite, read_suite
 from eval.board.view import markdown, write_board
 from eval.samples import Checkpoint, Samples, board_names, identify
@@ -40,7 +40,7 @@ class Entrant:
 def run_suite(suite: Suite, tasks: Sequence[Study], given: Sequence[str], settings: SuiteRun) -> Board:
     """Run every task with every checkpoint. What fails is told in its place; nothing stops the rest."""
     begin = time.perf_counter()
-    clock, samples = Clock(), Samples()
+    clock, samples = Stopwatch(), Samples()
     results = {
         t.name: Result(kind=t.kind, task=t.name, version=t.version, about=t.about, notes=list(t.notes)) for t in tasks
     }

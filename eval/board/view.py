@@ -9,7 +9,7 @@ from pathlib import Path
 from eval.board.reading import Board, Result
 from eval.stats import Number
 from eval.studies import kind
-from eval.study import Line, Shown
+from eval.study import Heading, Line
 from eval.writing import page, table, write_text
 
 NAMED = 5  # clips named in a note; the rest are counted
@@ -34,20 +34,20 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     title: str
     head: list[str]
     rows: list[TableRow]
 
 
 @dataclass(frozen=True)
-class Section:
+class BoardSection:
     """One task."""
 
     name: str
     title: str
     about: str
-    tables: list[Table]
+    tables: list[BoardTable]
     notes: list[str]
     commands: list[tuple[str, str]]
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -55,9 +55,9 @@ class Section:
 
 @dataclass(frozen=True)
 class View:
-    overview: Table
+    overview: BoardTable
     wins: list[str]
-    sections: list[Section]
+    sections: list[BoardSection]
 
 
 def view(board: Board) -> View:
@@ -69,20 +69,20 @@ def view(board: Board) -> View:
     )
 
 
-def _shown(name: str) -> Shown:
+def _shown(name: str) -> Heading:
     found = kind(name).shown
     assert found is not None  # of every kind of task
     return found
 
 
-def _section(result: Result, k: Shown) -> Section:
+def _section(result: Result, k: Heading) -> BoardSection:
     notes = [f"{who}: {_lost(found)}" for who, found in result.lost.items()] + result.notes
     commands: dict[str, str] = {}
     for line in result.lines:
         if line.command and line.command not in commands.values():
             commands.setdefault(line.who if line.who not in commands else f"{line.who}, {line.what}", line.command)
     titles = list(dict.fromkeys(line.table for line in result.lines))
-    return Section(
+    return BoardSection(
         name=result.task,
         title=k.title,
         about=f"{result.about} (version {result.version})" if result.about else f"version {result.version}",
@@ -93,7 +93,7 @@ def _section(result: Result, k: Shown) -> Section:
     )
 
 
-def _table(title: str, lines: Sequence[Line], k: Shown) -> Table:
+def _table(title: str, lines: Sequence[Line], k: Heading) -> BoardTable:
     """Lines of one respect together, checkpoints before baselines."""
     known = {c for line in lines for c, n in line.values.items() if n.value is not None}
     columns = [c for c in dict.fromkeys(c for line in lines for c in line.values) if c in known]
@@ -108,10 +108,10 @@ def _table(title: str, lines: Sequence[Line], k: Shown) -> Table:
         )
         for line in sorted(lines, key=lambda x: (order[x.what], x.baseline))
     ]
-    return Table(title, ["", "who", *columns, "n"], rows)
+    return BoardTable(title, ["", "who", *columns, "n"], rows)
 
 
-def _cell(line: Line, column: str, lines: Sequence[Line], k: Shown) -> Cell:
+def _cell(line: Line, column: str, lines: Sequence[Line], k: Heading) -> Cell:
     n = line.values.get(column)
     if n is None or n.value is None:
         return Cell(NO_VALUE, note="" if n is None else n.note)
@@ -135,7 +135,7 @@ def _rivals(line: Line, lines: Sequence[Line]) -> list[Line]:
     return [x for x in same if not line.beside or x.who == line.beside]
 
 
-def _better(a: float, b: float, column: str, k: Shown) -> bool:
+def _better(a: float, b: float, column: str, k: Heading) -> bool:
     return a < b if column in k.lower else a > b
 
 
@@ -143,7 +143,7 @@ def _span(n: Number, form: str) -> str:
     return "" if n.low is None or n.high is None else f"{n.low:{form}} to {n.high:{form}}"
 
 
-def _wins(result: Result, k: Shown) -> list[str]:
+def _wins(result: Result, k: Heading) -> list[str]:
     """Where a baseline reaches more than a checkpoint, in the first column that is a contest."""
     out = []
     for line in result.lines:
@@ -161,7 +161,7 @@ def _wins(result: Result, k: Shown) -> list[str]:
     return out
 
 
-def _overview(board: Board, kinds: dict[str, Shown]) -> Table:
+def _overview(board: Board, kinds: dict[str, Heading]) -> BoardTable:
     """One number per task: of every checkpoint, and the best that any baseline reaches."""
     baselines = [_best_baseline(r, kinds[r.task]) for r in board.results]
     shown = any(c.text != NO_VALUE for c in baselines)
@@ -173,10 +173,10 @@ def _overview(board: Board, kinds: dict[str, Shown]) -> Table:
         number = column if what == "all" else f"{what} {column}"
         number += f" ({table})" if table else ""
         rows.append(TableRow(r.task, number, False, [*own, *([baseline] if shown else [])], ""))
-    return Table("", ["", "number", *board.checkpoints, *(["best baseline"] if shown else []), ""], rows)
+    return BoardTable("", ["", "number", *board.checkpoints, *(["best baseline"] if shown else []), ""], rows)
 
 
-def _headline(result: Result, who: str, k: Shown) -> Cell:
+def _headline(result: Result, who: str, k: Heading) -> Cell:
     table, what, column = k.headline
     lines = [x for x in result.lines if (x.table, x.what) == (table, what)]
     own = next((x for x in lines if x.who == who and not x.baseline), None)
@@ -185,7 +185,7 @@ def _headline(result: Result, who: str, k: Shown) -> Cell:
     return _cell(own, column, lines, k)
 
 
-def _best_baseline(result: Result, k: Shown) -> Cell:
+def _best_baseline(result: Result, k: Heading) -> Cell:
     table, what, column = k.headline
     lines = [x for x in result.lines if (x.table, x.what) == (table, what) and column in x.values]
     given = [(x.values[column].value, x) for x in lines if x.baseline]
@@ -228,7 +228,7 @@ def _seconds(board: Board) -> str:
     return f"{whole:.1f} s, of which {model:.1f} s in models and what feeds them."
 
 
-def _text(t: Table) -> str:
+def _text(t: BoardTable) -> str:
     shown = [k for k, h in enumerate(t.head) if h or (any(r.what for r in t.rows) and k == 0)]
     rows = []
     for r in t.rows:

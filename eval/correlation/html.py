@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Clip:
+class LinkedClip:
     """A clip with a large error. href: a link that stays within http(s) and files; empty where there is no path."""
 
     name: str
@@ -36,7 +36,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PlotPanel:
     """One model on one aspect."""
 
     aspect: str
@@ -47,7 +47,7 @@ class Panel:
     residuals: Markup
     drawn: int
     spread: bool  # labels say how sure they are
-    worst: list[Clip]
+    worst: list[LinkedClip]
 
 
 def write_html(study: Compared, path: Path, *, clips: Path, title: str) -> None:
@@ -82,14 +82,14 @@ def render_html(study: Compared, *, clips: str, title: str) -> str:
     )
 
 
-def _panel(aspect: str, name: str, c: Column, study: Compared, clips: str) -> Panel:
+def _panel(aspect: str, name: str, c: Column, study: Compared, clips: str) -> PlotPanel:
     result = models(study.result)[name]
     detail = result.details[aspect]
     error = c.z - c.y
     order = np.argsort(-np.abs(error), kind="stable")[:WORST]
     shown = np.unique(np.concatenate([thinned(len(c.x)), order])).astype(int)
     threshold = detail.discrimination.threshold
-    return Panel(
+    return PlotPanel(
         aspect=aspect,
         model=name,
         agreement=result.aspects[aspect],
@@ -102,10 +102,10 @@ def _panel(aspect: str, name: str, c: Column, study: Compared, clips: str) -> Pa
     )
 
 
-def _clip(c: Column, i: int, clips: str) -> Clip:
+def _clip(c: Column, i: int, clips: str) -> LinkedClip:
     ci = None if c.spread is None or not np.isfinite(c.spread.ci[i]) else float(c.spread.ci[i])
     z, y = float(c.z[i]), float(c.y[i])
-    return Clip(c.names[i], link(c.paths[i], clips), float(c.x[i]), y, z, z - y, ci)
+    return LinkedClip(c.names[i], link(c.paths[i], clips), float(c.x[i]), y, z, z - y, ci)
 
 
 def _tips(c: Column, rows: np.ndarray) -> list[str]:

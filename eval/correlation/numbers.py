@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eval.joining import Columns, join, read_entries, read_labels, single
+from eval.joining import ColumnNames, join, read_entries, read_labels, single
 from eval.joining.columns import Column, Lost, account, column, shared
 from eval.stats import (
     PARAMETERS,
     Agreement,
     Comparison,
     Discrimination,
-    Entrant,
     Mapping,
     Number,
     Pairs,
     Quartiles,
-    Segment,
+    Rival,
+    ScoreRange,
     agreement,
     bootstrap,
     compare,
@@ -68,7 +68,7 @@ class Detail(_Table):
     rmse_star: Number
     outlier_ratio: Number
     discrimination: Discrimination
-    segments: list[Segment]
+    segments: list[ScoreRange]
     splits: dict[str, Quartiles]
     parts: list[Part] = []
 
@@ -106,7 +106,7 @@ def study(
     labels: Path,
     others: Sequence[Path] = (),
     *,
-    label_columns: Columns = Columns(),
+    label_columns: ColumnNames = ColumnNames(),
     score_columns: Sequence[str] = (),
     id_column: str | None = None,
     falling: Sequence[str] = (),
@@ -131,7 +131,7 @@ def study(
     for name, path in files.items():
         given = read_entries(
             path,
-            Columns(id=id_column, scores=tuple(score_columns), lower_is_better=name in falling),
+            ColumnNames(id=id_column, scores=tuple(score_columns), lower_is_better=name in falling),
             flag="--pred-column",
         )
         joined = join(given, wanted)
@@ -275,7 +275,7 @@ def _compare(
         at = np.searchsorted(c.rows, common)
         x, y, groups = c.x[at], c.y[at], [c.groups[k] for k in at.tolist()]
         found = None if undefined(x, y) else fit(x, y, mapping)
-        models.append(Entrant(name, x, x if found is None else found.curve(x), found is None or found.straight))
+        models.append(Rival(name, x, x if found is None else found.curve(x), found is None or found.straight))
     return compare(models, y, groups, draws), notes
 
 

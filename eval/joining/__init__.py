@@ -1,12 +1,12 @@
 """Files of predictions and labels -> matched pairs. What does not match, failed or has no score is counted by name."""
 
-from eval.joining.entries import Columns, Entry, Vote, read_entries, read_labels, record_entry
+from eval.joining.entries import ColumnNames, Entry, Vote, read_entries, read_labels, record_entry
 from eval.joining.match import Joined, join, named, single
 from eval.joining.rows import FORMATS, read_rows
 
 __all__ = [
     "FORMATS",
-    "Columns",
+    "ColumnNames",
     "Entry",
     "Joined",
     "Vote",

@@ -21,7 +21,7 @@ RECORD_PARTS = ("dataset", "split", "group")  # what records can be parted by
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnNames:
     """What the columns of a table mean; unset ones are looked for under their usual names.
 
     `scores`, `ci`, `std` and `votes` hold "ASPECT=COLUMN" or "COLUMN", which is the overall score for `scores` and
@@ -69,7 +69,7 @@ class Entry:
         return {p.replace("\\", "/").rsplit("/", 1)[-1] for p in self.paths}
 
 
-def read_entries(path: Path, columns: Columns = Columns(), *, flag: str = "--label-column") -> list[Entry]:
+def read_entries(path: Path, columns: ColumnNames = ColumnNames(), *, flag: str = "--label-column") -> list[Entry]:
     """A table as entries. Raises ConfigError when it has no column that names clips, or no aspect column.
 
     flag: the option that names score columns of this table, for messages.
@@ -77,7 +77,7 @@ def read_entries(path: Path, columns: Columns = Columns(), *, flag: str = "--lab
     rows = read_rows(path)
     if not rows:
         raise ConfigError(f"{path} has no rows")
-    table = _Table(path, list(dict.fromkeys(c for row in rows for c in row if c)))
+    table = _EntryTable(path, list(dict.fromkeys(c for row in rows for c in row if c)))
     ids, paths = table.names(columns.id)
     scores = table.scores(columns.scores, flag)
     if columns.lower_is_better is None:
@@ -111,7 +111,7 @@ def read_entries(path: Path, columns: Columns = Columns(), *, flag: str = "--lab
     return entries
 
 
-def read_labels(path: Path, columns: Columns = Columns()) -> list[Entry]:
+def read_labels(path: Path, columns: ColumnNames = ColumnNames()) -> list[Entry]:
     """Labels from a record file (then on 1-5, with its groups) or from a table (then on the scale it is in).
 
     Raises ConfigError, for options that only a table can have too.
@@ -157,7 +157,7 @@ def _label_vote(label: Label, votes: float | None) -> Vote:
 
 
 @dataclass
-class _Table:
+class _EntryTable:
     """A table's columns, found whatever their case is."""
 
     path: Path
@@ -236,7 +236,7 @@ class _Spread:
     votes: str | float | None
 
     @classmethod
-    def of(cls, table: _Table, columns: Columns, aspect: str) -> _Spread:
+    def of(cls, table: _EntryTable, columns: ColumnNames, aspect: str) -> _Spread:
         def name(wanted: tuple[str, ...], flag: str) -> str | None:
             pairs = dict(table.pairs(wanted, flag))
             return pairs.get(aspect, pairs.get(""))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eval.questions.readout import best, option_values, word_logits
-from eval.questions.task import Asked, Item, Readout, Task, ask, sides
+from eval.questions.task import Asked, Readout, Task, TaskItem, ask, sides
 from eval.store import Json
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import Branch, load_prompts
@@ -99,7 +99,7 @@ OPTION_TOKENS = 32
 OPEN_TOKENS = 160
 
 
-def unsupported(item: Item) -> str | None:
+def unsupported(item: TaskItem) -> str | None:
     """Why a question cannot be asked of any backbone family there is, or None."""
     if len(item.media) == 1:
         return None
@@ -108,13 +108,13 @@ def unsupported(item: Item) -> str | None:
     return None if sides(item) else "a comparison whose options do not name the first and the second clip"
 
 
-def open_answer(item: Item, task: Task, clip: EncodedFile) -> Json:
+def open_answer(item: TaskItem, task: Task, clip: EncodedFile) -> Json:
     text = load_prompts("bench", item.language)["describe"] if task.ask == "describe" else item.question
     said = clip.worst.generate(Branch(item.aspect, text, quoted=True), OPEN_TOKENS)
     return {"asked": text, "text": said} | _status("answered" if said else "unanswered", "" if said else "empty")
 
 
-def score_answer(item: Item, task: Task, clip: EncodedFile) -> Json:
+def score_answer(item: TaskItem, task: Task, clip: EncodedFile) -> Json:
     """Probability of "good" against "poor", their logits divided by the task's temperature (Q-Bench A3)."""
     words = load_prompts("bench", item.language)["rate"]
     branch = Branch(item.aspect, words["question"], words["stem"])
@@ -133,7 +133,9 @@ def good_share(logits: Sequence[float] | np.ndarray, temperature: float) -> floa
     return float(1.0 / (1.0 + np.exp(poor - good)))
 
 
-def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout: Readout, shuffles: int) -> list[Json]:
+def choice_answers(
+    items: Sequence[TaskItem], task: Task, clip: EncodedFile, readout: Readout, shuffles: int
+) -> list[Json]:
     """Rows of all multiple-choice items of one clip."""
     asked = [ask(i, task, shuffles) for i in items]
     if readout == "generate":
@@ -144,7 +146,7 @@ def choice_answers(items: Sequence[Item], task: Task, clip: EncodedFile, readout
     return [_ranked(i, orders, [next(values) for _ in orders]) for i, orders in zip(items, asked, strict=True)]
 
 
-def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -> Json:
+def _ranked(item: TaskItem, orders: Sequence[Asked], values: Sequence[np.ndarray]) -> Json:
     chosen: list[int | None] = [a.order[best(list(v))] for a, v in zip(orders, values, strict=True)]
     mean = np.zeros(len(item.options))
     for a, v in zip(orders, values, strict=True):
@@ -152,14 +154,14 @@ def _ranked(item: Item, orders: Sequence[Asked], values: Sequence[np.ndarray]) -
     return {"log_probs": [round(float(x), 5) for x in mean]} | _chosen(item, chosen)
 
 
-def _generated(item: Item, orders: Sequence[Asked], clip: EncodedFile) -> Json:
+def _generated(item: TaskItem, orders: Sequence[Asked], clip: EncodedFile) -> Json:
     texts = [clip.worst.generate(Branch(a.aspect, a.text, quoted=True), OPTION_TOKENS) for a in orders]
     read = [read_answer(t, a.options, item.language, a.lettered) for t, a in zip(texts, orders, strict=True)]
     chosen = [None if r.place is None else a.order[r.place] for r, a in zip(read, orders, strict=True)]
     return {"texts": texts} | _chosen(item, chosen, "; ".join(dict.fromkeys(r.why for r in read if r.why)))
 
 
-def pair_answer(item: Item, task: Task, scores: Sequence[Mapping[str, ScoreDistribution]]) -> Json:
+def pair_answer(item: TaskItem, task: Task, scores: Sequence[Mapping[str, ScoreDistribution]]) -> Json:
     """Which clip is better (or worse), from the scores of the two alone."""
     named = sides(item)
     assert named is not None and item.compare is not None  # `unsupported` was asked before
@@ -176,7 +178,7 @@ def pair_answer(item: Item, task: Task, scores: Sequence[Mapping[str, ScoreDistr
     return row | _chosen(item, [named["first" if first else "second"]])
 
 
-def _chosen(item: Item, chosen: Sequence[int | None], why: str = "") -> Json:
+def _chosen(item: TaskItem, chosen: Sequence[int | None], why: str = "") -> Json:
     """Credit is the share of orders with the right answer; an order without an answer is not right."""
     silent = sum(c is None for c in chosen)
     credit = None if item.right is None else sum(c == item.right for c in chosen) / len(chosen)

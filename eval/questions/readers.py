@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from eval.questions.task import Direction, Item, Task
+from eval.questions.task import Direction, Task, TaskItem
 from eval.store import Json
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.bench_item import read_bench
@@ -18,11 +18,11 @@ from mllm_avqa.schema.errors import ConfigError
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def read_items(task: Task, data: Path) -> list[Item]:
+def read_items(task: Task, data: Path) -> list[TaskItem]:
     """All items of a data file. Raises ConfigError with file and row for what is not an item of this task."""
     if not data.exists():
         raise ConfigError(f"{data} does not exist (--data)")
-    readers: dict[str, Callable[[Task, Path], Iterator[Item]]] = {
+    readers: dict[str, Callable[[Task, Path], Iterator[TaskItem]]] = {
         "rows": rows,
         "folder": folder,
         "qbench_video": qbench_video,
@@ -42,12 +42,12 @@ def read_items(task: Task, data: Path) -> list[Item]:
 # ---- one function per benchmark -------------------------------------------------------------------------------------
 
 
-def rows(task: Task, data: Path) -> Iterator[Item]:
+def rows(task: Task, data: Path) -> Iterator[TaskItem]:
     for where, n, row in load_rows(data):
         yield item(task, row, n, where)
 
 
-def folder(task: Task, data: Path) -> Iterator[Item]:
+def folder(task: Task, data: Path) -> Iterator[TaskItem]:
     """A folder of pictures, one item each; or rows."""
     if not data.is_dir():
         yield from rows(task, data)
@@ -56,7 +56,7 @@ def folder(task: Task, data: Path) -> Iterator[Item]:
         yield item(task, {task.fields.media: path.name}, n, str(path))
 
 
-def qbench_video(task: Task, data: Path) -> Iterator[Item]:
+def qbench_video(task: Task, data: Path) -> Iterator[TaskItem]:
     """Q-Bench-Video rows: pairs are named "A_cat_B" plus an extension once more, open questions have no key."""
     for where, n, row in load_rows(data):
         is_open = "open" in _flat(row.get("question_type", "")).lower()
@@ -74,10 +74,10 @@ def qbench_video(task: Task, data: Path) -> Iterator[Item]:
         yield made
 
 
-def av_bench(task: Task, data: Path) -> Iterator[Item]:
+def av_bench(task: Task, data: Path) -> Iterator[TaskItem]:
     for b in read_bench(data):
         media = (b.media,) if b.media_b is None else (b.media, b.media_b)
-        yield Item(
+        yield TaskItem(
             id=b.id,
             media=media,
             question=b.question,
@@ -122,7 +122,7 @@ def load_rows(data: Path) -> Iterator[tuple[str, int, Json]]:
         yield where, n, row
 
 
-def item(task: Task, row: Json, n: int, where: str) -> Item:
+def item(task: Task, row: Json, n: int, where: str) -> TaskItem:
     """A row as an item, by the task's field names. Raises ConfigError naming the column."""
     f = task.fields
     options: list[str] = []
@@ -147,7 +147,7 @@ def item(task: Task, row: Json, n: int, where: str) -> Item:
         if text is None:
             raise ConfigError(f"{where}: {g.field} is {value!r}; known: {', '.join(map(str, g.names))} (--data)")
         groups[name] = text
-    return Item(
+    return TaskItem(
         id=str(_get(row, f.id, where)) if f.id else str(n),
         media=(str(_get(row, f.media, where)),),
         question=str(_get(row, f.question, where)).strip() if f.question else "",

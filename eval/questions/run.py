@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from eval.held_out import Scores, chunks
 from eval.questions.answer import choice_answers, open_answer, pair_answer, score_answer, unsupported
 from eval.questions.readers import read_items
-from eval.questions.task import READOUTS, Item, Readout, Task
+from eval.questions.task import READOUTS, Readout, Task, TaskItem
 from eval.samples import spread
 from eval.store import SCORING, Json, Log, code, digest
 from mllm_avqa.corridor import EncodedFile
@@ -49,7 +49,7 @@ class ClipKey:
         )  # fmt: skip
 
 
-def clip_keys(item: Item) -> list[ClipKey]:
+def clip_keys(item: TaskItem) -> list[ClipKey]:
     context = tuple(sorted(item.context.items()))
     return [ClipKey(m, s, context, item.language) for m, s in zip(item.media, item.spans, strict=True)]
 
@@ -72,7 +72,7 @@ def encoded_clips(
 log = logging.getLogger(__name__)
 
 
-class How(Protocol):
+class Asking(Protocol):
     """Of a study: how its questions are asked."""
 
     readout: Readout
@@ -87,7 +87,7 @@ class Answers:
     """What a run gives: the items it was asked for and a row for each, in the same order."""
 
     task: Task
-    items: list[Item]
+    items: list[TaskItem]
     rows: list[Json]
     checkpoint: str
     fingerprint: dict[str, str]
@@ -95,7 +95,12 @@ class Answers:
 
 
 def answer_all(
-    task: Task, data: Path, media: Path | None, opened: Callable[[], AbstractContextManager[Rater]], out: Path, how: How
+    task: Task,
+    data: Path,
+    media: Path | None,
+    opened: Callable[[], AbstractContextManager[Rater]],
+    out: Path,
+    how: Asking,
 ) -> Answers:
     """Ask every item. Rows already in the log of the same run are kept; missing media and failures are tried again.
 
@@ -111,7 +116,7 @@ def answer_all(
         return _answer(task, items, base, rater, how, out)
 
 
-def _answer(task: Task, items: list[Item], base: Path, rater: Rater, how: How, out: Path) -> Answers:
+def _answer(task: Task, items: list[TaskItem], base: Path, rater: Rater, how: Asking, out: Path) -> Answers:
     run = digest(
         task.model_dump(mode="json", exclude={"notes", "about", "source", "licence", "groups"}),
         [dict(load_prompts("bench", x)) for x in ("en", "zh")],
@@ -131,16 +136,18 @@ def _answer(task: Task, items: list[Item], base: Path, rater: Rater, how: How, o
     return Answers(task, items, rows, rater.card.name, rater.fingerprint, told)
 
 
-def _head(i: Item) -> Json:
+def _head(i: TaskItem) -> Json:
     row: dict[str, Any] = {"id": i.id, "media": list(i.media)}
     optional = {"question": i.question, "options": list(i.options), "reference": i.reference, "score": i.score}
     row |= {k: v for k, v in optional.items() if v not in ("", [], None)}
     return row | ({"right": i.right} if i.options else {}) | {"groups": i.groups}
 
 
-def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How) -> Iterator[tuple[Item, Json]]:
+def _rows(
+    task: Task, items: Sequence[TaskItem], base: Path, rater: Rater, how: Asking
+) -> Iterator[tuple[TaskItem, Json]]:
     """(item, row) as they come. Items of one clip share its prefix; a pair waits for its second clip."""
-    waiting: dict[ClipKey, list[Item]] = {}
+    waiting: dict[ClipKey, list[TaskItem]] = {}
     for i in items:
         absent = [m for m in i.media if not (base / m).is_file()]
         why = unsupported(i)
@@ -169,7 +176,7 @@ def _rows(task: Task, items: Sequence[Item], base: Path, rater: Rater, how: How)
                 yield i, {"status": "failed", "why": why}
 
 
-def _of_clip(task: Task, items: Sequence[Item], clip: EncodedFile, how: How) -> Iterator[tuple[Item, Json]]:
+def _of_clip(task: Task, items: Sequence[TaskItem], clip: EncodedFile, how: Asking) -> Iterator[tuple[TaskItem, Json]]:
     choices = [i for i in items if i.options]
     yield from zip(choices, choice_answers(choices, task, clip, how.readout, how.shuffles), strict=True)
     for i in items:

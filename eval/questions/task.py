@@ -40,7 +40,7 @@ class Fields(BaseModel):
     score: str | None = None  # mean opinion score
 
 
-class Group(BaseModel):
+class TaskGroup(BaseModel):
     """A column to report by, with names for its codes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -61,7 +61,7 @@ class Task(BaseModel):
     licence: str
     reader: Literal["rows", "folder", "qbench_video", "av_bench"] = "rows"  # function in eval/questions/readers.py
     fields: Fields = Fields()
-    groups: dict[str, Group] = {}
+    groups: dict[str, TaskGroup] = {}
     language: Literal["en", "zh"] = "en"
     aspect: Aspect = "overall"  # what of the clip an answer may look at
     ask: Literal["items", "describe", "rate"] = "items"  # questions of the data, or one for all from prompts/bench.*
@@ -75,7 +75,7 @@ class Task(BaseModel):
 
 
 @dataclass(frozen=True)
-class Item:
+class TaskItem:
     """One question. Without options it is open (or a score to predict)."""
 
     id: str
@@ -127,7 +127,7 @@ class Asked:
     lettered: bool  # options were shown with letters
 
 
-def ask(item: Item, task: Task, shuffles: int) -> list[Asked]:
+def ask(item: TaskItem, task: Task, shuffles: int) -> list[Asked]:
     """The item in up to `shuffles` orders: as given, then rotated, so that n orders put each option at every place.
 
     A question that does not list its options has one order. Raises ConfigError for a form that does not exist.
@@ -152,7 +152,7 @@ def ask(item: Item, task: Task, shuffles: int) -> list[Asked]:
     return out
 
 
-def sides(item: Item) -> dict[Side, int] | None:
+def sides(item: TaskItem) -> dict[Side, int] | None:
     """Which option of a comparison means the first clip, the second, or no difference; None unless both are named."""
     words = load_prompts("bench", item.language)["pair"]
     out: dict[Side, int] = {}

@@ -166,7 +166,7 @@ def paired_bootstrap(
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Rival:
     """One model's predictions of the common clips: raw, and on the labels' scale. [n]
 
     straight: the mapping is a line or none, so the raw predictions have its PLCC, with the right sign.
@@ -178,7 +178,7 @@ class Entrant:
     straight: bool = False
 
 
-def compare(models: Sequence[Entrant], y: np.ndarray, groups: Sequence[str], draws: int = 1000) -> list[Comparison]:
+def compare(models: Sequence[Rival], y: np.ndarray, groups: Sequence[str], draws: int = 1000) -> list[Comparison]:
     """Every pair of models by SRCC, PLCC (mapped) and RMSE (mapped; the mappings are held fixed over draws).
 
     Holm's correction is over the pairs of one statistic. y: [n], groups: content of every clip.
@@ -197,8 +197,8 @@ def compare(models: Sequence[Entrant], y: np.ndarray, groups: Sequence[str], dra
 def _pair(
     name: str,
     statistic: Statistic,
-    a: Entrant,
-    b: Entrant,
+    a: Rival,
+    b: Rival,
     y: np.ndarray,
     parts: Sequence[tuple[str, ...]],
     draws: int,

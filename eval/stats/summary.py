@@ -97,7 +97,7 @@ SPLITS = 10
 SHARE = 0.2
 
 
-class Segment(BaseModel):
+class ScoreRange(BaseModel):
     """Clips whose label is in [low, high) - the last one with its end - and the SRCC among them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -122,7 +122,7 @@ class Quartiles(BaseModel):
 
 def segments(
     x: np.ndarray, y: np.ndarray, groups: Sequence[str], count: int = SEGMENTS, draws: int = 1000
-) -> list[Segment]:
+) -> list[ScoreRange]:
     """SRCC inside `count` segments of the labels that hold equally many clips (equal labels stay together).
 
     A high SRCC over all may come from telling bad from good alone; what matters between near rivals is the order inside
@@ -137,7 +137,7 @@ def segments(
     for k in range(len(edges) - 1):
         inside = np.flatnonzero(place == k)
         out.append(
-            Segment(
+            ScoreRange(
                 low=round(float(edges[k]), 4),
                 high=round(float(edges[k + 1]), 4),
                 n=len(inside),

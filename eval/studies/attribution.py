@@ -13,7 +13,7 @@ from eval.board.bench import Bench
 from eval.importance import Importance, Removal, importance, importance_markdown, removals, removals_markdown
 from eval.samples import chosen
 from eval.stats import Number
-from eval.study import FEWER, Language, Line, Recorded, Report, Shown, command_line, option, save
+from eval.study import FEWER, Heading, Language, Line, Recorded, Report, command_line, option, save
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
@@ -40,7 +40,7 @@ class AttributionStudy(Recorded):
 
     command: ClassVar[str] = "attribution"
     kind: ClassVar[str] = "attribution"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="What scores rest on: Shapley shares in points, and what is lost without each input",
         headline=(WEIGHT.format(level="input", of="all clips"), "picture", "overall"),
         plain=frozenset(ASPECTS),

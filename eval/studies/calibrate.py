@@ -14,7 +14,7 @@ from eval.board.bench import Bench, ScoresById
 from eval.calibration import AspectCalibration, Calibrated, Judged, aspect_calibration, markdown
 from eval.samples import chosen
 from eval.stats import Number, content_parts
-from eval.study import LANG, Language, Line, Rated, Report, Shown, argument, command_line, option
+from eval.study import LANG, Heading, Language, Line, Rated, Report, argument, command_line, option
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
@@ -34,7 +34,7 @@ class Calibrate(Rated):
 
     command: ClassVar[str] = "calibrate"
     kind: ClassVar[str] = "calibration"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Calibration",
         headline=("", "overall", "width"),
         lower=frozenset({"width", "ECE", "ECE, all levels"}),

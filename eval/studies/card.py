@@ -18,7 +18,7 @@ from eval.board.bench import Bench
 from eval.robustness.bank import quick
 from eval.samples import select, spread
 from eval.stats import Number, agreement
-from eval.study import FEWER, Line, Recorded, Report, Shown, command_line, option, save
+from eval.study import FEWER, Heading, Line, Recorded, Report, command_line, option, save
 from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CardStudy(Recorded):
 
     command: ClassVar[str] = "card"
     kind: ClassVar[str] = "card"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Ablations and probes of the model card",
         headline=("SRCC by what is shown", "overall", "full"),
         lower=frozenset({"mean", "max", "contradicted"}),

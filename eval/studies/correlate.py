@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import typer
 
 from eval.correlation.numbers import DRAWS, Compared, reasons, study
-from eval.joining import Columns
+from eval.joining import ColumnNames
 from eval.stats import Mapping, Pairs
 from eval.study import Report, Study, argument, option
 
@@ -47,7 +47,7 @@ class Correlate(Study):
 
     def run(self) -> Compared:
         """Raises ConfigError for files that cannot be read, share no clip or no aspect."""
-        columns = Columns(
+        columns = ColumnNames(
             id=self.id_column, scores=self.label_column, group=self.group, by=self.by, ci=self.ci, std=self.std,
             votes=self.votes, lower_is_better=self.lower_is_better,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pydantic import Field
 from eval.board.bench import Bench
 from eval.samples import chosen
 from eval.stats import Agreement, Mapping, Number, agreement
-from eval.study import Line, Predicted, Shown
+from eval.study import Heading, Line, Predicted
 from mllm_avqa.schema.rating import ASPECTS
 
 MEAN = "mean"
@@ -23,7 +23,7 @@ class Cross(Predicted):
     """Record files by the name of their dataset."""
 
     kind: ClassVar[str] = "cross"
-    shown: ClassVar[Shown] = Shown(title="Across datasets: SRCC", headline=("", "overall", MEAN))
+    shown: ClassVar[Heading] = Heading(title="Across datasets: SRCC", headline=("", "overall", MEAN))
 
     sets: dict[str, Path] = Field(min_length=2)
     split: str = "all"

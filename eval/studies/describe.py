@@ -13,7 +13,7 @@ from eval.judging import WithJudge
 from eval.samples import chosen
 from eval.stats import Number
 from eval.store import Json, digest
-from eval.study import FEWER, Line, Recorded, Report, Shown, argument, command_line, option
+from eval.study import FEWER, Heading, Line, Recorded, Report, argument, command_line, option
 from eval.writing import write_text
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.schema.errors import ConfigError
@@ -38,7 +38,7 @@ class Describe(Recorded, WithJudge):
 
     command: ClassVar[str] = "describe"
     kind: ClassVar[str] = "descriptions"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Descriptions: what they claim, against what is known",
         headline=(CLAIMS, "type of fault", "F1"),
         lower=frozenset({"share"}),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from eval.board.bench import Bench
 from eval.correlation.numbers import study as correlation
 from eval.fusions import FUSIONS, REFERENCE, Fitted, Fusion, Scored, read_scored
-from eval.joining import Columns
+from eval.joining import ColumnNames
 from eval.samples import chosen
 from eval.stats import (
     LEAST,
@@ -30,7 +30,7 @@ from eval.stats import (
     spearman,
     undefined,
 )
-from eval.study import Line, Predicted, Report, Shown, argument, command_line, option
+from eval.study import Heading, Line, Predicted, Report, argument, command_line, option
 from eval.writing import signed, table
 from mllm_avqa.schema.errors import ConfigError
 
@@ -43,7 +43,7 @@ class FusionStudy(Predicted):
 
     command: ClassVar[str] = "fusion"
     kind: ClassVar[str] = "fusion"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Overall quality against fusions of picture and sound",
         headline=("", "overall", "SRCC"),
         lower=frozenset({"RMSE"}),
@@ -73,7 +73,7 @@ class FusionStudy(Predicted):
 
     def run(self) -> Fused:
         """Raises ConfigError for files that cannot be read or joined, and for fewer contents than splits need."""
-        columns = Columns(
+        columns = ColumnNames(
             id=self.id_column, scores=self.label_column, group=self.group, lower_is_better=self.lower_is_better
         )
         data = read_scored(

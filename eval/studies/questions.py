@@ -17,7 +17,7 @@ from eval.questions.task import LEFT_OUT, READOUTS, Readout, load_task, names
 from eval.stats import Number
 from eval.store import digest
 from eval.studies import nearest
-from eval.study import Line, Report, Shown, argument, command_line, option, save
+from eval.study import Heading, Line, Report, argument, command_line, option, save
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.errors import ConfigError, MediaError
 
@@ -27,7 +27,7 @@ class Questions(WithJudge):
 
     command: ClassVar[str] = "questions"
     kind: ClassVar[str] = "questions"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Questions",
         headline=("", "all", "accuracy"),
         lower=frozenset({"unanswered", "empty"}),

@@ -13,7 +13,7 @@ from eval.robustness.bank import attacks, harmless
 from eval.robustness.change import LIMIT
 from eval.samples import chosen
 from eval.stats import Number
-from eval.study import FEWER, Line, Recorded, Report, Shown, command_line, option, save
+from eval.study import FEWER, Heading, Line, Recorded, Report, command_line, option, save
 from eval.writing import table
 from mllm_avqa.context.clean import shorten
 from mllm_avqa.report.labels import visible
@@ -41,7 +41,7 @@ class Robustness(Recorded):
 
     command: ClassVar[str] = "robustness"
     kind: ClassVar[str] = "robustness"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Robustness: what must not move a score",
         headline=(TEXTS, "overall", "excess"),
         lower=frozenset({"excess", "mean", "max", *ASPECTS}),

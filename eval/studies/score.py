@@ -11,10 +11,10 @@ from pydantic import Field
 
 from eval.board.bench import Bench
 from eval.correlation.numbers import Correlation, reasons, study
-from eval.joining import Columns
+from eval.joining import ColumnNames
 from eval.samples import chosen
 from eval.stats import Agreement, Comparison, Mapping, Number, Quartiles
-from eval.study import Line, Predicted, Shown, shell
+from eval.study import Heading, Line, Predicted, shell
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record
 
@@ -28,7 +28,7 @@ class Score(Predicted):
     """Labelled clips, e.g. what `python -m data_recipes convert` writes."""
 
     kind: ClassVar[str] = "score"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Scores against labels",
         headline=("", "overall", "SRCC"),
         lower=frozenset({"RMSE"}),
@@ -52,7 +52,7 @@ class Score(Predicted):
         full = bench.table(self, records, scores["full"])
         if full is None:
             return
-        columns = Columns(by=self.by)
+        columns = ColumnNames(by=self.by)
         found = correlation(self, bench, full, labels, label_columns=columns)
         bench.notes += reasons(found)
         command = bench.command(self)

@@ -16,7 +16,7 @@ import numpy as np
 from eval.board.bench import Bench, ScoresById
 from eval.samples import chosen
 from eval.stats import Mapping, Number, mapped, rmse, spearman, undefined
-from eval.study import Line, Predicted, Shown
+from eval.study import Heading, Line, Predicted
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Record
@@ -26,7 +26,7 @@ class Splits(Predicted):
     """Records with `folds`: what `python -m data_recipes split` writes."""
 
     kind: ClassVar[str] = "splits"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Repeated splits: median [quartiles]",
         headline=("", "overall", "SRCC"),
         lower=frozenset({"RMSE"}),

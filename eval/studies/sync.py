@@ -13,7 +13,7 @@ from eval.board.bench import Bench
 from eval.samples import chosen, spread
 from eval.stats import Number
 from eval.store import digest
-from eval.study import FEWER, Context, Language, Line, Recorded, Report, Shown, argument, command_line, option, save
+from eval.study import FEWER, Context, Heading, Language, Line, Recorded, Report, argument, command_line, option, save
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record
@@ -46,7 +46,7 @@ class Sync(Recorded):
 
     command: ClassVar[str] = "sync"
     kind: ClassVar[str] = "sync"
-    shown: ClassVar[Shown] = Shown(
+    shown: ClassVar[Heading] = Heading(
         title="Sound and picture out of step; zones of ITU-R BT.1359",
         headline=(SETS["records"], PREDICTORS["score"], "AUC"),
         # who never doubts has no false alarm

@@ -36,7 +36,7 @@ PREFERRED = ("small", "base", "turbo", "tiny", "medium", "large-v3", "small.en",
 
 
 @dataclass(frozen=True)
-class Segment:
+class Speech:
     """One stretch of speech; seconds from the first sample. words: (start, end, word), where the engine times them."""
 
     start: float
@@ -51,7 +51,7 @@ class AsrEngine(Protocol):
 
     name: str
 
-    def transcribe(self, audio: np.ndarray) -> list[Segment]:
+    def transcribe(self, audio: np.ndarray) -> list[Speech]:
         """Segments of `audio`, float32 [n] mono at 16 kHz. Raises ContextUnavailable."""
         ...
 
@@ -106,7 +106,7 @@ class WhisperEngine:
         self._model = model
         self._lock = threading.Lock()
 
-    def transcribe(self, audio: np.ndarray) -> list[Segment]:
+    def transcribe(self, audio: np.ndarray) -> list[Speech]:
         """Segments of `audio`, float32 [n] mono at 16 kHz. Raises ContextUnavailable when the model fails."""
         with self._lock:
             try:
@@ -122,7 +122,7 @@ class WhisperEngine:
                 raise ContextUnavailable(f"speech recognition failed: {e}") from e
         return _in_order(
             [
-                Segment(s["start"], s["end"], s["text"], found.get("language", ""), _words(s))
+                Speech(s["start"], s["end"], s["text"], found.get("language", ""), _words(s))
                 for s in found["segments"]
                 if heard(s)
             ],
@@ -171,15 +171,15 @@ class TransformersEngine:
             ) from e
         cast(Any, self._model).to(device).eval()
 
-    def transcribe(self, audio: np.ndarray) -> list[Segment]:
+    def transcribe(self, audio: np.ndarray) -> list[Speech]:
         """Segments of `audio`, float32 [n] mono at 16 kHz. Raises ContextUnavailable when the model fails."""
-        found: list[Segment] = []
+        found: list[Speech] = []
         with self._lock:
             for first in range(0, len(audio), CHUNK):
                 found += self._chunk(audio[first : first + CHUNK], first / RATE)
         return _in_order(found, len(audio) / RATE)
 
-    def _chunk(self, audio: np.ndarray, offset: float) -> list[Segment]:
+    def _chunk(self, audio: np.ndarray, offset: float) -> list[Speech]:
         import torch
 
         features = self._processor(audio, sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
@@ -199,11 +199,11 @@ class TransformersEngine:
         out = []
         for part in decoded["offsets"]:
             start, end = part["timestamp"]
-            out.append(Segment(offset + (start or 0.0), offset + (length if end is None else end), part["text"]))
+            out.append(Speech(offset + (start or 0.0), offset + (length if end is None else end), part["text"]))
         return out
 
 
-def _in_order(found: Iterable[Segment], length: float) -> list[Segment]:
+def _in_order(found: Iterable[Speech], length: float) -> list[Speech]:
     """Segments with times inside 0..length and text in them, in order of time."""
     segments = []
     for s in found:

@@ -139,7 +139,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PacketEntry:
     """One packet. `stamp` is (pts, dts) as stored, to find it again; `pts` is never missing."""
 
     stamp: tuple[int | None, int | None]
@@ -155,14 +155,14 @@ class PacketLog:
     """What the packets of one video stream say, in decoding order."""
 
     clock: Clock
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[PacketEntry] = field(default_factory=list)
 
-    def add(self, packet: Packet[Any], forget_before: int) -> Entry:
+    def add(self, packet: Packet[Any], forget_before: int) -> PacketEntry:
         """Notes a packet; what a key frame at or before `forget_before` ticks makes unnecessary is dropped."""
         pts = self.clock.ticks(packet)
         dts = packet.dts if packet.dts is not None else pts - self.clock.reorder
         stamp = (packet.pts, packet.dts)
-        entry = Entry(stamp, pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+        entry = PacketEntry(stamp, pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
         restart = entry.key and pts <= forget_before and not entry.discard
         if restart and not any(e.pts > forget_before for e in self.entries[-32:]):
             self.entries.clear()
@@ -177,7 +177,7 @@ class PacketLog:
             return window
         return [max(earlier)] if (earlier := [t for t in visible if t < low]) else []
 
-    def decoding_start(self, low: int, high: int) -> Entry | None:
+    def decoding_start(self, low: int, high: int) -> PacketEntry | None:
         """The last key packet from which every frame of [low, high) decodes; None: begin with the first packet.
 
         Frames that follow a key packet in the file but precede it on screen refer to what came before it, and an edit

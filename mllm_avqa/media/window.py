@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mllm_avqa.media.facts import Facts
-from mllm_avqa.media.packets import Clock, Continuous, Entry, PacketLog, attempt, decode, read_packets, seconds
+from mllm_avqa.media.packets import Clock, Continuous, PacketEntry, PacketLog, attempt, decode, read_packets, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -32,7 +32,7 @@ _STRAYS = 50  # packets in a row that must lie beyond the window before reading 
 
 
 @dataclass
-class Window:
+class DecodedWindow:
     """What to decode. `start` and `end` are seconds of the clip, `low` and `high` ticks of the video stream."""
 
     start: Fraction
@@ -40,13 +40,13 @@ class Window:
     seek: bool = False
     low: int = 0
     high: int = 0
-    begin: Entry | None = None  # the packet that video decoding begins with; None: the first one
+    begin: PacketEntry | None = None  # the packet that video decoding begins with; None: the first one
     runs: list[Run] = field(default_factory=list)  # empty: no picture falls into the window
     pictures: int = 0  # that the packets promise
     primed: bool = False  # decode the file's first packet before `begin`: it carries what later ones rely on
 
     @classmethod
-    def of(cls, spec: DecodeSpec, container_format: str) -> Window:
+    def of(cls, spec: DecodeSpec, container_format: str) -> DecodedWindow:
         start = exact(spec.start)
         seek = start > _LATE and container_format.startswith(_SEEKABLE)
         return cls(start, start + exact(spec.duration), seek)
@@ -57,7 +57,7 @@ def exact(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(1_000_000)
 
 
-def plan_video(container: InputContainer, facts: Facts, window: Window, spec: DecodeSpec) -> bool:
+def plan_video(container: InputContainer, facts: Facts, window: DecodedWindow, spec: DecodeSpec) -> bool:
     """Fills in the video part of `window` from the packets of a freshly opened container; decodes nothing.
 
     Returns:
@@ -107,7 +107,7 @@ class Decoding:
     """Feeds one pass over the packets of a freshly opened container into `pictures` and `sound`."""
 
     def __init__(
-        self, facts: Facts, window: Window, limits: Limits, pictures: Pictures | None, sound: Soundtrack | None
+        self, facts: Facts, window: DecodedWindow, limits: Limits, pictures: Pictures | None, sound: Soundtrack | None
     ) -> None:
         self._facts, self._window, self._limits = facts, window, limits
         self._pictures, self._sound = pictures, sound
@@ -210,7 +210,7 @@ class Decoding:
             self._sound.damaged += 1
 
 
-def _go(container: InputContainer, stream: Any, facts: Facts, window: Window) -> bool:
+def _go(container: InputContainer, stream: Any, facts: Facts, window: DecodedWindow) -> bool:
     """Goes to where `window` wants reading to begin; False if the container refuses."""
     if not window.seek:
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.base import Findings, Options, Ratio, make_clip, medians
+from benchmarks.base import Measured, Options, Ratio, make_clip, medians
 from benchmarks.batch import chosen
 from benchmarks.clock import spent
 from benchmarks.report import render
@@ -24,7 +24,7 @@ def test_targets(ratio, target, met):
 
 def test_report_has_hardware_and_verdicts_but_no_paths():
     settings = Options(checkpoint="/somewhere/runs/tiny", clip=Path("/somewhere/a.mp4"), threads=1)
-    text = render([Findings("T", [Ratio("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
+    text = render([Measured("T", [Ratio("a|b", "1 s", "3 s", 3.0, ">= 4")], ["how"])], settings)
     assert "cores" in text
     assert "missed" in text
     assert "`tiny`" in text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.context import gather, load_asr, resample_16k
-from mllm_avqa.context.asr import OFFICIAL, Segment, TransformersEngine, WhisperEngine, heard
+from mllm_avqa.context.asr import OFFICIAL, Speech, TransformersEngine, WhisperEngine, heard
 from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.clip import AudioTrack
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable
@@ -83,7 +83,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "whisper"
 
 
-def well_formed(segments: list[Segment], seconds: float) -> bool:
+def well_formed(segments: list[Speech], seconds: float) -> bool:
     starts = [s.start for s in segments]
     return starts == sorted(starts) and all(0 <= s.start <= s.end <= seconds and s.text.strip() for s in segments)
 
@@ -185,9 +185,9 @@ class Script:
     name = "script"
     heard: np.ndarray | None = None
 
-    def transcribe(self, audio: np.ndarray) -> list[Segment]:
+    def transcribe(self, audio: np.ndarray) -> list[Speech]:
         self.heard = audio
-        return [Segment(0.5, 1.0, "hello"), Segment(1.0, 1.5, "world")]
+        return [Speech(0.5, 1.0, "hello"), Speech(1.0, 1.5, "world")]
 
 
 def test_times_are_on_the_clips_clock(make_clip, clip_path, status) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.correlation.numbers import study
-from eval.joining import Columns, join, read_entries, read_labels, single
+from eval.joining import ColumnNames, join, read_entries, read_labels, single
 from eval.studies.correlate import Correlate
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record, write_records
@@ -185,7 +185,7 @@ def test_records_know_their_scale_groups_and_votes(tmp_path, pred):
         for i in range(N)
     ]
     write_records(path, rows)
-    found = study(pred, path, label_columns=Columns(by="dataset"), draws=100)
+    found = study(pred, path, label_columns=ColumnNames(by="dataset"), draws=100)
     # analytic: 25 votes with counts 2 3 9 8 3 on 1..5 have mean 3.28 and variance 29.04 / 24
     assert found.columns["pred"]["overall"].spread.error[0] == pytest.approx((29.04 / 24) ** 0.5 / 5)
     assert found.result.details["overall"].parts[0].part == "d"

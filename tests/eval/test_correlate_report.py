@@ -13,7 +13,7 @@ from eval.__main__ import app
 from eval.correlation.html import link, render_html, write_html
 from eval.correlation.numbers import study
 from eval.correlation.sections import escape, latex, markdown, terminal
-from eval.joining import Columns
+from eval.joining import ColumnNames
 from eval.svg import Axis, span
 from mllm_avqa.schema.errors import OutputError
 
@@ -39,7 +39,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(files):
-    columns = Columns(group="content", by="base", std=("sd",), votes=("k",))
+    columns = ColumnNames(group="content", by="base", std=("sd",), votes=("k",))
     return study(files / "one.csv", files / "labels.csv", [files / "two_b.csv"], label_columns=columns, draws=200)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.fusions import FUSIONS, Scored, p1203, power_mean, read_scored
-from eval.joining import Columns
+from eval.joining import ColumnNames
 from eval.studies.fusion import fused
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Label, Record, write_records
@@ -116,7 +116,7 @@ def table(path, rows):
 def test_scales_and_directions(tmp_path):
     rows = [{"id": i, "overall": 100 - 20 * i, "audio": 100 - 10 * i, "video": 100 - 5 * i} for i in range(5)]
     path = table(tmp_path / "labels.csv", rows)
-    falling = read_scored(path, columns=Columns(lower_is_better=True), scale=(0, 100))
+    falling = read_scored(path, columns=ColumnNames(lower_is_better=True), scale=(0, 100))
     assert falling.y == pytest.approx([1, 1.8, 2.6, 3.4, 4.2])
     assert read_scored(path, scale=(0, 100)).a == pytest.approx([5, 4.6, 4.2, 3.8, 3.4])
     with pytest.raises(ConfigError, match=r"overall reaches from 20 to 100, outside the scale 1\.\.5.*--scale"):

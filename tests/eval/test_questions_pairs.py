@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eval.questions.answer import pair_answer, unsupported
-from eval.questions.task import Item, load_task
+from eval.questions.task import TaskItem, load_task
 from mllm_avqa.schema.levels import WORDS
 from mllm_avqa.schema.rating import ScoreDistribution
 
@@ -15,7 +15,7 @@ def scores(video):
 
 
 def pair(*options, compare="better", right=0):
-    return Item("p", ("a", "b"), "?", options, right, aspect="video", spans=(None, None), compare=compare)
+    return TaskItem("p", ("a", "b"), "?", options, right, aspect="video", spans=(None, None), compare=compare)
 
 
 @pytest.mark.parametrize(

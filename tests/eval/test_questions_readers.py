@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from eval.questions.readers import direction, read_items, right_option, split_pair
-from eval.questions.task import Item, Task, ask, load_task, names, sides
+from eval.questions.task import Task, TaskItem, ask, load_task, names, sides
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.bench_item import BenchItem, write_bench
 from mllm_avqa.schema.errors import ConfigError
@@ -260,7 +260,7 @@ def test_av_bench_items(tmp_path):
 
 
 def item(*options, kind="what", question="What?"):
-    return Item("i", ("a.mp4",), question, options, 0, groups={"type": kind})
+    return TaskItem("i", ("a.mp4",), question, options, 0, groups={"type": kind})
 
 
 def task(**settings):

@@ -11,7 +11,7 @@ import pytest
 
 from data_recipes.votes import read_votes, screen, summary
 from eval.correlation.numbers import study
-from eval.joining import Columns, record_entry
+from eval.joining import ColumnNames, record_entry
 from eval.stats import Spread, kendall, pearson, residual_spearman, rmse, spearman
 from mllm_avqa.schema.records import Label, Record
 
@@ -183,7 +183,7 @@ def test_scores_of_live_hfr():
 def test_the_command_gives_the_published_numbers(tmp_path):
     # published: as above; both columns are in one table, joined with itself
     table = FIXTURES / "voicemos/bvcc_test_truth_and_prediction.csv"
-    columns = Columns(id="sample_id", scores=("avg_score",), group="system_id")
+    columns = ColumnNames(id="sample_id", scores=("avg_score",), group="system_id")
     found = study(table, table, label_columns=columns, score_columns=("answer",), id_column="sample_id", draws=100)
     a = found.result.aspects["overall"]
     assert (a.plcc.value, a.srcc.value, a.krcc.value) == pytest.approx((0.867, 0.870, 0.693), abs=5e-4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eval.stats import (
-    Entrant,
+    Rival,
     bootstrap,
     compare,
     content_parts,
@@ -75,21 +75,19 @@ def test_pairing_is_narrower_than_two_intervals():
 
 
 def test_compare_corrects_over_the_pairs_of_one_statistic():
-    rows = compare(
-        [Entrant("g", GOOD, GOOD), Entrant("b", BAD, BAD), Entrant("h", GOOD + 0.1 * BAD, GOOD)], Y, SINGLE, 200
-    )
+    rows = compare([Rival("g", GOOD, GOOD), Rival("b", BAD, BAD), Rival("h", GOOD + 0.1 * BAD, GOOD)], Y, SINGLE, 200)
     assert [(r.first, r.second) for r in rows[:3]] == [("g", "b"), ("g", "h"), ("b", "h")]
     srcc = [r for r in rows if r.statistic == "srcc"]
     assert min(r.p_bootstrap_holm for r in srcc) == pytest.approx(3 * min(r.p_bootstrap for r in srcc))
     assert all(r.p_steiger is None for r in rows if r.statistic == "rmse")
-    constant = compare([Entrant("g", GOOD, GOOD), Entrant("c", np.ones(120), np.ones(120))], Y, SINGLE, 200)
+    constant = compare([Rival("g", GOOD, GOOD), Rival("c", np.ones(120), np.ones(120))], Y, SINGLE, 200)
     assert constant[0].difference.value is None
     assert constant[0].difference.note == "c: predictions are constant"
     assert constant[0].p_bootstrap_holm is None
 
 
 def test_a_line_does_not_hide_a_wrong_direction_in_a_comparison():
-    row = compare([Entrant("up", Y, Y, True), Entrant("down", -Y, Y, True)], Y, SINGLE, 100)[1]
+    row = compare([Rival("up", Y, Y, True), Rival("down", -Y, Y, True)], Y, SINGLE, 100)[1]
     assert row.statistic == "plcc_mapped"
     assert row.difference.value == 2.0
 

@@ -11,7 +11,7 @@ from small_clips import write
 from typer.testing import CliRunner
 
 from eval.__main__ import app
-from eval.board.bench import Clock, SuiteRun
+from eval.board.bench import Stopwatch, SuiteRun
 from eval.board.reading import read_suite
 from eval.board.run import run_suite
 from eval.board.view import view
@@ -160,7 +160,7 @@ def test_descriptions(board, world, monkeypatch):
 def test_what_runs_inside_what_runs_is_counted_once(monkeypatch):
     now = iter(range(10))
     monkeypatch.setattr("eval.board.bench.time.perf_counter", lambda: float(next(now)))
-    clock = Clock()
+    clock = Stopwatch()
     with clock.running(), clock.running():
         pass
     with clock.running():

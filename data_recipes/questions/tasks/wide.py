@@ -39,7 +39,7 @@ OWN_SOUND = 4  # level from which `unrelated_sound` is the sound of another clip
 
 
 @dataclass(frozen=True)
-class Check:
+class Statement:
     """A yes-no question about a property that some kinds break; asked only when no `unsure` kind is there."""
 
     aspect: str
@@ -48,13 +48,15 @@ class Check:
     least: int = 1  # level from which it counts as broken; below nothing is asked
 
 
-CHECKS: dict[str, Check] = {
-    "match": Check("sync", frozenset({"unrelated_sound"}), least=OWN_SOUND),
-    "on_time": Check("sync", frozenset({"offset_early", "offset_late", "drift"}), frozenset({"unrelated_sound"})),
-    "legible": Check("text", alike("illegible_text"), frozenset({"missing_caption"})),
-    "wording": Check("text", frozenset({"caption_mismatch"}), frozenset({"missing_caption"}) | alike("illegible_text")),
-    "caption_time": Check("text", frozenset({"caption_offset"}), frozenset({"missing_caption", "caption_speed"})),
-    "complete": Check("text", frozenset({"missing_caption"}), alike("illegible_text")),
+CHECKS: dict[str, Statement] = {
+    "match": Statement("sync", frozenset({"unrelated_sound"}), least=OWN_SOUND),
+    "on_time": Statement("sync", frozenset({"offset_early", "offset_late", "drift"}), frozenset({"unrelated_sound"})),
+    "legible": Statement("text", alike("illegible_text"), frozenset({"missing_caption"})),
+    "wording": Statement(
+        "text", frozenset({"caption_mismatch"}), frozenset({"missing_caption"}) | alike("illegible_text")
+    ),
+    "caption_time": Statement("text", frozenset({"caption_offset"}), frozenset({"missing_caption", "caption_speed"})),
+    "complete": Statement("text", frozenset({"missing_caption"}), alike("illegible_text")),
 }
 
 

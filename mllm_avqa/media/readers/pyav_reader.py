@@ -10,7 +10,7 @@ from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
 from mllm_avqa.media.subtitles import read_cues
-from mllm_avqa.media.window import Decoding, Window, plan_video
+from mllm_avqa.media.window import DecodedWindow, Decoding, plan_video
 from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import ConfigError, EmptyWindow, UnsupportedFormat
@@ -53,7 +53,7 @@ class PyAVReader:
             if not paintings.suits(path):
                 raise
             return paintings.read_clip(path, spec, limits)
-        window = Window.of(spec, facts.info.container)
+        window = DecodedWindow.of(spec, facts.info.container)
         window.seek &= len(facts.shifts) <= 1  # the parts of a joined file are told apart by reading them in order
         absent = dict(facts.absent)
         absent |= {kind: f"{kind} was not asked for" for kind in ("video", "audio") if not getattr(spec, kind)}
@@ -86,14 +86,14 @@ class _Tracks:
         damaged = sum(track.damaged for track in (self.video, self.audio) if track is not None)
         return damaged, -(0 if self.video is None else len(self.video.thumbs))
 
-    def worse_than(self, window: Window) -> bool:
+    def worse_than(self, window: DecodedWindow) -> bool:
         """Did decoding from a later key frame, or after a seek, give less than the packets promise?"""
         damaged, shown = self.loss()
         return (window.begin is not None or window.seek) and (damaged > 0 or -shown < window.pictures)
 
 
 def _decode(
-    path: str, facts: Facts, window: Window, absent: dict[str, str], spec: DecodeSpec, limits: Limits
+    path: str, facts: Facts, window: DecodedWindow, absent: dict[str, str], spec: DecodeSpec, limits: Limits
 ) -> _Tracks:
     transfer = facts.info.video.color_transfer if facts.info.video is not None else None
     pictures, sound = None, None
@@ -122,7 +122,7 @@ def check_spec(spec: DecodeSpec) -> None:
         raise ConfigError("neither video nor audio is asked for; at least one is needed")
 
 
-def _plan(path: str, facts: Facts, window: Window, spec: DecodeSpec, limits: Limits) -> None:
+def _plan(path: str, facts: Facts, window: DecodedWindow, spec: DecodeSpec, limits: Limits) -> None:
     with open_media(path, limits) as container:
         if plan_video(container, facts, window, spec):
             return
@@ -131,7 +131,7 @@ def _plan(path: str, facts: Facts, window: Window, spec: DecodeSpec, limits: Lim
         plan_video(container, facts, window, spec)
 
 
-def _assemble(path: str, facts: Facts, window: Window, absent: dict[str, str], tracks: _Tracks) -> Clip:
+def _assemble(path: str, facts: Facts, window: DecodedWindow, absent: dict[str, str], tracks: _Tracks) -> Clip:
     start, end, info = float(window.start), float(window.end), facts.info
     still = info.video is not None and info.video.still
     absent |= tracks.absent

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_recipes.datasets.card import load_card
-from data_recipes.datasets.convert import Job, convert
-from data_recipes.datasets.report import Report
+from data_recipes.datasets.convert import ConversionJob, convert
+from data_recipes.datasets.report import ConversionReport
 from mllm_avqa.schema.records import Record, read_records
 
 FIXTURES = Path(__file__).parents[4] / "shared" / "fixtures"
@@ -33,14 +33,14 @@ def media(root: Path, *names: str) -> None:
         put(root, name, "x")
 
 
-def run(name: str, root: Path, out: Path, **options: object) -> tuple[dict[str, Record], Report]:
+def run(name: str, root: Path, out: Path, **options: object) -> tuple[dict[str, Record], ConversionReport]:
     """Convert, missing media kept; the records by their id without the dataset."""
-    job = Job(load_card(name), root, **{"missing": "keep", **options})
+    job = ConversionJob(load_card(name), root, **{"missing": "keep", **options})
     report = convert(job, out)
     records = read_records(out) if out.exists() else ()
     return {r.id.split("/", 1)[1]: r for r in records}, report
 
 
-def warned(report: Report, words: str) -> int:
+def warned(report: ConversionReport, words: str) -> int:
     """How often the report names a problem with these words."""
     return sum(f.count for what, f in report.problems.found.items() if words in what)

@@ -7,8 +7,8 @@ import pytest
 from dataset_trees import media, put, run, warned
 from scipy.io import savemat
 
-from data_recipes.datasets.card import CARDS, Card, card_names, load_card, parse
-from data_recipes.datasets.convert import Job, convert
+from data_recipes.datasets.card import CARDS, DatasetCard, card_names, load_card, parse
+from data_recipes.datasets.convert import ConversionJob, convert
 from data_recipes.datasets.labels import FIELD
 from data_recipes.datasets.locate import needed
 from data_recipes.datasets.tables import LIVE_FOLDERS
@@ -35,7 +35,7 @@ def test_card_is_whole(name):
 
 def test_card_with_an_unknown_key_is_refused():
     with pytest.raises(ConfigError, match=r"x\.yaml: licenze"):
-        parse(Card, {"name": "x", "licenze": "?"}, "x.yaml")
+        parse(DatasetCard, {"name": "x", "licenze": "?"}, "x.yaml")
     with pytest.raises(ConfigError, match="no dataset 'konvid'"):
         load_card("konvid")
     assert len(card_names()) == len(list(CARDS.glob("*.yaml"))) >= 31
@@ -160,21 +160,21 @@ def test_csiq_workbook_header_is_below_the_top(tmp_path, out):
 def test_unknown_tree_says_what_was_expected_and_found(tmp_path):
     put(tmp_path, "scores.csv", "a\n")
     with pytest.raises(ConfigError, match=r"Expected .*KoNViD_1k_attributes\.csv.*Found scores\.csv"):
-        convert(Job(load_card("konvid_1k"), tmp_path), None)
+        convert(ConversionJob(load_card("konvid_1k"), tmp_path), None)
     with pytest.raises(ConfigError, match="is no folder"):
-        convert(Job(load_card("konvid_1k"), tmp_path / "nothing"), None)
+        convert(ConversionJob(load_card("konvid_1k"), tmp_path / "nothing"), None)
     with pytest.raises(ConfigError, match="--layout"):
-        convert(Job(load_card("konvid_1k"), tmp_path, layout="x"), None)
+        convert(ConversionJob(load_card("konvid_1k"), tmp_path, layout="x"), None)
     put(tmp_path, "dmos.csv", "dist_img,mos\na.png,3\n")
     with pytest.raises(ConfigError, match=r"no column 'dmos', 'ref_img', 'var'; it has: 'dist_img', 'mos'"):
-        convert(Job(load_card("kadid_10k"), tmp_path), None)
+        convert(ConversionJob(load_card("kadid_10k"), tmp_path), None)
     put(tmp_path, "MOS.mat", "no matlab file")
     with pytest.raises(ConfigError, match="not a MATLAB file"):
-        convert(Job(load_card("live_sjtu"), tmp_path), None)
+        convert(ConversionJob(load_card("live_sjtu"), tmp_path), None)
 
 
 def test_two_files_of_one_name_are_ambiguous(tmp_path):
     put(tmp_path, "a/dmos.csv", "x\n")
     put(tmp_path, "b/dmos.csv", "x\n")
     with pytest.raises(ConfigError, match="2 files match"):
-        convert(Job(load_card("kadid_10k"), tmp_path), None)
+        convert(ConversionJob(load_card("kadid_10k"), tmp_path), None)

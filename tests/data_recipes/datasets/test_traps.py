@@ -11,7 +11,7 @@ from scipy.io import savemat
 from scipy.stats import spearmanr
 
 from data_recipes.datasets.card import load_card
-from data_recipes.datasets.convert import Job, convert
+from data_recipes.datasets.convert import ConversionJob, convert
 from data_recipes.datasets.labels import number
 from data_recipes.datasets.mapping import Mapping, custom_card
 from mllm_avqa.schema.errors import ConfigError
@@ -153,7 +153,7 @@ def test_trap_08_bom_inside_the_first_value(tmp_path, out):
     path = put(tmp_path, "abcd.jsonl", '\ufeff{"video": "\ufeffa.mp4", "mos": 3}\r\n{"video": "b.mp4", "mos": 4}\r\n')
     media(tmp_path, "a.mp4", "b.mp4")
     card = custom_card(Mapping(name="video", scores={"video": "mos"}, scale=(1, 5), higher_is_better=True), path)
-    report = convert(Job(card, tmp_path), out)
+    report = convert(ConversionJob(card, tmp_path), out)
     assert (report.records, report.missing) == (2, 0)
 
 
@@ -273,7 +273,7 @@ def test_trap_18_references_are_groups(tmp_path, out):
     ("live_sjtu", "live_sjtu", 14), ("live_qualcomm", "live_qualcomm", 54), ("live_hfr", "live_hfr", 16),
     ("live_vqa", "live_vqa", 10), ("cvd2014", "cvd2014", 5)])  # fmt: skip
 def test_trap_18_real_groups(name, folder, groups):
-    report = convert(Job(load_card(name), fixture(folder), missing="keep"), None)
+    report = convert(ConversionJob(load_card(name), fixture(folder), missing="keep"), None)
     assert len(report.groups) == groups
 
 
