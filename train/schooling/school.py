@@ -104,8 +104,7 @@ class Term:
                 self._save()
                 last = time.process_time()
         self.whole.load_state_dict(self.average)
-        settled = self._settle()
-        return {"held_out": self.held_out(averaged=False), "settled": settled, "curve": self.curve}
+        return {"held_out": self.held_out(averaged=False), "settled": self._settle(), "curve": self.curve}
 
     def _batch(self, of: Lessons, index: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         dense = [
@@ -184,7 +183,6 @@ class Term:
         some = self.val.shown[:: max(1, len(self.val) // 64)]
         found = [towers.outputs(self.backbone, self.modality, [s], self.card) for s in some]
         settled = towers.settle(self.backbone, self.modality, torch.cat(found).flatten(0, 1))
-        # the heads' norm knew the old spread: their figures are not asked for again
         return {k: round(v, 4) for k, v in settled.items()}
 
     def _save(self) -> None:

@@ -54,9 +54,10 @@ def outputs(backbone: Backbone, modality: str, shown: list[np.ndarray], card: Ca
         found = net.visual(pixels, grid_thw=torch.tensor([[pairs, rows, columns]] * len(shown))).pooler_output
     else:
         sound = [s.astype(np.float32) / 32767 for s in shown]
-        mel = backbone.feature_extractor(  # type: ignore[attr-defined]
-            sound, sampling_rate=16000, padding=False, truncation=False, return_tensors="pt"
-        )["input_features"].float()
+        with torch.autocast("cpu", enabled=False):
+            mel = backbone.feature_extractor(  # type: ignore[attr-defined]
+                sound, sampling_rate=16000, padding=False, truncation=False, return_tensors="pt"
+            )["input_features"].float()
         mask = torch.ones(mel.shape[0], mel.shape[-1], dtype=torch.long)
         found = net.get_audio_features(mel, mask).last_hidden_state
     return found.view(len(shown), -1, found.shape[-1])
