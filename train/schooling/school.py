@@ -15,7 +15,8 @@ from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.files import whole_file
-from train import tiny
+from train import saving
+from train.nano.tiny import see_bands
 from train.schooling import lessons, towers
 from train.schooling.config import Lesson, Schooling
 from train.schooling.heads import Heads, loss
@@ -47,13 +48,13 @@ def school(config: Schooling) -> Path:
         torch.manual_seed(config.seed)
         tower = towers.fresh(backbone, modality, energies)
         if modality == "video" and not energies:
-            tiny.see_bands(backbone.model)
+            see_bands(backbone.model)
         report[sense] = Term(config, lesson, modality, backbone, card, tower).run()
     card.name = config.name
     card.training = {
         "schooling": {s: {"minutes": getattr(config, s).minutes, **r["held_out"]} for s, r in report.items()}
     }
-    tiny.save(backbone.model, backbone.tokenizer, card, config.output)
+    saving.save(backbone.model, backbone.tokenizer, card, config.output)
     (config.output / DONE).write_text(json.dumps(report, indent=1))
     return config.output
 
