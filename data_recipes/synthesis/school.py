@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mllm_avqa.model.resample import to_mono
 
 from data_recipes.distortions import Material, distort, kinds
 from data_recipes.distortions.audio_codec import fit, resample
@@ -23,6 +22,7 @@ from data_recipes.synthesis.build import RATE, _normalised
 from data_recipes.synthesis.demux import photo_material, read_material
 from data_recipes.synthesis.scenery import scenery
 from data_recipes.synthesis.sources import Source
+from mllm_avqa.media.resample import to_mono
 from mllm_avqa.model.views import native_patches
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError, MediaError
