@@ -7,9 +7,9 @@ import torch
 from data_recipes.synthesis.school import subjects, write_lessons
 from data_recipes.synthesis.sources import Source
 from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.checkpoint import resolve_checkpoint
 from mllm_avqa.model.energies import coefficients, with_energies
 from mllm_avqa.model.views import Views
-from mllm_avqa.model.checkpoint import resolve_checkpoint
 from mllm_avqa.schema.card import Card, Pixels
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from train.schooling import lessons, targets, towers
