@@ -9,6 +9,7 @@ from data_recipes.synthesis.sources import Source
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.checkpoint import resolve_checkpoint
 from mllm_avqa.model.energies import coefficients, with_energies
+from mllm_avqa.model.projectors import readings
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.card import Card, Pixels
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -101,6 +102,10 @@ def test_a_schooled_checkpoint_loads_and_its_tokens_have_the_spread_of_words(sha
         found = towers.outputs(backbone, "video", pupils.shown, card).flatten(0, 1)
     assert float(found.mean(0).abs().max()) < words
     assert float(found.std(0).mean()) == pytest.approx(towers.SPREAD * words, rel=0.3)
+    vision = readings(backbone)["vision"]
+    assert vision.constant < 5
+    backbone.model.model.visual.merger.mlp[-1].bias.data += 60  # as the tower published before: nothing can be read
+    assert not readings(backbone)["vision"].legible
     assert school(config) == done  # nothing is done twice
     plain = card.model_copy(update={"pixels": card.pixels.model_copy(update={"energies": False})})
     with pytest.raises(CheckpointError, match="energies"):
