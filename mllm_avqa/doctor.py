@@ -62,7 +62,7 @@ def examine() -> list[Check]:
             checks += [_reader("pyav", clip, required=True), _reader("decord", clip, required=False)]
         except (ImportError, OSError) as e:
             checks.append(Check("readers", "broken", f"PyAV can not write a test clip: {e}", "pip install -U av"))
-    return [*checks, _ocr(), *_whisper(), _checkpoint()]
+    return [*checks, _ocr(), *_whisper(), _checkpoint(), *_towers()]
 
 
 def make_clip(path: Path) -> None:
@@ -230,3 +230,20 @@ def _checkpoint() -> Check:
         return Check("checkpoint nano", "missing", f"no *.safetensors in {directory}", remedy)
     size = sum(f.stat().st_size for f in files) / 1e6
     return Check("checkpoint nano", "ok", f"{card.name}, {size:.1f} MB, weights {weights_hash(directory)}")
+
+
+def _towers() -> Iterator[Check]:
+    """Whether the embedded checkpoint's language model can read what its towers hand over."""
+    remedy = "school the towers: python -m train school"
+    try:
+        from mllm_avqa.model.backbones.qwen2_5_omni import Qwen25Omni
+        from mllm_avqa.model.checkpoint import open_checkpoint
+        from mllm_avqa.model.projectors import readings
+
+        backbone, _, _ = open_checkpoint("nano", device="cpu")
+    except (AvqaError, ImportError):
+        return  # said by the check before
+    if isinstance(backbone, Qwen25Omni):
+        for part, found in readings(backbone).items():
+            state: Literal["ok", "broken"] = "ok" if found.legible else "broken"
+            yield Check(f"nano's {part} tokens", state, str(found), remedy, required=False)

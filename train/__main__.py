@@ -67,6 +67,23 @@ def run(
 
 
 @app.command()
+def school(
+    config: Annotated[Path, typer.Argument(help="YAML of train/configs/school/")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="a.b=c, may be repeated")] = None,
+) -> None:
+    """School the towers of a checkpoint on lessons; run it again to go on where it was."""
+    with _settled():
+        from train.config import read
+        from train.schooling.config import Schooling
+        from train.schooling.school import DONE
+        from train.schooling.school import school as teach
+
+        done = teach(read(config, Schooling, set_))
+        result = {"checkpoint": str(done)} | json.loads((done / DONE).read_text())
+    typer.echo(json.dumps(result, indent=1))
+
+
+@app.command()
 def publish(
     stage: Annotated[Path, typer.Argument(help="directory of a finished stage")],
     directory: Annotated[Path, typer.Argument(help="where the checkpoint goes")],

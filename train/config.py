@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 Factor = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Model = TypeVar("Model", bound=BaseModel)
 PARTS = ("llm", "vision", "audio", "projectors")  # of a backbone: language model, the two towers, what joins them
 
 
@@ -149,11 +150,13 @@ class PracticeShares(Strict):
     kinds: float = Field(0, ge=0, le=1)  # rows mixed with kin that ask for nothing but the kind of fault
     listed: float = Field(0, ge=0, le=1)  # one-sided rows mixed with a clip of the same faults and levels: list them
     written: float = Field(0, ge=0, le=1)  # batches that see no clip: an explanation from scores and lists of faults
+    timed: float = Field(0, ge=0, le=1)  # of the rows of both sides: clips that have a score of timing or captions
     described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
     context: float = Field(0.3, ge=0, le=1)  # rows of both sides with text: the clip's, or any where facts are mixed
     text: float = Field(0, ge=0, le=1)  # of the one-sided rows: captions, of any clip that has them
     scrambled: float = Field(0, ge=0, le=1)  # of the texts beside mixed facts: any words in any order
     whole: float = Field(0, ge=0, le=1)  # batches of whole rows, a third as many, as `mixture` and `dropout` say
+    labels: bool = False  # whole rows keep their own labels: pixels and sound tell more than the teacher's facts
     facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip
 
 
@@ -259,7 +262,12 @@ class Config(Strict):
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML.
+    """The config of a run, see `read`."""
+    return read(path, Config, overrides)
+
+
+def read(path: str | Path, model: type[Model], overrides: list[str] | None = None) -> Model:
+    """Read a YAML into a model.
 
     `extends: FILE` (relative to the YAML) takes over its values; mappings are merged, lists and values replaced.
     overrides: "a.b=c", list items by index. Raises ConfigError; for an unknown key it names the nearest one.
@@ -269,9 +277,9 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     for item in overrides or []:
         _override(data, item, path)
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as e:
-        raise ConfigError("\n".join(_explain(path, error) for error in e.errors())) from e
+        raise ConfigError("\n".join(_explain(path, model, error) for error in e.errors())) from e
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -314,14 +322,14 @@ def _override(data: dict[str, Any], item: str, path: Path) -> None:
         raise ConfigError(f"--set {item}: {value!r} is not a YAML value") from e
 
 
-def _explain(path: Path, error: Any) -> str:
+def _explain(path: Path, model: type[BaseModel], error: Any) -> str:
     where = ".".join(str(x) for x in error["loc"])
     message = f"{path}: {where}: {error['msg']}" if where else f"{path}: {error['msg']}"
     if error["type"] != "extra_forbidden":
         return message
     *parents, key = error["loc"]
-    here = [name for m in _models_at(Config, parents) for name in m.model_fields]
-    for names in (here, sorted(_keys(Config) - {key})):  # the right key at this place, or a key of another place
+    here = [name for m in _models_at(model, parents) for name in m.model_fields]
+    for names in (here, sorted(_keys(model) - {key})):  # the right key at this place, or a key of another place
         near = difflib.get_close_matches(str(key), names, n=1)
         if near:
             return f"{message}; did you mean {near[0]!r}?"

@@ -141,7 +141,8 @@ def _rows(
 ) -> tuple[Any, Collator]:
     """The stage's data set, and how batches are made of it."""
     seed = material.config.seed
-    draw: Any = drawing(stage, material.sources, taught=teacher is not None)
+    own = stage.practice is not None and stage.practice.labels
+    draw: Any = drawing(stage, material.sources, taught=teacher is not None and not own)
     items: Clips | FactClips = clips
     if stage.practice is not None:
         items = FactClips(clips)

@@ -73,7 +73,7 @@ def make_views(clip: Clip, spec: ViewSpec) -> Views:
         frames = _even(clip.video.frames)
         height, width = frames.shape[1:3]
         whole = _whole(frames, spec)
-        fragments = _fragments(frames, spec)
+        fragments = native_patches(frames, spec)
         if len(clip.video.pts) > spec.frames_per_segment:
             pair_seconds = float(clip.video.pts[-1] - clip.video.pts[0]) / max(1, len(frames) // 2 - 1)
         notes |= {
@@ -110,7 +110,7 @@ def _whole(frames: np.ndarray, spec: ViewSpec) -> np.ndarray:
     return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
 
 
-def _fragments(frames: np.ndarray, spec: ViewSpec) -> np.ndarray:
+def native_patches(frames: np.ndarray, spec: ViewSpec) -> np.ndarray:
     """Native mini-patches; frames of one segment share their positions so that temporal damage survives."""
     n, h, w = frames.shape[:3]
     side = spec.patch

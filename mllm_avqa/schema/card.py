@@ -59,6 +59,7 @@ class Pixels(BaseModel):
 
     mean: float
     std: float = Field(gt=0)
+    energies: bool = False  # a fourth channel: log energies of frequency bands (`model.energies`)
 
 
 class Pooling(BaseModel):

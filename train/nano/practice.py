@@ -30,6 +30,7 @@ from train.nano.teacher import REST, SIDES
 from train.questions import LIST, DrawRows, Sample, branches, explanation, whole
 
 RENAMED = 0.5  # of the rows that are written without a clip
+ALL = (*SIDES, *REST)
 KIN_TASKS = ("kind", "presence", "fault")  # questions whose answer is the same for all kin
 
 
@@ -63,6 +64,8 @@ class Practice:
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, "text")}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
         self.words = _words(clips.items, self.texts)
+        self.timed = [i for i in clips.items if i["window"] is not None and any(_has(i, s) for s in REST)]
+        self.kinds = {s: {d.kind for i in clips.items for d in i["record"].distortions if d.modality == s} for s in ALL}
         self.kin: dict[Any, list[dict[str, Any]]] = {}
         self.twins: dict[Any, list[dict[str, Any]]] = {}
         for side, having in self.having.items():
@@ -81,8 +84,10 @@ class Practice:
         if self.shares.written and rng.random() < self.shares.written:
             return [self._written(i, rng.choice(languages), rng) for i in items]
         if rng.random() < self.shares.overall:
-            both = [i for i in items if all(_has(i, s) for s in SIDES)] or items[:1]
-            return [self._overall(i, rng.choice(languages), rng) for i in both[: -(-len(items) // 3)]]
+            both = ([i for i in items if all(_has(i, s) for s in SIDES)] or items[:1])[: -(-len(items) // 3)]
+            if self.timed and self.shares.timed:  # few clips have a score of timing or captions
+                both = [rng.choice(self.timed) if rng.random() < self.shares.timed else i for i in both]
+            return [self._overall(i, rng.choice(languages), rng) for i in both]
         out = []
         for item in items:
             lang = rng.choice(languages)
@@ -176,7 +181,7 @@ class Practice:
         """No clip: the scores and lists of the request say all there is to write."""
         asked = explanation(item["record"], language, item["window"].missing if item["window"] else {}, rng)
         if asked is not None and rng.random() < RENAMED:
-            asked = renamed(asked, language, rng)
+            asked = renamed(asked, language, self.kinds, rng)
         return Sample(item["record"], item["window"], [asked] if asked else [], language, only=("system",))
 
 
@@ -186,12 +191,16 @@ def mix(own: list[Measurement], other: list[Measurement], share: float, rng: ran
     return [theirs.get(m.name, m) if rng.random() < share else m for m in own]
 
 
-def renamed(branch: Branch, language: str, rng: random.Random) -> Branch:
-    """The same with other faults, severities and levels, in question and answer alike: it can only be copied."""
+def renamed(branch: Branch, language: str, kinds: dict[str, set[str]], rng: random.Random) -> Branch:
+    """The same with other faults, severities and levels, in question and answer alike: it can only be copied.
+
+    A fault becomes another of its own side (`kinds`, by side): a picture never gets the faults of a sound.
+    """
     prompts = load_prompts("questions", language)
     severities = [s for name, s in prompts["severities"].items() if name != "none"]
+    sides = [sorted({prompts["names"][k] for k in own if k in prompts["names"]}) for own in kinds.values()]
     other: dict[str, str] = {}
-    for words in (list(prompts["names"].values()), severities, list(WORDS)):
+    for words in (*sides, severities, list(WORDS)):
         other |= dict(zip(words, rng.sample(words, len(words)), strict=True))
     found = "|".join(re.escape(w) for w in sorted(other, key=len, reverse=True))
     pattern = re.compile(rf"(?<![A-Za-z])(?:{found})(?![A-Za-z])")

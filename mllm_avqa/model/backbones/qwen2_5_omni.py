@@ -49,6 +49,17 @@ class Qwen25Omni(QwenOmni):
             "audio": Keepable(audio, "layers", None, heard, pair=True, bins=audio.num_mel_bins),
         }
 
+    @torch.no_grad()
+    def media_tokens(self, media: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the projectors hand to the language model, [tokens, width] of "vision" and "audio"."""
+        net, out = self.core.model, {}
+        if "pixel_values_videos" in media:
+            out["vision"] = net.visual(media["pixel_values_videos"], grid_thw=media["video_grid_thw"]).pooler_output
+        if "input_features" in media:
+            mask = media["feature_attention_mask"]
+            out["audio"] = net.get_audio_features(media["input_features"], mask).last_hidden_state
+        return out
+
     def sound_tokens(self, mel_frames: int) -> int:
         """25 a second."""
         return int(self.core.model.audio_tower._get_feat_extract_output_lengths(torch.tensor(mel_frames))[1])

@@ -17,11 +17,12 @@ import torch
 
 from mllm_avqa.model.backbones.base import Keepable
 from mllm_avqa.model.backbones.loading import LoadOptions, load_weights
+from mllm_avqa.model.energies import with_energies
 from mllm_avqa.model.prompting import Branch, Media, Quoted, Segment
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
 from mllm_avqa.model.views import Views
 from mllm_avqa.model.weights import locate
-from mllm_avqa.schema.card import CARD_FILE, Card
+from mllm_avqa.schema.card import CARD_FILE, Card, Pixels
 from mllm_avqa.schema.errors import CheckpointError
 
 SAMPLE_RATE = 16000  # Hz, of both families' sound towers
@@ -57,12 +58,14 @@ class QwenOmni(ABC):
         self.feature_extractor = feature_extractor
         self.ids = {t: tokenizer.convert_tokens_to_ids(t) for t in self.control}
         self.special = set(self.ids.values()) | set(tokenizer.all_special_ids)
+        self.pixels: Pixels | None = None  # of the card, as far as the processor does not do it
 
     @classmethod
     def load(cls, directory: Path, card: Card, options: LoadOptions) -> Self:
         try:
             model = load_weights(cls.model_class(), directory, card, options)
             backbone = cls(model, *cls.processors(*locate(directory, card), card))
+            backbone.pixels = card.pixels
         except (OSError, ValueError) as e:
             raise CheckpointError(f"cannot load {card.name} from {directory}: {e} (--checkpoint)") from e
         backbone._check(directory, card)
@@ -109,6 +112,9 @@ class QwenOmni(ABC):
         vision = config.vision_config
         side = vision.patch_size * vision.spatial_merge_size
         wrong = []
+        channels = 4 if card.pixels is not None and card.pixels.energies else 3
+        if vision.in_channels != channels:
+            wrong.append(f"pixels.energies makes {channels} channels, this model sees {vision.in_channels}")
         if card.views.patch != side:
             wrong.append(f"views.patch is {card.views.patch}, one visual token of this model is {side} pixels wide")
         if card.views.audio_rate != SAMPLE_RATE:
@@ -214,7 +220,10 @@ class QwenOmni(ABC):
                 )
                 for v in (views.whole, views.fragments)
             ]
-            out["pixel_values_videos"] = torch.cat([p["pixel_values_videos"] for p in parts])
+            pixels = torch.cat([p["pixel_values_videos"] for p in parts])
+            if self.pixels is not None and self.pixels.energies:
+                pixels = with_energies(pixels, self.pixels, self.core.config.vision_config.patch_size)
+            out["pixel_values_videos"] = pixels
             out["video_grid_thw"] = torch.cat([p["video_grid_thw"] for p in parts])
             out["video_second_per_grid"] = torch.full((2,), views.seconds_per_pair)
         if views.sound is not None:

@@ -1,0 +1,33 @@
+"""What `python -m train school` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from train.config import Count, Positive, Strict
+
+
+class Lesson(Strict):
+    """One tower. Time is counted, not steps: towers of different cost are compared at equal minutes."""
+
+    minutes: Positive  # of one core
+    batch: Count = 16
+    matrices: Positive = 0.02  # learning rate of Muon
+    rest: Positive = 2e-3  # of AdamW
+    energies: bool = True  # sight: log energies before the patch embedding (`Pixels.energies`)
+    limit: Count | None = None  # of the lessons
+
+
+class Schooling(Strict):
+    name: str
+    lessons: Path  # folder of shards
+    init: Path  # checkpoint whose towers are replaced; its language model stays as it is
+    output: Path
+    sight: Lesson | None = None
+    hearing: Lesson | None = None
+    seed: int = Field(default=0, ge=0)
+    bf16: bool = True
+    threads: Count = 1
+    save_minutes: Positive = 2.0

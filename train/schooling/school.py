@@ -1,0 +1,208 @@
+"""Schools the towers of a checkpoint one after the other; run again, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mllm_avqa.model.backbones import load_backbone
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.files import whole_file
+from train import saving
+from train.nano.tiny import see_bands
+from train.schooling import lessons, towers
+from train.schooling.config import Lesson, Schooling
+from train.schooling.heads import Heads, loss
+from train.schooling.lessons import Lessons, Scale
+
+log = logging.getLogger(__name__)
+DONE = "school.json"
+WARM = 0.03  # share of the time in which the rates rise
+DECAY = 0.6  # from here on they fall to nothing: most of the held-out gain comes then
+AVERAGE = 0.99  # of the weights, per step
+MODALITIES = {"sight": "video", "hearing": "audio"}
+
+
+def school(config: Schooling) -> Path:
+    """Returns the folder of the schooled checkpoint. Raises ConfigError without lessons."""
+    torch.set_num_threads(config.threads)
+    if (config.output / DONE).is_file():
+        return config.output
+    card = Card.load(config.init)
+    energies = config.sight is not None and config.sight.energies
+    backbone = load_backbone(config.init, card, torch.float32)
+    if config.sight is not None and card.pixels is not None:
+        card = card.model_copy(update={"pixels": card.pixels.model_copy(update={"energies": energies})})
+    report: dict[str, Any] = {}
+    for sense, modality in MODALITIES.items():
+        lesson: Lesson | None = getattr(config, sense)
+        if lesson is None:
+            continue
+        torch.manual_seed(config.seed)
+        tower = towers.fresh(backbone, modality, energies)
+        if modality == "video" and not energies:
+            see_bands(backbone.model)
+        report[sense] = Term(config, lesson, modality, backbone, card, tower).run()
+    card.name = config.name
+    card.training = {
+        "schooling": {s: {"minutes": getattr(config, s).minutes, **r["held_out"]} for s, r in report.items()}
+    }
+    saving.save(backbone.model, backbone.tokenizer, card, config.output)
+    (config.output / DONE).write_text(json.dumps(report, indent=1))
+    return config.output
+
+
+class Term:
+    """One tower at school."""
+
+    def __init__(
+        self, config: Schooling, lesson: Lesson, modality: str, backbone: Backbone, card: Card, tower: nn.Module
+    ) -> None:
+        self.config, self.lesson, self.modality = config, lesson, modality
+        self.backbone, self.card, self.tower = backbone, card, tower
+        self.train = lessons.read(config.lessons, modality, "train", lesson.limit)
+        self.val = lessons.read(config.lessons, modality, "val")
+        self.statistics, self.distances = Scale(self.train.statistics), Scale(self.train.distances)
+        width = backbone.model.config.text_config.hidden_size
+        told = (self.train.statistics[0].shape[1], self.train.distances[0].shape[1])
+        self.heads = Heads(width, *told, len(self.train.names))
+        matrices = [p for p in tower.parameters() if p.dim() == 2]
+        rest = [p for p in tower.parameters() if p.dim() != 2]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=lesson.matrices, weight_decay=0.01),
+            torch.optim.AdamW([*rest, *self.heads.parameters()], lr=lesson.rest, weight_decay=0.01, fused=True),
+        ]
+        self.rates = [lesson.matrices, lesson.rest]
+        if modality == "video":  # the same parameters under the same names
+            tower.patch_embed = towers.Flat(tower.patch_embed.proj)  # type: ignore[union-attr]
+        self.whole = nn.ModuleDict({"tower": tower, "heads": self.heads})
+        self.average = {n: t.detach().clone() for n, t in self.whole.state_dict().items()}
+        self.steps, self.spent = 0, 0.0  # seconds of processor time
+        self.curve: list[dict[str, Any]] = []
+        self.state = config.output / f"{modality}.state.pt"
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the end of the time, leaves the averaged weights in the tower and settles its projector."""
+        self._resume()
+        budget, saved, last = self.lesson.minutes * 60, self.spent, time.process_time()
+        while self.spent < budget:
+            parts = self._step(self.spent / budget)
+            now = time.process_time()
+            self.spent, last = self.spent + now - last, now
+            if self.spent - saved > self.config.save_minutes * 60 or self.spent >= budget:
+                saved = self.spent
+                self.curve.append(
+                    {"minutes": round(self.spent / 60, 2), "step": self.steps, **parts, **self.held_out()}
+                )
+                log.info("%s %s", self.modality, self.curve[-1])
+                self._save()
+                last = time.process_time()
+        self.whole.load_state_dict(self.average)
+        return {"held_out": self.held_out(averaged=False), "settled": self._settle(), "curve": self.curve}
+
+    def _batch(self, of: Lessons, index: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        dense = [
+            torch.cat(
+                [
+                    torch.from_numpy(self.statistics(of.statistics[i])),
+                    torch.from_numpy(self.distances(of.distances[i])),
+                ],
+                1,
+            )
+            for i in index
+        ]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            found = towers.outputs(self.backbone, self.modality, [of.shown[i] for i in index], self.card)
+        return found.float(), torch.stack(dense), of.dose[index], of.score[index]
+
+    def _step(self, progress: float) -> dict[str, float]:
+        draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
+        picked = torch.randint(len(self.train), (self.lesson.batch,), generator=draw).tolist()
+        total, parts = loss(self.heads, *self._batch(self.train, picked))
+        rise, fall = min(1.0, progress / WARM + 1e-3), min(1.0, (1 - progress) / (1 - DECAY))
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * rise * max(fall, 0.0)
+            optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.whole.parameters(), 5.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            for name, value in self.whole.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - AVERAGE)
+                else:
+                    self.average[name].copy_(value)
+        self.steps += 1
+        return {k: round(v, 4) for k, v in parts.items()}
+
+    @torch.no_grad()
+    def held_out(self, averaged: bool = True) -> dict[str, float]:
+        """On the lessons of `val`: what the tokens explain of the statistics, and order of the scores."""
+        from scipy.stats import spearmanr
+
+        kept = {n: t.detach().clone() for n, t in self.whole.state_dict().items()}
+        if averaged:
+            self.whole.load_state_dict(self.average)
+        self.whole.eval()
+        off = clear = count = 0.0
+        guess: list[float] = []
+        truth: list[float] = []
+        doses: list[torch.Tensor] = []
+        for k in range(0, len(self.val), 16):
+            found, dense, dose, score = self._batch(self.val, list(range(k, min(k + 16, len(self.val)))))
+            token, _, clip_dose, clip_score = self.heads(found)
+            off += float(((token - dense) ** 2).sum())
+            clear += float((dense**2).sum())
+            count += dense.numel()
+            guess += clip_score.tolist()
+            truth += score.tolist()
+            doses.append(torch.stack([clip_dose, dose]))
+        self.whole.load_state_dict(kept)
+        self.whole.train()
+        both = torch.cat(doses, 1)
+        named = (both[1] > 0).sum(1) == 1
+        right = (both[0].argmax(1) == both[1].argmax(1))[named].float().mean()
+        return {
+            "mse": round(off / count, 4),
+            "explained": round(1 - off / clear, 4),
+            "srcc": round(float(spearmanr(guess, truth).statistic), 4),
+            "kind": round(float(right), 4),
+        }
+
+    @torch.no_grad()
+    def _settle(self) -> dict[str, float]:
+        self.whole.eval()
+        some = self.val.shown[:: max(1, len(self.val) // 64)]
+        found = [towers.outputs(self.backbone, self.modality, [s], self.card) for s in some]
+        settled = towers.settle(self.backbone, self.modality, torch.cat(found).flatten(0, 1))
+        return {k: round(v, 4) for k, v in settled.items()}
+
+    def _save(self) -> None:
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "whole": self.whole.state_dict(),
+            "average": self.average,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "rest": (self.steps, self.spent, self.curve),
+        }
+        with whole_file(self.state) as part:
+            torch.save(state, part)
+
+    def _resume(self) -> None:
+        if not self.state.is_file():
+            return
+        state = torch.load(self.state, weights_only=True)
+        self.whole.load_state_dict(state["whole"])
+        self.average = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.steps, self.spent, self.curve = state["rest"]
