@@ -74,7 +74,7 @@ def _shard(job: tuple[str, list[Source], Path, int, list[int]]) -> Path:
         made += make(sources, min(PER_SCENE, count - len(made)), rng)
     arrays = {key: np.stack([m[key] for m in made]) for key in made[0]}
     with whole_file(file) as part, part.open("wb") as f:
-        np.savez(f, names=np.array(subjects(modality)), **arrays)
+        np.savez(f, allow_pickle=False, names=np.array(subjects(modality)), **arrays)
     return file
 
 

@@ -29,7 +29,8 @@ def _dct(side: int) -> torch.Tensor:
 def coefficients(pixel_values: torch.Tensor, pixels: Pixels, side: int) -> torch.Tensor:
     """DCT [patches, 2, side, side] of the luminance, in grey levels: of the pair's mean, of its difference."""
     colours = pixel_values.view(-1, 3, 2, side, side).float()
-    luma = sum(colours[:, c] * (share * pixels.std * 255) for c, share in enumerate(LUMA)) + pixels.mean * 255
+    shares = torch.tensor(LUMA).view(-1, 1, 1, 1) * (pixels.std * 255)
+    luma = (colours * shares).sum(1) + pixels.mean * 255
     pair = torch.stack([luma.mean(1), luma[:, 0] - luma[:, 1]], 1)
     basis = _dct(side)
     return basis @ pair @ basis.T

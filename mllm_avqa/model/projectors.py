@@ -20,7 +20,7 @@ LEAST, MOST = 0.3, 5.0  # spread between clips; constant: both in spreads of the
 
 
 @dataclass(frozen=True)
-class Reading:
+class ProjectorReading:
     """Of one projector, in spreads of the word embeddings."""
 
     constant: float  # mean over channels of what all tokens have in common
@@ -35,7 +35,7 @@ class Reading:
         return f"constant {self.constant:.2f}, tokens {self.tokens:.2f}, clips {self.clips:.2f} x words"
 
 
-def readings(backbone: Qwen25Omni) -> dict[str, Reading]:
+def readings(backbone: Qwen25Omni) -> dict[str, ProjectorReading]:
     """By part, "vision" and "audio", on pictures and sounds that are made here: bright and dark, soft and noisy."""
     words = float(backbone.model.get_input_embeddings().weight.float().std())
     found: dict[str, list[torch.Tensor]] = {}
@@ -46,7 +46,9 @@ def readings(backbone: Qwen25Omni) -> dict[str, Reading]:
     for part, clips in found.items():
         every = torch.cat(clips)
         means = torch.stack([c.mean(0) for c in clips])
-        out[part] = Reading(float(every.mean(0).abs().mean()), float(every.std(0).mean()), float(means.std(0).mean()))
+        out[part] = ProjectorReading(
+            float(every.mean(0).abs().mean()), float(every.std(0).mean()), float(means.std(0).mean())
+        )
     return out
 
 

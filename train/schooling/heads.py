@@ -9,7 +9,7 @@ from torch import nn
 LOWEST = 5  # the lowest fifth of the tokens
 
 
-class Heads(nn.Module):
+class LessonHeads(nn.Module):
     """Every token tells statistics, distances and doses; all of them together tell the doses and the score.
 
     Fresh towers give nearly the same output for everything: only a norm across items shows what differs.
@@ -35,7 +35,7 @@ class Heads(nn.Module):
 
 
 def loss(
-    heads: Heads, found: torch.Tensor, dense: torch.Tensor, dose: torch.Tensor, score: torch.Tensor
+    heads: LessonHeads, found: torch.Tensor, dense: torch.Tensor, dose: torch.Tensor, score: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """dense [lessons, tokens, n + m], z-scored; dose [lessons, faults]; score [lessons] 1..5."""
     token, token_dose, clip_dose, clip_score = heads(found)

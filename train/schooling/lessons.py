@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ def read(folder: Path, modality: str, split: str, limit: int | None = None) -> L
     if not files:
         raise ConfigError(f"{folder} holds no lessons {modality}-{split}-*.npz (`python -m data_recipes school`)")
     names: list[str] = []
-    shown, statistics, distances, dose = [], [], [], []
+    shown: list[Any] = []
+    statistics, distances, dose = [], [], []
     for file in files:
         if limit is not None and len(shown) >= limit:
             break
@@ -67,7 +69,7 @@ def tokens_of(samples: int) -> int:
     return ((samples // targets.HOP - 1) // 2 - 1) // 2 + 1
 
 
-class Scale:
+class TargetScale:
     """Columns to zero mean and unit spread, cut at four spreads."""
 
     def __init__(self, columns: list[np.ndarray]) -> None:

@@ -19,8 +19,8 @@ from train import saving
 from train.nano.tiny import see_bands
 from train.schooling import lessons, towers
 from train.schooling.config import Lesson, Schooling
-from train.schooling.heads import Heads, loss
-from train.schooling.lessons import Lessons, Scale
+from train.schooling.heads import LessonHeads, loss
+from train.schooling.lessons import Lessons, TargetScale
 
 log = logging.getLogger(__name__)
 DONE = "school.json"
@@ -69,10 +69,10 @@ class Term:
         self.backbone, self.card, self.tower = backbone, card, tower
         self.train = lessons.read(config.lessons, modality, "train", lesson.limit)
         self.val = lessons.read(config.lessons, modality, "val")
-        self.statistics, self.distances = Scale(self.train.statistics), Scale(self.train.distances)
+        self.statistics, self.distances = TargetScale(self.train.statistics), TargetScale(self.train.distances)
         width = backbone.model.config.text_config.hidden_size
         told = (self.train.statistics[0].shape[1], self.train.distances[0].shape[1])
-        self.heads = Heads(width, *told, len(self.train.names))
+        self.heads = LessonHeads(width, *told, len(self.train.names))
         matrices = [p for p in tower.parameters() if p.dim() == 2]
         rest = [p for p in tower.parameters() if p.dim() != 2]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -81,7 +81,7 @@ class Term:
         ]
         self.rates = [lesson.matrices, lesson.rest]
         if modality == "video":  # the same parameters under the same names
-            tower.patch_embed = towers.Flat(tower.patch_embed.proj)  # type: ignore[union-attr]
+            tower.patch_embed = towers.Flat(tower.patch_embed.proj)  # type: ignore[arg-type, union-attr]
         self.whole = nn.ModuleDict({"tower": tower, "heads": self.heads})
         self.average = {n: t.detach().clone() for n, t in self.whole.state_dict().items()}
         self.steps, self.spent = 0, 0.0  # seconds of processor time

@@ -58,14 +58,14 @@ class QwenOmni(ABC):
         self.feature_extractor = feature_extractor
         self.ids = {t: tokenizer.convert_tokens_to_ids(t) for t in self.control}
         self.special = set(self.ids.values()) | set(tokenizer.all_special_ids)
-        self.pixels: Pixels | None = None  # of the card, as far as the processor does not do it
+        self.extra: Pixels | None = None  # of a card that shows the tower more channels than colours
 
     @classmethod
     def load(cls, directory: Path, card: Card, options: LoadOptions) -> Self:
         try:
             model = load_weights(cls.model_class(), directory, card, options)
             backbone = cls(model, *cls.processors(*locate(directory, card), card))
-            backbone.pixels = card.pixels
+            backbone.extra = card.pixels if card.pixels is not None and card.pixels.energies else None
         except (OSError, ValueError) as e:
             raise CheckpointError(f"cannot load {card.name} from {directory}: {e} (--checkpoint)") from e
         backbone._check(directory, card)
@@ -221,8 +221,8 @@ class QwenOmni(ABC):
                 for v in (views.whole, views.fragments)
             ]
             pixels = torch.cat([p["pixel_values_videos"] for p in parts])
-            if self.pixels is not None and self.pixels.energies:
-                pixels = with_energies(pixels, self.pixels, self.core.config.vision_config.patch_size)
+            if self.extra is not None:
+                pixels = with_energies(pixels, self.extra, self.core.config.vision_config.patch_size)
             out["pixel_values_videos"] = pixels
             out["video_grid_thw"] = torch.cat([p["video_grid_thw"] for p in parts])
             out["video_second_per_grid"] = torch.full((2,), views.seconds_per_pair)
