@@ -74,7 +74,7 @@ def test_patches_and_energies_are_those_of_the_backbone():
     view = np.random.default_rng(1).integers(0, 256, (8, 168, 168, 3), dtype=np.uint8)
     flat = (torch.from_numpy(towers.patches(view)).float() / 255 - PIXELS.mean) / PIXELS.std
     backbone = load_backbone(NANO, Card.load(NANO), torch.float32)
-    backbone.pixels = None
+    backbone.extra = None
     shown = backbone.media_tensors(Views(view, view, None))["pixel_values_videos"]
     assert torch.allclose(flat, shown[: len(flat)], atol=1e-5)
     assert card.pixels is not None
