@@ -51,9 +51,9 @@ def school(config: Schooling) -> Path:
             see_bands(backbone.model)
         report[sense] = Term(config, lesson, modality, backbone, card, tower).run()
     card.name = config.name
-    card.training = {
-        "schooling": {s: {"minutes": getattr(config, s).minutes, **r["held_out"]} for s, r in report.items()}
-    }
+    terms = {s: {"minutes": getattr(config, s).minutes, **r["held_out"]} for s, r in report.items()}
+    before: Any = card.training.get("schooling", {})
+    card.training = card.training | {"schooling": before | terms}
     saving.save(backbone.model, backbone.tokenizer, card, config.output)
     (config.output / DONE).write_text(json.dumps(report, indent=1))
     return config.output
