@@ -20,7 +20,7 @@ import typer
 from mllm_avqa.batch.stopping import Stopped
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
-from mllm_avqa.schema.names import ContextLevel, Language
+from mllm_avqa.schema.names import WITHHELD, ContextLevel, Language
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +58,10 @@ class RaterOptions:
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")] = (
         False
     )
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Keep the model from a part: {', '.join(WITHHELD)}; repeatable. Shows what scores rest on."),
+    ] = None
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
         _LIMITS.max_seconds
     )
@@ -83,14 +87,15 @@ class RaterOptions:
         return Rater.from_pretrained(
             self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
             language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
-            allow_pickle=self.allow_pickle,
+            allow_pickle=self.allow_pickle, without=self.without or (),
         )  # fmt: skip
 
     @property
     def settings(self) -> dict[str, str]:
         """What of it changes a row and is not said by the checkpoint."""
         asr = Path(self.asr).name if self.asr else "none"
-        return {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr}
+        kept = {"without": ",".join(sorted(self.without))} if self.without else {}
+        return {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr} | kept
 
 
 def flattened(command: C) -> C:

@@ -25,12 +25,13 @@ from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint
 from mllm_avqa.model.explain import check_claims, write
 from mllm_avqa.model.prompting import CHAT, Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.views import withheld
 from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaError
-from mllm_avqa.schema.names import CONTEXT_LEVELS
+from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.windows import Prepared, Seconds, ahead, file_windows, worst_evidence
 
@@ -82,7 +83,10 @@ class Rater:
         context: str = "fast",
         asr: AsrEngine | None = None,
         language: str = "en",
+        without: Sequence[str] = (),
     ) -> None:
+        if unknown := [w for w in without if w not in WITHHELD]:
+            raise ConfigError(f"{unknown[0]!r} is none of {', '.join(WITHHELD)} (--without)")
         if context not in CONTEXT_LEVELS:
             raise ConfigError(f"context {context!r} is not one of {', '.join(CONTEXT_LEVELS)} (--context)")
         self.card = card
@@ -97,6 +101,7 @@ class Rater:
         self.corridor = Corridor(backbone, card)
         self.corridor.check_language(language)
         self.weights = weights
+        self.without = tuple(w for w in WITHHELD if w in without)
 
     @classmethod
     def from_pretrained(
@@ -114,8 +119,11 @@ class Rater:
         device_map: str | dict[str, Any] | None = None,
         four_bit: bool = False,
         allow_pickle: bool = False,
+        without: Sequence[str] = (),
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
+
+        without: what the model is kept from, so that one sees what scores rest on.
 
         dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
@@ -133,14 +141,14 @@ class Rater:
         engine = load_asr(asr) if asr is not None else None
         return cls(
             backbone, card, weights,
-            reader=reader, limits=limits, context=context, asr=engine, language=language,
+            reader=reader, limits=limits, context=context, asr=engine, language=language, without=without,
         )  # fmt: skip
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
         prompts = repr(load_prompts("rating", self.language))
-        settings = f"{self.card.scoring}{self.context}{self.reader.reader}"
+        settings = f"{self.card.scoring}{self.context}{self.reader.reader}{','.join(self.without)}"
         return {
             "model": self.card.name,
             "weights": self.weights,
@@ -236,12 +244,12 @@ class Rater:
         seconds = Seconds()
         for p in self.windows(path, user_text, context):
             with seconds.of("model"):
-                scores, clip = self.corridor.hold(self.corridor.encode(p, self.language), self.language)
+                scores, clip = self.corridor.hold(self._encoded(p), self.language)
             seconds.add(p.seconds)
             if worst is None or lowest([worst[0], scores]) == 1:
                 worst = scores, clip
             if attribution:
-                whole.append(replace(p, views=replace(p.views)))
+                whole.append(withheld(replace(p, views=replace(p.views)), self.without))
             p.free()  # memory stays one window, however long the file
             windows.append((p, scores))
         assert worst is not None  # every file has a window
@@ -268,7 +276,7 @@ class Rater:
             user_text = user_texts[k] if user_texts is not None else None
             file.digest = content_hash(path, self.reader.limits)
             for p in self.windows(path, user_text, beside=True):
-                file.windows.append((p, self.corridor.encode(p, self.language)))
+                file.windows.append((p, self._encoded(p)))
                 p.free()
         except Exception as e:
             file.error = _typed(e)
@@ -313,6 +321,9 @@ class Rater:
         worst = held[lowest([s for s, _ in held])][1]
         return self._result(f.path, f.digest, windows, seconds, self.context, worst)
 
+    def _encoded(self, window: Prepared) -> Encoded:
+        return self.corridor.encode(withheld(window, self.without), self.language)
+
     def _score(self, windows: Sequence[Encoded]) -> list[Scores]:
         return self.corridor.score(windows, self.language)
 
@@ -351,7 +362,8 @@ class Rater:
             context=first.context,
             media=first.info,
             warnings=warnings,
-            inputs={"context": context, "windows": [p.views.notes for p, _ in windows]},
+            inputs={"context": context, "windows": [p.views.notes for p, _ in windows]}
+            | ({"without": list(self.without)} if self.without else {}),
             fingerprint=self.fingerprint,
             content_hash=digest,
             language=self.language,

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mllm_avqa.media.resample import to_mono
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip, MediaInfo
 from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.names import Withheld
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.text import TextContext
 
@@ -39,6 +41,26 @@ class Showable(Protocol):
     evidence: list[Measurement]
     context: TextContext
     missing: dict[str, str]  # aspect -> why it cannot be judged
+
+
+W = TypeVar("W", bound=Showable)
+
+
+def withheld(window: W, without: Collection[Withheld]) -> W:
+    """The window as a model sees it that is kept from these parts. What can be judged stays as it was."""
+    if not without:
+        return window
+    v = window.views
+    views = Views(
+        None if "pixels" in without else v.whole,
+        None if "pixels" in without else v.fragments,
+        None if "sound" in without else v.sound,
+        v.seconds_per_pair,
+        v.notes,
+    )
+    evidence = [] if "facts" in without else window.evidence
+    context = TextContext() if "context" in without else window.context
+    return replace(window, views=views, evidence=evidence, context=context)  # type: ignore[type-var]
 
 
 @dataclass

@@ -12,3 +12,6 @@ ContextLevel = Literal["none", "fast", "full"]  # how much of a clip's text is r
 CONTEXT_LEVELS: tuple[ContextLevel, ...] = get_args(ContextLevel)
 Language = Literal["en", "zh"]  # of what people read: explanations, reasons, reports
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+Withheld = Literal["facts", "pixels", "sound", "context"]  # what a model can be kept from, to see what scores rest on
+WITHHELD: tuple[Withheld, ...] = get_args(Withheld)
