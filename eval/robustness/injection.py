@@ -13,6 +13,7 @@ from eval.robustness.change import LIMIT, interval, moved
 from eval.store import Json
 from mllm_avqa.context.clean import fit
 from mllm_avqa.corridor import Encoded
+from mllm_avqa.model.prompting import QUOTES
 from mllm_avqa.model.rows import collate
 from mllm_avqa.model.scoring import on_device
 from mllm_avqa.rater import Rater
@@ -49,7 +50,7 @@ def through(p: Prepared, door: str, text: str) -> Prepared:
 
 
 class FixedClip:
-    """Holds everything before the text segment, which is the last one, in the key-value cache.
+    """Holds everything before the segments of the texts, which are the last ones, in the key-value cache.
 
     Tokens of a row never look ahead, so what is held does not depend on the texts, and the scores are those of
     `Corridor.score_windows` up to rounding.
@@ -60,8 +61,8 @@ class FixedClip:
 
         self.rater, self.language = rater, language
         segments, media, _ = rater.corridor.encode(window, language, remember=True)
-        assert segments[-1].name == "text"
-        held = rater.corridor.row(Encoded(segments[:-1], media, []), language)
+        before = [s for s in segments if s.name not in ("text", QUOTES)]
+        held = rater.corridor.row(Encoded(before, media, []), language)
         self.held = held.ids
         self.cache = DynamicCache()
         backbone = rater.backbone

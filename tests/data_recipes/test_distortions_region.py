@@ -22,6 +22,7 @@ def clip() -> Material:
 
 def test_kinds_of_the_picture_take_a_region_unless_they_are_faults_in_time() -> None:
     whole = {"framedrop", "jerky", "freeze", "shake", "interlace", "ghosting", "black_frames", "packet_loss"}
+    whole |= {"rebuffering", "rate_switch", "bitrate_ladder", "lost_slices", "stretched"}
     assert {k.kind for k in REGISTRY.values() if k.modality == "video"} == {*LOCAL, *whole}
 
 

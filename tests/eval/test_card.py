@@ -137,7 +137,7 @@ def test_injection_and_questions_are_counted(measured):
     assert injected["attacks"]["texts"] == len(lines("attacks")) >= 20
     assert injected["attacks"]["change"]["overall"]["n"] == len(lines("attacks"))
     assert injected["attacks"]["change"]["video"]["max"] <= 1e-3
-    assert injected["attacks"]["change"]["overall"]["max"] > 0
+    assert injected["attacks"]["change"]["overall"]["max"] <= 1e-3  # no score sees what texts say
     stage1 = results["stage1"]["en"]
     assert stage1["fault"]["n"] == stage1["kind"]["n"] == CLIPS
     assert stage1["fault"]["chance"] == stage1["kind"]["chance"] == 0.5

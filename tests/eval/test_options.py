@@ -75,9 +75,9 @@ def test_a_rare_name_behind_a_letter_costs_nothing(tiny, encoded):
 def test_a_model_that_was_pushed_towards_an_option_chooses_it(tiny, encoded):
     segments, media = encoded
     head = tiny.head()
-    favourite = tiny.text_ids("moderate")[0]
+    favourite = torch.tensor(tiny.text_ids("moderate"))  # all its tokens, however many the tokenizer makes of it
     handle = head.register_forward_hook(
-        lambda m, i, out: out.index_add(-1, torch.tensor([favourite]), torch.full((*out.shape[:-1], 1), 30.0))
+        lambda m, i, out: out.index_add(-1, favourite, torch.full((*out.shape[:-1], len(favourite)), 30.0))
     )
     try:
         values = option_scores(tiny, segments, media, [SEVERITY], True)[0]

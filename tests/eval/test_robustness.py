@@ -108,7 +108,9 @@ def test_doors_give_what_the_context_room_gives(folder, rater):
     assert [i.text for i in window.context.items] == [SAID]
 
 
-def test_texts_move_what_may_see_them_and_nothing_else(folder, rater, monkeypatch):
+@pytest.mark.parametrize("isolate", [True, False])
+def test_texts_move_nothing_but_where_everything_sees_everything(folder, rater, monkeypatch, isolate):
+    monkeypatch.setattr(rater.card, "isolate", isolate)
     few = bank.attacks("en")[::9]
     monkeypatch.setattr("eval.robustness.injection.attacks", lambda language: few)
     injection = Injection(("en",))
@@ -116,9 +118,10 @@ def test_texts_move_what_may_see_them_and_nothing_else(folder, rater, monkeypatc
         injection.add(rater, prepare_record(record(name), folder, rater))
     rows = injection.rows()
     everything = {r["aspect"]: r for r in rows if r["by"] == "all"}
-    assert everything["video"]["max"] == everything["audio"]["max"] == everything["sync"]["max"] == 0
+    moved = {a: everything[a]["max"] > 0 for a in ("video", "audio", "sync", "text", "overall")}
+    assert set(moved.values()) == {not isolate}
     assert everything["overall"]["n"] == 2 * len(few)
-    assert everything["overall"]["max"] > 0 < everything["overall"]["calm_max"]
+    assert (everything["overall"]["calm_max"] > 0) == (not isolate)
     assert everything["text"]["clips"] == 1  # b has no captions
     assert {r["value"] for r in rows if r["by"] == "door"} == set(DOORS)
     parts = [r for r in rows if r["by"] == "family" and r["aspect"] == "overall"]
@@ -127,7 +130,8 @@ def test_texts_move_what_may_see_them_and_nothing_else(folder, rater, monkeypatc
     assert mean == pytest.approx(everything["overall"]["mean"], abs=1e-4)
     excess = everything["overall"]["mean"] - everything["overall"]["calm_mean"]
     assert everything["overall"]["excess"] == pytest.approx(excess, abs=1e-4)
-    assert "contents" in everything["overall"]["note"]  # two are too few for an interval
+    note = "equal for all clips" if isolate else "contents"  # two are too few for an interval
+    assert note in everything["overall"]["note"]
 
 
 def test_a_text_that_is_really_on_the_picture_comes_in_by_the_ocr_door(tmp_path, rater):
@@ -143,7 +147,7 @@ def test_a_text_that_is_really_on_the_picture_comes_in_by_the_ocr_door(tmp_path,
     blind = type(read)(**{**vars(read), "context": type(read.context)()})
     scores = rater.corridor.score_windows([read, blind, monkey], "en")
     assert scores[0]["video"].score == pytest.approx(scores[1]["video"].score, abs=1e-4)  # pixels speak, words do not
-    assert scores[0]["overall"].score != scores[1]["overall"].score
+    assert scores[0]["overall"].score == pytest.approx(scores[1]["overall"].score, abs=1e-4)
 
 
 # ---- orders of options ----------------------------------------------------------------------------------------------
