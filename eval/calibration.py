@@ -13,6 +13,7 @@ from eval.joining import record_entry
 from eval.stats import Number, average
 from eval.writing import signed, table
 from mllm_avqa.schema.calibration import LEAST_STD, Calibration
+from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import WORDS
 from mllm_avqa.schema.rating import ScoreDistribution
@@ -85,6 +86,7 @@ class Calibrated(BaseModel):
     aspects: list[AspectCalibration]
     failed: dict[str, str]
     notes: list[str] = []
+    findings: FindingRules | None = None  # None: nothing is known of faults, or the checkpoint lists none
 
     def calibration(self) -> Calibration:
         """What the card keeps. Raises ConfigError when no aspect could be calibrated."""
@@ -199,8 +201,24 @@ def markdown(found: Calibrated) -> str:
             "calibration / test.",
             table(["aspect", "ECE", "ECE of all levels", "mean confidence", "mean share"], errors),
             "Expected calibration error of the likeliest level, and mean of all five levels, against shares of votes.",
+            *_findings(found.findings),
         ]
     )
+
+
+def _findings(rules: FindingRules | None) -> list[str]:
+    """What the findings are worth, by split."""
+    if rules is None:
+        return []
+    rows: list[list[str]] = []
+    for split, values in rules.measured.items():
+        assert isinstance(values, dict)
+        rows.append([split, *(_cell(values[k]) for k in ("top1", "precision", "recall", "ece")), str(values["sides"])])
+    told = f"temperature {rules.temperature:g}, bias {rules.bias:g}, bearing {rules.bearing:g}"
+    return [
+        table(["findings", "likeliest kind", "precision", "recall", "ECE", "sides"], rows),
+        f"Faults held to be there, from a probability of {rules.threshold:g} on ({told}).",
+    ]
 
 
 def _sides(a: AspectCalibration) -> tuple[float | None, float | None]:

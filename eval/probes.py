@@ -14,7 +14,7 @@ from eval.questions.readout import answer_pool, best, choice, option_scores
 from eval.robustness.bank import quick
 from eval.stats import Number, number, partial_spearman, residual_spearman, spearman, wilson
 from mllm_avqa.context.clean import fit
-from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write
+from mllm_avqa.model.explain import MOST_TOKENS
 from mllm_avqa.model.views import Views
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.rating import Rating
@@ -76,7 +76,6 @@ class Explanations:
     def add(self, rater: Rater, clip: HeldOut, language: str) -> None:
         p = clip.windows[0]
         scores, encoded = rater.corridor.hold(rater.corridor.encode(p, language, remember=True), language)
-        text = write(encoded, scores, language, rater.card.lists_faults)
         whole = {a: scores.get(a) for a in rater.card.aspects}
         rating = Rating(
             path=clip.record.media,
@@ -86,7 +85,9 @@ class Explanations:
             media=p.info,
             language=language,
         )
-        claims = check_claims(text, rating, language)
+        rater.find(rating, encoded, (p.start, p.end))
+        rater.explain(rating, encoded)
+        text, claims = rating.explanation or "", rating.claims
         self.clips += 1
         self.empty += not text
         length = len(rater.backbone.tokenizer(text, add_special_tokens=False).input_ids)

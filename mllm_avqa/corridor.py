@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.findings import read
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
 from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack
 from mllm_avqa.model.scoring import (
@@ -25,11 +28,12 @@ from mllm_avqa.model.scoring import (
     on_device,
     summarise,
 )
+from mllm_avqa.model.tree import TokenTree
 from mllm_avqa.model.views import Showable, Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.levels import WORDS
-from mllm_avqa.schema.rating import ASPECTS, ScoreDistribution
+from mllm_avqa.schema.rating import ASPECTS, Claim, Finding, Rating, ScoreDistribution
 
 ROWS = 4  # windows per forward
 Scores = dict[str, ScoreDistribution]  # by aspect
@@ -201,6 +205,42 @@ class Corridor:
     def _batch(self, rows: list[PackedRow]) -> dict[str, Any]:
         batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
         return batch
+
+    # ---- held clip -> likelihoods -----------------------------------------------------------------------------------
+
+    def likelihoods(self, clip: EncodedClip, asked: Sequence[Branch]) -> list[list[float]]:
+        """Log-probability of each token of the answers, given their questions; one forward for all of them.
+
+        The last token of an answer is its end. The prefix of the clip is left as it was.
+        """
+        b = self.backbone
+        encoded = [b.encode_branch(q) for q in asked]
+        tree = TokenTree.of(encoded)
+        positions, mask = tree.behind(clip.row)
+        batch = {
+            "input_ids": torch.tensor([tree.ids]),
+            "position_ids": positions,
+            "attention_mask": {"full_attention": mask},
+        }
+        with torch.inference_mode():
+            hidden = b.hidden(on_device(batch, b), cache=clip.cache).last_hidden_state[0]
+            clip.cache.crop(-len(tree.ids))
+            firsts = {n for path, e in zip(tree.paths, encoded, strict=True) for n in path[e.stem_end : -1]}
+            at = {node: k for k, node in enumerate(sorted(firsts))}
+            told = torch.log_softmax(b.head()(hidden[sorted(firsts)]).float(), -1).cpu()
+        return [
+            [float(told[at[p], tree.ids[n]]) for p, n in pairwise(path[e.stem_end :])]
+            for path, e in zip(tree.paths, encoded, strict=True)
+        ]
+
+    def findings(
+        self, clip: EncodedClip, rating: Rating, span: tuple[float, float]
+    ) -> tuple[list[Finding], list[Claim]]:
+        """The faults that the model holds to be in a held window, which lies at `span` of the rated clip.
+
+        And what it would have said, had no fact refuted it.
+        """
+        return read(partial(self.likelihoods, clip), rating, self.card.findings, span)
 
     # ---- a clip -----------------------------------------------------------------------------------------------------
 

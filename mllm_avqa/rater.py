@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from mllm_avqa.media.window import cores
 from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint, resolve_checkpoint
-from mllm_avqa.model.explain import check_claims, write
+from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write, write_freely
+from mllm_avqa.model.findings import measured, settled
 from mllm_avqa.model.prompting import CHAT, Branch, load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
@@ -84,6 +85,7 @@ class Rater:
         asr: AsrEngine | None = None,
         language: str = "en",
         without: Sequence[str] = (),
+        free_text: bool | None = None,
     ) -> None:
         if unknown := [w for w in without if w not in WITHHELD]:
             raise ConfigError(f"{unknown[0]!r} is none of {', '.join(WITHHELD)} (--without)")
@@ -92,6 +94,7 @@ class Rater:
         self.card = card
         self.backbone = backbone
         self.language = language
+        self.free_text = card.free_text if free_text is None else free_text
         self.context = context
         self.asr = asr
         self.reader = MediaReader(reader=reader, limits=limits or Limits())
@@ -120,11 +123,12 @@ class Rater:
         four_bit: bool = False,
         allow_pickle: bool = False,
         without: Sequence[str] = (),
+        free_text: bool | None = None,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
 
         without: what the model is kept from, so that one sees what scores rest on.
-
+        free_text: explanations in the model's own words, `Card.free_text` unless given.
         dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
         """
@@ -142,6 +146,7 @@ class Rater:
         return cls(
             backbone, card, weights,
             reader=reader, limits=limits, context=context, asr=engine, language=language, without=without,
+            free_text=free_text,
         )  # fmt: skip
 
     @cached_property
@@ -254,7 +259,7 @@ class Rater:
             windows.append((p, scores))
         assert worst is not None  # every file has a window
         rating = self._result(
-            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1] if explain else None
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain
         )
         if attribution:
             with seconds.of("attribution"):
@@ -319,7 +324,7 @@ class Rater:
             seconds.add({"model": share if together is not None else 0.0})
         windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
         worst = held[lowest([s for s, _ in held])][1]
-        return self._result(f.path, f.digest, windows, seconds, self.context, worst)
+        return self._result(f.path, f.digest, windows, seconds, self.context, worst, explain)
 
     def _encoded(self, window: Prepared) -> Encoded:
         return self.corridor.encode(withheld(window, self.without), self.language)
@@ -336,9 +341,10 @@ class Rater:
         windows: list[tuple[Prepared, Scores]],
         seconds: Seconds,
         context: str,
-        explain: EncodedClip | None,
+        clip: EncodedClip | None,
+        explain: bool,
     ) -> Rating:
-        """The rating of a file from its scored windows. digest: `content_hash`; explain: the window to write about."""
+        """The rating of a file from its scored windows. digest: `content_hash`; clip: the worst of them, held."""
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
@@ -362,18 +368,39 @@ class Rater:
             context=first.context,
             media=first.info,
             warnings=warnings,
-            inputs={"context": context, "windows": [p.views.notes for p, _ in windows]}
-            | ({"without": list(self.without)} if self.without else {}),
+            inputs={
+                "context": context,
+                "windows": [p.views.notes for p, _ in windows],
+                **({"without": list(self.without)} if self.without else {}),
+            },
             fingerprint=self.fingerprint,
             content_hash=digest,
             language=self.language,
         ).told()
-        if explain is not None and found:  # where nothing was judged, there is nothing to explain
+        if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
+            p, _ = windows[lowest([s for _, s in windows])]
             with seconds.of("explain"):
-                rating.explanation = write(explain, rating.scores, self.language, self.card.lists_faults)
-                rating.claims = check_claims(rating.explanation, rating, self.language)
+                self.find(rating, clip, (p.start, p.end))
+                if explain:
+                    self.explain(rating, clip)
         rating.seconds = seconds.rounded()
         return rating
+
+    def find(self, rating: Rating, clip: EncodedClip, span: tuple[float, float]) -> None:
+        """Put the findings of a held window, which lies at `span` of the clip, into the rating of the clip."""
+        if self.card.lists_faults:
+            found, rating.withdrawn = self.corridor.findings(clip, rating, span)
+        else:
+            found = measured(rating, self.card.findings)
+        rating.findings = settled(found, rating)
+
+    def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
+        """Put an explanation into a rating that has its findings, and check its claims."""
+        if self.free_text:
+            text = write_freely(clip, rating.scores, rating.language, self.card.lists_faults, max_tokens)
+        else:
+            text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
+        rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
 
 
 def _typed(error: Exception) -> AvqaError:

@@ -15,7 +15,8 @@ from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, chunks
 from eval.joining import Entry, join, record_entry
 from eval.store import SCORING, Json, Log, code, digest
-from mllm_avqa.model.explain import check_claims, write
+from mllm_avqa.corridor import lowest
+from mllm_avqa.model.explain import check_claims
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
 from mllm_avqa.rater import Rater
@@ -65,7 +66,7 @@ def written(
 
     Raises OutputError for a log of another checkpoint or setting (-o).
     """
-    prompts = [dict(load_prompts(n, x)) for n in ("rating", "claims", "questions") for x in languages]
+    prompts = [dict(load_prompts(n, x)) for n in ("rating", "claims", "questions", "explain") for x in languages]
     run = digest(rater.fingerprint, code(*SCORING, "eval/descriptions/texts.py"), prompts, MOST_TOKENS)
     keys = {
         (r.id, x): digest(r.media, r.start, r.end, r.context.get("user"), r.id, x) for r in records for x in languages
@@ -94,8 +95,7 @@ def written(
 def _describe(clip: HeldOut, rater: Rater, language: str) -> Json:
     """Scores and explanation of all windows; the text is about the one that hurts most, as in every rating."""
     encoded = rater.corridor.encode_clip(clip.windows, language)
-    text = write(encoded.worst, encoded.scores, language, rater.card.lists_faults, MOST_TOKENS)
-    first = clip.windows[0]
+    first, worst = clip.windows[0], clip.windows[lowest(encoded.window_scores)]
     rating = Rating(
         path=clip.record.media,
         scores={a: encoded.scores.get(a) for a in ASPECTS},
@@ -104,6 +104,9 @@ def _describe(clip: HeldOut, rater: Rater, language: str) -> Json:
         media=first.info,
         language=language,
     )
+    rater.find(rating, encoded.worst, (worst.start, worst.end))
+    rater.explain(rating, encoded.worst, MOST_TOKENS)
+    text = rating.explanation or ""
     labelled = {a: summarise(lb.levels(), 1.0) for a, lb in clip.record.labels.items() if a in encoded.scores}
     true = rating.model_copy(update={"scores": {a: labelled.get(a) for a in ASPECTS}})
     return {
@@ -112,7 +115,7 @@ def _describe(clip: HeldOut, rater: Rater, language: str) -> Json:
         "status": "answered" if text else "unanswered",
         "text": text,
         "scores": {a: round(s.score, 4) for a, s in encoded.scores.items()},
-        "claims": _claims(text, rating),
+        "claims": [c.model_dump() for c in rating.claims],
         "true_claims": _claims(reference(clip.record, language) or "", true),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,12 +15,13 @@ from eval.calibration import AspectCalibration, Calibrated, Judged, aspect_calib
 from eval.samples import chosen
 from eval.stats import Number, content_parts
 from eval.study import LANG, Heading, Language, Line, Rated, Report, argument, command_line, option
-from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.card import Card, FindingRules
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Record, read_records
 
 if TYPE_CHECKING:
+    from eval.finding_rules import Listed
     from mllm_avqa.rater import Rater
 
 CONSTANT = "one width for all clips"
@@ -70,7 +71,9 @@ class Calibrate(Rated):
                 raise ConfigError(f"no labelled record of split {s!r} ({flag}); there are: {there}")
         both = [r for side in sides.values() for r in side]
         with self.opened() as rater:
-            found, failed = _scores(both, self.records.parent, rater, self.lang, self.chunk)
+            listed: dict[str, list[Listed]] = {}
+            found, failed = _scores(both, self.records.parent, rater, self.lang, self.chunk, listed)
+            rules = _finding_rules(sides, listed) if rater.card.lists_faults else None
         known = [a for a in ASPECTS if a in rater.card.aspects]
         return Calibrated(
             checkpoint=rater.card.name,
@@ -80,6 +83,7 @@ class Calibrate(Rated):
             aspects=[a for x, scores in found.items() for a in self._aspects([*sides.values()], scores, x, known)],
             failed=failed,
             notes=_shared(every, self.split, self.test),
+            findings=rules,
         )
 
     def _aspects(
@@ -125,15 +129,22 @@ def write(checkpoint: str, found: Calibrated) -> Path:
     directory = resolve_checkpoint(checkpoint)
     card = Card.load(directory)
     card.calibration = found.calibration()
+    card.findings = found.findings or card.findings
     card.save(directory)
     put(directory / FILE, calibration_section(card.calibration, found.weights))
     return directory
 
 
 def _scores(
-    records: list[Record], base: Path, rater: Rater, languages: Sequence[str], chunk: int
+    records: list[Record],
+    base: Path,
+    rater: Rater,
+    languages: Sequence[str],
+    chunk: int,
+    listed: dict[str, list[Listed]],
 ) -> tuple[dict[str, ScoresById], dict[str, str]]:
-    """ScoresById by language, record and aspect, and why clips have none."""
+    """ScoresById by language, record and aspect, and why clips have none. listed: gets what is said of their faults."""
+    from eval.finding_rules import listing
     from eval.held_out import chunks, clip_scores
 
     failed: dict[str, str] = {}
@@ -141,8 +152,28 @@ def _scores(
     for part in chunks(records, base, rater, chunk, failed):
         for language, scores in out.items():
             scores |= {c.record.id: s for c, s in zip(part, clip_scores(rater, part, language), strict=True)}
+            if rater.card.lists_faults:
+                kinds = sorted({d.kind for r in records for d in r.distortions})
+                for c in part:
+                    listed.setdefault(c.record.id, []).extend(listing(rater, c, language, kinds))
         rater.corridor.forget()
     return out, failed
+
+
+def _finding_rules(
+    sides: Mapping[str, Sequence[Record]], listed: Mapping[str, Sequence[Listed]]
+) -> FindingRules | None:
+    """Rules from the first split, with what they are worth on the second."""
+    from eval.finding_rules import fitted, numbers
+
+    one, other = ([s for r in rs for s in listed.get(r.id, ())] for rs in sides.values())
+    if not any(s.true for s in one):
+        return None
+    rules = fitted(one)
+    tested: dict[str, object] = {"calibrated": numbers(one, rules)}
+    if other:
+        tested["test"] = numbers(other, rules)
+    return rules.model_copy(update={"measured": tested})
 
 
 def _origin(path: Path, sides: dict[str, list[Record]], context: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.plain import json_text, plain
-from mllm_avqa.schema.rating import ASPECTS, Rating
+from mllm_avqa.schema.rating import ASPECTS, Finding, Rating
 
 LONGEST = 100_000  # characters of a cell: readers of CSV refuse more than 131,072
 
@@ -48,6 +48,7 @@ class FlatRow(BaseModel):
     sync_missing: str | None = None
     text_missing: str | None = None
     faults: str | None = None  # measurements of severity moderate and worse, "name (severity)", worst first
+    findings: str | None = None  # faults the model holds to be there: "kind (severity, probability, start-end s)"
     warnings: str | None = None
     explanation: str | None = None
     claims_supported: int | None = None
@@ -108,6 +109,7 @@ def rating_row(
         status="ok",
         **cells,
         faults=_faults(rating),
+        findings="; ".join(map(_finding, rating.findings)) or None,
         warnings="; ".join(rating.warnings) or None,
         explanation=rating.explanation,
         claims_supported=claims.count("supported"),
@@ -156,3 +158,8 @@ def frames_used(rating: Rating) -> int | None:
 def _faults(rating: Rating) -> str | None:
     worst = [f"{m.name} ({m.severity})" for s in _SERIOUS for m in rating.evidence if m.severity == s]
     return "; ".join(worst) or None
+
+
+def _finding(f: Finding) -> str:
+    sure = f.origin if f.probability is None else f"{f.probability:.2f}"
+    return f"{f.kind} ({f.severity}, {sure}{'' if f.span is None else f', {f.span[0]:g}-{f.span[1]:g} s'})"

@@ -101,6 +101,8 @@ class _Words:
     denials: list[str]
     affirmed: list[str]
     score: str
+    measured: str
+    levels: list[tuple[str, str]]  # (spelling, level word)
 
 
 @cache
@@ -118,6 +120,9 @@ def _words(language: str) -> _Words:
         severities=_by_length(degrees),
         whole=sorted(claims["whole"], key=len, reverse=True),
         score=claims["score"],
+        measured=claims["measured"],
+        levels=[(f"={w}", w) for w in WORDS]
+        + [(own, w) for w, own in load_prompts("words", language)["levels"].items() if own != w],
         **lists,
     )
 
@@ -156,7 +161,7 @@ def read_claims(text: str, language: str) -> Claims:
     levels: list[Level] = []
     spoken: list[tuple[str, str]] = []
     for sentence in sentences(text):
-        low = sentence.lower()
+        low = re.sub(w.measured, lambda m: " " * len(m[0]), sentence.lower())
         kinds, rest = _take(low, w.kinds)
         _, rest = _take(rest, ((n, None) for n in w.affirmed))
         negations, _ = _take(rest, ((n, None) for n in w.negations))
@@ -243,7 +248,7 @@ def _sides(text: str, w: _Words) -> list[_Mention]:
 def _levels(rest: str, w: _Words, sentence: str) -> tuple[list[Level], list[_Mention]]:
     """Every level word with the aspect named last before it, and the denials that speak of levels."""
     found = [("aspect", m) for spelling, a in w.aspects for m in _each(spelling, rest, a)]
-    found += [("level", m) for word in WORDS for m in _each(f"={word}", rest, word)]
+    found += [("level", m) for spelling, word in w.levels for m in _each(spelling, rest, word)]
     found += [("denial", m) for m in _take(rest, ((spelling, None) for spelling in w.denials))[0]]
     found += [("clause", _Mention(m.start(), m.end(), c)) for c in w.clauses for m in re.finditer(re.escape(c), rest)]
     levels: list[Level] = []

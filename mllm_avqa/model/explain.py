@@ -1,28 +1,147 @@
-"""The explanation of a rating: how a model is asked to write it. Its claims are checked in `verdicts`."""
+"""The explanation of a rating, written by the model under a constraint: it takes the likeliest allowed wording.
+
+What a sentence says comes from scores, findings and measured facts; how it is said is chosen by the model, slot by
+slot, by the likelihood of each wording behind the clip, its scores, its findings and the text so far. So level words
+are those of the scores, a side names only what was found there, each finding is named once, and nothing can repeat. A
+checkpoint may write in its own words instead (`Card.free_text`); its claims are checked in `verdicts` like these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.claims import sentences
-from mllm_avqa.model.prompting import explain_branch, list_branch
+from mllm_avqa.model.findings import Likelihoods, by_side
+from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.verdicts import check_claims
-from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.faults import fault_kinds
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.names import SIDES
+from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
+from mllm_avqa.schema.words import translated
 
-__all__ = ["MOST_TOKENS", "check_claims", "sentences", "write"]
-MOST_TOKENS = 160  # of an explanation
+__all__ = ["MOST_TOKENS", "check_claims", "sentences", "write", "write_freely"]
+MOST_TOKENS = 160  # of an explanation in its own words
 MOST_LISTED = 48  # tokens of the list of a side's faults
+CLEAN = ("excellent", "good")  # levels of a side that may be called clean
+TELLING = SEVERITIES.index("moderate")  # from which a fact speaks against "nothing is wrong"
+Words = Mapping[str, Any]
 
 
-def write(
+def write(likelihoods: Likelihoods, rating: Rating, language: str) -> str:
+    """The explanation of a rating with scores and findings: one wording of each slot, the one the model would take."""
+    words = load_prompts("explain", language)
+    levels = {a: s.level for a, s in rating.scores.items() if s is not None}
+    question = explain_branch(levels, language, faults=_lists(rating.findings, language))
+    said: list[str] = []
+    for options in slots(rating, words):
+        said.append(_likeliest(likelihoods, question, said, options, words["joints"]["sentences"]))
+    return str(words["joints"]["sentences"].join(said))
+
+
+def _likeliest(
+    likelihoods: Likelihoods, question: Branch, said: Sequence[str], options: Sequence[str], joint: str
+) -> str:
+    """By the mean log-probability of the tokens that the options do not share."""
+    if len(options) == 1:
+        return options[0]
+    texts = [joint.join([*said, o]) for o in options]
+    found = likelihoods([Branch(question.aspect, question.question, "", t) for t in texts])
+    shared = next((k for k, p in enumerate(zip(*found, strict=False)) if len(set(p)) > 1), 0)
+    means = [sum(p[shared:-1]) / max(1, len(p) - 1 - shared) for p in found]
+    return options[means.index(max(means))]
+
+
+def slots(rating: Rating, words: Words) -> list[list[str]]:
+    """The allowed wordings of every sentence, in order."""
+    language = words["language"]
+    names, grades = load_prompts("questions", language)["aspects"], load_prompts("words", language)["levels"]
+    levels = {a: grades[s.level] for a, s in rating.scores.items() if s is not None}
+    out: list[list[str]] = []
+    for side, own in by_side(rating.findings).items():
+        out += [[t.format(**_filled(f, rating, words)) for t in words["findings"][side]] for f in own]
+        score = rating.scores.get(side)
+        if not own and score is not None:
+            telling = [m for m in rating.evidence if m.modality == side and _tells(m)][:1]
+            case = "clean" if score.level in CLEAN and not telling else "plain"
+            measured = _measured(telling, words)
+            out.append([t.format(level=levels[side], measured=measured) for t in words[case][side]])
+    listed = [words["level"].format(aspect=names[a], level=levels[a]) for a in SIDES if a in levels]
+    if listed:
+        out.append([t.format(levels=words["joints"]["list"].join(listed)) for t in words["levels"]])
+    if "overall" in levels:
+        out.append([t.format(level=levels["overall"]) for t in words["overall"]])
+    best = max((f for f in rating.findings if f.remedy), key=lambda f: f.gain, default=None)
+    if best is not None:
+        out.append([t.format(remedy=best.remedy) for t in words["help"]])
+    return out
+
+
+def _filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
+    """What the wordings of a finding are filled with."""
+    form = fault_kinds()[f.kind].form
+    severity = load_prompts("questions", words["language"])["severities"][f.severity]
+    fault = words["fault"]["mass" if form == "countable" and f.name.endswith("s") else form]
+    seen = [m for name in f.facts[:1] for m in rating.evidence if m.name == name and m.value is not None]
+    return {
+        "fault": fault.format(severity=severity, kind=f.name),
+        "span": _time(f, words["span"]),
+        "measured": _measured(seen, words),
+    }
+
+
+def _time(f: Finding, span: Words) -> str:
+    if f.span is None:
+        return str(span["whole"])
+    return str(span["part"].format(start=f"{round(f.span[0], 1):g}", end=f"{round(f.span[1], 1):g}"))
+
+
+def _measured(facts: Sequence[Measurement], words: Words) -> str:
+    """ " (measured: blur 3.4 px)", or nothing."""
+    told = [
+        words["fact"].format(
+            fact=fact_name(m.name, words["language"]).replace("_", " "),
+            value=f"{number(m.value)} {'' if m.unit == 'ratio' else translated(m.unit, words['language'])}".strip(),
+        )
+        for m in facts
+        if m.value is not None
+    ]
+    return str(words["measured"].format(facts=words["joints"]["list"].join(told))) if told else ""
+
+
+def _tells(m: Measurement) -> bool:
+    content = m.name in ALL_FACTS and ALL_FACTS[m.name].content
+    return m.value is not None and not content and SEVERITIES.index(m.severity) >= TELLING
+
+
+def _lists(found: Sequence[Finding], language: str) -> dict[str, str]:
+    """The findings of each side as the model was taught to list them, to explain behind."""
+    words = load_prompts("questions", language)
+    out: dict[str, str] = {}
+    for side, own in by_side(found).items():
+        told = [
+            words["describe"]["fault"].format(
+                severity=words["severities"][f.severity], kind=f.name, span=_time(f, words["span"])
+            )
+            for f in own
+        ]
+        *others, last = told or [""]
+        joints = words["joints"]
+        out[side] = joints["list"].join(others) + joints["last"] + last if others else last
+    return out
+
+
+def write_freely(
     clip: EncodedClip,
     scores: Mapping[str, ScoreDistribution | None],
     language: str,
     lists_faults: bool,
     max_tokens: int = MOST_TOKENS,
 ) -> str:
-    """The explanation of a scored clip. lists_faults: `Card.lists_faults`.
+    """The explanation of a scored clip in the model's own words. lists_faults: `Card.lists_faults`.
 
     A model that was taught to is first asked for the faults of each side, which it answers from that side alone, and
     writes with its own answers before it.

@@ -7,7 +7,7 @@ true must not be marked (docs/EVALUATION.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ from mllm_avqa.evidence.catalogue import fact_name
 from mllm_avqa.model.claims import WHOLE, Fault, Level, merged, read_claims, sentences
 from mllm_avqa.schema.faults import FaultKind, fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
-from mllm_avqa.schema.rating import Claim, Rating
+from mllm_avqa.schema.rating import Claim, Finding, Rating
 from mllm_avqa.schema.words import say, translated
 
 SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
@@ -50,6 +50,13 @@ def check_claims(explanation: str, rating: Rating, language: str = "en") -> list
         verdict = _first(found.get(sentence, []))
         checked.append(Claim(text=sentence, support=verdict.support, because=verdict.because))
     return checked
+
+
+def verdict(found: Finding, rating: Rating, language: str) -> Verdict:
+    """What the facts say of a finding: it is a claim like any other."""
+    degree = SEVERITIES.index(found.severity)
+    claim = Fault(found.kind, frozenset({found.kind}), found.side, degree, found.span or WHOLE)
+    return _fault(claim, rating, language)
 
 
 def _first(verdicts: Sequence[Verdict]) -> Verdict:
@@ -141,7 +148,7 @@ def _misplaced(said: str, side: str) -> bool:
 
 def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdict:
     """A named fault must show in the measures that can see it, at the time and as badly as claimed."""
-    seen = _seen(kind, rating)
+    seen = seen_by(kind, rating.evidence)
     if not seen:
         return OPEN
     worst, measured = max(seen, key=lambda s: (s[1], SEVERITIES.index(s[0].severity)))
@@ -167,9 +174,9 @@ def _refutes(kind: FaultKind, m: Measurement) -> bool:
     return any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
 
 
-def _seen(kind: FaultKind, rating: Rating) -> list[tuple[Measurement, int]]:
+def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Measurement, int]]:
     """The facts that see a kind, each with how badly it is there: its own, else those of its neighbours."""
-    measured = {m.name: m for m in rating.evidence if m.value is not None}
+    measured = {m.name: m for m in evidence if m.value is not None}
     own = [n for n in kind.measures if n.rstrip("+-") in measured]
     out = []
     for name in [*(own or kind.instead), *kind.hints]:

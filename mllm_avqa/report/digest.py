@@ -51,6 +51,37 @@ def claims(rating: Rating) -> list[Claim]:
 
 
 @dataclass(frozen=True)
+class FindingLine:
+    """A fault that is held to be there, ready to be shown."""
+
+    side: str
+    name: str
+    severity: str
+    sure: str  # its probability, or that it is measured
+    where: str
+    facts: str
+    remedy: str
+
+
+def finding_lines(rating: Rating, language: str) -> list[FindingLine]:
+    """Findings in their order, with the values of the facts that bear on them."""
+    words, known = load_prompts("words", language)["report"], {m.name: m for m in rating.evidence}
+    lines = []
+    for f in rating.findings:
+        seen = [known[name] for name in f.facts if name in known]
+        told = ", ".join(f"{fact_label(m.name, language)} {value(m, language)}" for m in seen)
+        sure = words["measured"] if f.probability is None else f"{100 * f.probability:.0f} %"
+        where = words["whole"] if f.span is None else f"{clock(f.span[0])}–{clock(f.span[1])}"
+        lines.append(FindingLine(f.side, f.name, f.severity, sure, where, told, f.remedy))
+    return lines
+
+
+def unchecked(rating: Rating) -> bool:
+    """Whether a claim could not be checked; said once for all of them."""
+    return any(c.support == "unverified" for c in claims(rating))
+
+
+@dataclass(frozen=True)
 class ShareLine:
     """A modality, or (`part`) one of its inputs: Shapley shares by aspect, in points."""
 

@@ -40,6 +40,8 @@ def render(rating: Rating, limits: str = "") -> RenderableType:
         parts += [_head(words["timeline"]), _timeline(rating, tables)]
     if digest.claims(rating):
         parts += [_head(words["explanation"]), _claims(rating, tables)]
+    if rating.findings:
+        parts += [_head(words["findings"]), _findings(rating, tables)]
     parts += [_head(words["evidence"]), _evidence(rating, tables)]
     if rating.attribution is not None:
         parts += [_head(words["attribution"]), _shares(rating.attribution, tables)]
@@ -107,8 +109,21 @@ def _claims(rating: Rating, tables: Tables) -> RenderableType:
     for claim in digest.claims(rating):
         mark, style = _MARK[claim.support]
         body = Text(visible(claim.text.strip()))
-        because = f" ({tables['supports'][claim.support]}{': ' if claim.because else ''}{visible(claim.because)})"
-        table.add_row(Text(mark, style), body.append(because, style if claim.support == "contradicted" else "dim"))
+        if claim.support != "unverified":
+            because = f" ({tables['supports'][claim.support]}{': ' if claim.because else ''}{visible(claim.because)})"
+            body.append(because, style if claim.support == "contradicted" else "dim")
+        table.add_row(Text(mark, style), body)
+    note = [_in(Text(f"? {tables['report']['unchecked']}", "dim"))] if digest.unchecked(rating) else []
+    return Group(_in(table), *note)
+
+
+def _findings(rating: Rating, tables: Tables) -> RenderableType:
+    table = _grid(None, None, None, None, 1)
+    for f in digest.finding_lines(rating, tables["language"]):
+        severity = Text(tables["severities"][f.severity], _SEVERITY_STYLE.get(f.severity, ""))
+        detail = "; ".join(x for x in (f.where, f.facts) if x)
+        side = Text(tables["aspects"][f.side], "dim")
+        table.add_row(severity, Text(visible(f.name)), side, Text(f.sure, "dim"), Text(visible(detail), "dim"))
     return _in(table)
 
 

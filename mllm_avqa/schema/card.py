@@ -70,6 +70,19 @@ class Pooling(BaseModel):
     worst: float = Field(default=0.3, ge=0.0, le=1.0)
 
 
+class FindingRules(BaseModel):
+    """How a checkpoint's answers become findings: `findings.read`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(default=1.0, gt=0)  # the log-odds that a kind is there are divided by it
+    bias: float = 0.0  # and this is added
+    bearing: float = Field(default=0.5, ge=0)  # log-odds of a kind for every step of severity that facts measure of it
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # a kind this probable is a finding
+    kinds: tuple[str, ...] = ()  # it was taught; empty: all
+    measured: dict[str, object] = {}  # on clips that settled none of these
+
+
 class Card(BaseModel):
     """Checkpoint card. Unknown keys are errors: a card that means more than this code knows must not be half read."""
 
@@ -93,6 +106,8 @@ class Card(BaseModel):
     licence: str = "Apache-2.0"
     training: dict[str, object] = {}  # provenance: recipe, sources, steps, hardware
     results: dict[str, object] = {}  # measured on held-out sources
+    free_text: bool = False  # explanations in its own words; otherwise of the wordings in prompts/explain.*.yaml
+    findings: FindingRules = FindingRules()
     calibration: Calibration | None = None  # intervals of the scores; `python -m eval calibrate --write-card`
 
     @field_validator("aspects")

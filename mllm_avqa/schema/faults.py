@@ -29,6 +29,19 @@ class Words(BaseModel):
         return found
 
 
+class Text(BaseModel):
+    """One text in every language."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    en: str = ""
+    zh: str = ""
+
+    def of(self, language: str) -> str:
+        found: str = getattr(self, language)
+        return found
+
+
 class FaultKind(BaseModel):
     """One kind of fault. A measure is the name of a fact, with a sign where only one direction is this fault."""
 
@@ -37,6 +50,7 @@ class FaultKind(BaseModel):
     side: Side
     en: str
     zh: str
+    remedy: Text = Text()
     also: Words = Words()
     measures: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()

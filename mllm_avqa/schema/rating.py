@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.schema.clip import MediaInfo
-from mllm_avqa.schema.measurement import Measurement
-from mllm_avqa.schema.names import ASPECTS, Aspect
+from mllm_avqa.schema.measurement import Measurement, Severity
+from mllm_avqa.schema.names import ASPECTS, Aspect, Side
 from mllm_avqa.schema.text import TextContext
 from mllm_avqa.schema.words import translated
 
@@ -50,6 +50,23 @@ class Claim(BaseModel):
     text: str
     support: Literal["supported", "contradicted", "unverified"]
     because: str = ""  # the measurement or score it was checked against
+
+
+class Finding(BaseModel):
+    """A fault that is held to be there. origin: the model found it, or a measured fact alone says so."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    side: Side
+    kind: str  # a key of prompts/faults.<side>.yaml
+    name: str  # of the kind, in the language of the rating
+    severity: Severity
+    probability: float | None = None  # that the kind is there; None: measured
+    span: tuple[float, float] | None = None  # seconds; None = throughout
+    facts: list[str] = []  # names of the measured facts that bear on it, worst first
+    gain: float = 0.0  # points that the score of its side would gain without it, by its share of what is lost there
+    remedy: str = ""
+    origin: Literal["model", "measured"] = "model"
 
 
 class Window(BaseModel):
@@ -95,6 +112,8 @@ class Rating(BaseModel):
     missing: dict[str, str] = {}
     explanation: str | None = None
     claims: list[Claim] = []
+    findings: list[Finding] = []  # worst first within a side
+    withdrawn: list[Claim] = []  # what the model found and a measured fact refutes: not among findings, nor in the text
     windows: list[Window] = []
     attribution: Attribution | None = None  # None = not asked for
     evidence: list[Measurement] = []

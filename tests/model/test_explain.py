@@ -1,12 +1,110 @@
+"""Explanations under a constraint: what they say is scores, findings and facts; the model chooses how to say it."""
+
 import pytest
 
-from mllm_avqa.model.explain import write
+from mllm_avqa.model.claims import read_claims
+from mllm_avqa.model.explain import check_claims, sentences, slots, write, write_freely
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
-from mllm_avqa.schema.rating import ScoreDistribution
+from mllm_avqa.schema.measurement import Measurement
+from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
 
 
 def score(value):
     return ScoreDistribution(score=value, std=0.5, level=word(value), probs={}, mass=1.0)
+
+
+def finding(kind, severity, language="en", **more):
+    entry = fault_kinds()[kind]
+    name, remedy = entry.name(language), entry.remedy.of(language)
+    return Finding(side=entry.side, kind=kind, name=name, severity=severity, remedy=remedy, **more)
+
+
+def rated(findings=(), evidence=(), language="en", **scores):
+    return Rating(
+        path="c.mp4", scores={a: score(s) for a, s in scores.items()}, findings=list(findings), language=language,
+        evidence=list(evidence), media=MediaInfo(path="c.mp4", container="mp4", size_bytes=1, duration=4.0),
+    )  # fmt: skip
+
+
+def first(branches):
+    """Prefers the first wording."""
+    return [[-float(n), 0.0] for n in range(len(branches))]
+
+
+def last(branches):
+    return [[float(n), 0.0] for n in range(len(branches))]
+
+
+CLIPPED = Measurement(name="clipping", modality="audio", value=33.0, unit="%", severity="strong", spans=[(1.0, 2.5)])
+
+
+def test_every_finding_is_named_once_with_time_and_value_and_the_end_says_what_helps():
+    found = [
+        finding("clip", "strong", span=(1.0, 2.5), facts=["clipping"], gain=2.0),
+        finding("cast", "slight", gain=0.5),
+    ]
+    rating = rated(found, [CLIPPED], overall=3.1, video=4.3, audio=2.0)
+    assert sentences(write(first, rating, "en")) == [
+        "The picture has a slight colour cast throughout.",
+        "The sound has strong clipping from 1 to 2.5 s (measured: clipping 33 %).",
+        "Scores: picture good, sound poor.",
+        "Overall the quality is fair.",
+        "What would help most: lower the recording gain.",
+    ]
+
+
+def test_chinese_says_the_levels_in_chinese():
+    found = [finding("clip", "strong", "zh", span=(1.0, 2.5), facts=["clipping"], gain=2.0)]
+    rating = rated(found, [CLIPPED], "zh", overall=3.1, video=4.3, audio=2.0)
+    assert write(first, rating, "zh") == (
+        "画面干净。声音1到2.5秒有明显的削波（实测：削波 33 %）。评分：画面良好，声音较差。整体质量一般。"
+        "最有帮助的做法是：降低录音增益。"
+    )
+
+
+def test_the_model_chooses_the_wording():
+    rating = rated([finding("hum", "severe", gain=1.0)], overall=2.0, audio=2.0)
+    one, other = write(first, rating, "en"), write(last, rating, "en")
+    assert one != other and "hum" in one and "hum" in other
+
+
+def test_it_writes_behind_scores_and_lists_in_the_form_it_was_taught():
+    asked = []
+
+    def keep(branches):
+        asked.extend(b.question for b in branches)
+        return first(branches)
+
+    write(keep, rated([finding("hum", "severe")], overall=2.0, audio=1.4), "en")
+    assert set(asked) == {"Scores: audio bad, overall poor. Faults: audio: severe hum throughout. Explain the rating."}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_whatever_is_found_no_statement_is_contradicted_by_its_own_scores_and_sides(language):
+    for kind, entry in fault_kinds().items():
+        found = finding(kind, "strong", language, span=(1.0, 2.0), gain=1.0)
+        scores = {"overall": 2.2, "video": 2.6, "audio": 4.2, "sync": 4.1, "text": 4.4, entry.side: 1.7}
+        rating = rated([found], language=language, **scores)
+        words = load_prompts("explain", language)
+        for n in range(3):
+            text = words["joints"]["sentences"].join(o[n % len(o)] for o in slots(rating, words))
+            claims = read_claims(text, language)
+            assert [(f.side, kind in f.kinds, f.severity, f.span) for f in claims.faults] == [
+                (entry.side, True, 4, (1.0, 2.0))
+            ], text
+            assert {(lv.aspect, lv.word) for lv in claims.levels} == {(a, word(v)) for a, v in scores.items()}, text
+            assert not [c for c in check_claims(text, rating, language) if c.support == "contradicted"], text
+
+
+def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
+    said = sentences(write(first, rated(overall=2.5, video=2.6), "en"))
+    assert said[0] == "The picture itself is fair."
+    blurred = Measurement(name="blur", modality="video", value=3.5, unit="px", severity="strong")
+    said = sentences(write(first, rated(evidence=[blurred], overall=4.2, video=4.3), "en"))
+    assert said[0] == "The picture itself is good (measured: blur 3.5 px)."
 
 
 class Scripted:
@@ -21,16 +119,16 @@ class Scripted:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_model_that_lists_faults_writes_with_its_own_lists_before_it(language):
+def test_a_model_that_lists_faults_writes_freely_with_its_own_lists_before_it(language):
     clip = Scripted({"video": "severe blur", "overall": "It is blurred."})
     scores = {"overall": score(2.1), "video": score(1.2), "audio": score(4.4), "text": None}
-    assert write(clip, scores, language, lists_faults=True) == "It is blurred."
+    assert write_freely(clip, scores, language, lists_faults=True) == "It is blurred."
     assert [aspect for aspect, _ in clip.asked] == ["video", "audio", "overall"]
     assert "video: severe blur" in clip.asked[-1][1]
     assert "audio:" not in clip.asked[-1][1]  # it had nothing to say
 
 
-def test_other_models_are_asked_for_nothing_but_the_explanation():
+def test_other_models_are_asked_for_nothing_but_the_free_explanation():
     clip = Scripted({"overall": "Fine."})
-    assert write(clip, {"overall": score(4.0)}, "en", lists_faults=False) == "Fine."
+    assert write_freely(clip, {"overall": score(4.0)}, "en", lists_faults=False) == "Fine."
     assert clip.asked == [("overall", "Scores: overall good. Explain the rating.")]
