@@ -58,6 +58,9 @@ class RaterOptions:
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")] = (
         False
     )
+    free_text: Annotated[
+        bool, typer.Option("--free-text", help="Explanations in the model's own words; its claims are checked.")
+    ] = False
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
         _LIMITS.max_seconds
     )
@@ -83,14 +86,15 @@ class RaterOptions:
         return Rater.from_pretrained(
             self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
             language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
-            allow_pickle=self.allow_pickle,
+            allow_pickle=self.allow_pickle, free_text=self.free_text or None,
         )  # fmt: skip
 
     @property
     def settings(self) -> dict[str, str]:
         """What of it changes a row and is not said by the checkpoint."""
         asr = Path(self.asr).name if self.asr else "none"
-        return {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr}
+        told = {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr}
+        return told | ({"text": "free"} if self.free_text else {})
 
 
 def flattened(command: C) -> C:
