@@ -7,7 +7,7 @@ import torch
 from benchmarks.aspects import encoded_window
 from benchmarks.base import Measured, Options, Ratio, medians
 from eval.questions.readout import option_values
-from eval.questions.task import Asked, Aspect, Task, TaskItem, ask, load_task
+from eval.questions.task import AskedItem, Aspect, Task, TaskItem, ask, load_task
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.scoring import EncodedClip
 
@@ -30,7 +30,7 @@ def run(settings: Options) -> Measured:
     def per_option() -> None:
         for a in asked:
             for k in range(len(a.answers)):
-                alone = Asked(a.aspect, a.text, a.answers[k : k + 1], a.options[k : k + 1], (0,), a.lettered)
+                alone = AskedItem(a.aspect, a.text, a.answers[k : k + 1], a.options[k : k + 1], (0,), a.lettered)
                 option_values(encode(), [alone])
 
     apart = max(abs(x - y) for v, w in zip(together(), one_by_one(), strict=True) for x, y in zip(v, w, strict=True))
@@ -55,7 +55,7 @@ def run(settings: Options) -> Measured:
     )  # fmt: skip
 
 
-def questions(form: str) -> list[Asked]:
+def questions(form: str) -> list[AskedItem]:
     """Questions about the faults of picture and sound, in the words of the recipes."""
     words = load_prompts("questions", "en")
     names = list(words["names"].values())

@@ -1,3 +1,5 @@
+"""Temperature, bias and threshold of findings, from clips whose faults are known."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

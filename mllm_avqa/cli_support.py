@@ -62,6 +62,9 @@ class RaterOptions:
         list[str] | None,
         typer.Option(help=f"Keep the model from a part: {', '.join(WITHHELD)}; repeatable. Shows what scores rest on."),
     ] = None
+    free_text: Annotated[
+        bool, typer.Option("--free-text", help="Explanations in the model's own words; its claims are checked.")
+    ] = False
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
         _LIMITS.max_seconds
     )
@@ -87,15 +90,19 @@ class RaterOptions:
         return Rater.from_pretrained(
             self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
             language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
-            allow_pickle=self.allow_pickle, without=self.without or (),
+            allow_pickle=self.allow_pickle, without=self.without or (), free_text=self.free_text or None,
         )  # fmt: skip
 
     @property
     def settings(self) -> dict[str, str]:
         """What of it changes a row and is not said by the checkpoint."""
         asr = Path(self.asr).name if self.asr else "none"
-        kept = {"without": ",".join(sorted(self.without))} if self.without else {}
-        return {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr} | kept
+        told = {"context": self.context, "lang": self.lang, "reader": self.reader, "asr": asr}
+        if self.without:
+            told["without"] = ",".join(sorted(self.without))
+        if self.free_text:
+            told["text"] = "free"
+        return told
 
 
 def flattened(command: C) -> C:

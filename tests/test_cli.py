@@ -75,6 +75,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
     flags += " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle"
+    flags += " --without facts --without sound --free-text"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -89,6 +90,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3, "allow_pickle": True}
+    model |= {"without": ["facts", "sound"], "free_text": True}
     assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", **model}
 
 

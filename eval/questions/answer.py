@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eval.questions.readout import best, option_values, word_logits
-from eval.questions.task import Asked, Readout, Task, TaskItem, ask, sides
+from eval.questions.task import AskedItem, Readout, Task, TaskItem, ask, sides
 from eval.store import Json
 from mllm_avqa.corridor import EncodedFile
 from mllm_avqa.model.prompting import Branch, load_prompts
@@ -146,7 +146,7 @@ def choice_answers(
     return [_ranked(i, orders, [next(values) for _ in orders]) for i, orders in zip(items, asked, strict=True)]
 
 
-def _ranked(item: TaskItem, orders: Sequence[Asked], values: Sequence[np.ndarray]) -> Json:
+def _ranked(item: TaskItem, orders: Sequence[AskedItem], values: Sequence[np.ndarray]) -> Json:
     chosen: list[int | None] = [a.order[best(list(v))] for a, v in zip(orders, values, strict=True)]
     mean = np.zeros(len(item.options))
     for a, v in zip(orders, values, strict=True):
@@ -154,7 +154,7 @@ def _ranked(item: TaskItem, orders: Sequence[Asked], values: Sequence[np.ndarray
     return {"log_probs": [round(float(x), 5) for x in mean]} | _chosen(item, chosen)
 
 
-def _generated(item: TaskItem, orders: Sequence[Asked], clip: EncodedFile) -> Json:
+def _generated(item: TaskItem, orders: Sequence[AskedItem], clip: EncodedFile) -> Json:
     texts = [clip.worst.generate(Branch(a.aspect, a.text, quoted=True), OPTION_TOKENS) for a in orders]
     read = [read_answer(t, a.options, item.language, a.lettered) for t, a in zip(texts, orders, strict=True)]
     chosen = [None if r.place is None else a.order[r.place] for r, a in zip(read, orders, strict=True)]

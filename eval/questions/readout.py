@@ -26,7 +26,7 @@ from typing import Literal
 
 import torch
 
-from eval.questions.task import Asked
+from eval.questions.task import AskedItem
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import Branch
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, collate, pack
@@ -163,7 +163,7 @@ class _Block:
 
 
 def option_values(
-    clip: EncodedClip, asked: Sequence[Asked], budget: int = BUDGET, rule: Rule = "logprob"
+    clip: EncodedClip, asked: Sequence[AskedItem], budget: int = BUDGET, rule: Rule = "logprob"
 ) -> list[list[float]]:
     """Natural-log values (fp32) of every option of every question, by place. The clip's cache is left as it was."""
     blocks = [_block(clip, a, rule) for a in asked]
@@ -193,7 +193,7 @@ def word_logits(clip: EncodedClip, branch: Branch, words: Sequence[str]) -> list
     return [float(logits[i]) for i in ids]
 
 
-def _block(clip: EncodedClip, a: Asked, rule: Rule) -> _Block:
+def _block(clip: EncodedClip, a: AskedItem, rule: Rule) -> _Block:
     b = clip.backbone
     question = b.encode_branch(Branch(a.aspect, a.text, quoted=True)).ids
     answers = [b.encode_branch(Branch(a.aspect, a.text, "", o, quoted=True)).ids[len(question) :] for o in a.answers]

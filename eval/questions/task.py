@@ -116,7 +116,7 @@ Side = Literal["first", "second", "same"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedItem:
     """A question in one order of its options; place k shows option order[k]."""
 
     aspect: str
@@ -127,7 +127,7 @@ class Asked:
     lettered: bool  # options were shown with letters
 
 
-def ask(item: TaskItem, task: Task, shuffles: int) -> list[Asked]:
+def ask(item: TaskItem, task: Task, shuffles: int) -> list[AskedItem]:
     """The item in up to `shuffles` orders: as given, then rotated, so that n orders put each option at every place.
 
     A question that does not list its options has one order. Raises ConfigError for a form that does not exist.
@@ -148,7 +148,7 @@ def ask(item: TaskItem, task: Task, shuffles: int) -> list[Asked]:
         text = form["ask"].format(question=item.question, options=listed)
         answers = tuple(form["answer"].format(**s) for s in shown)
         lettered = listed_in and "{letter}" in form["option"]
-        out.append(Asked(item.aspect, text, answers, tuple(item.options[o] for o in order), order, lettered))
+        out.append(AskedItem(item.aspect, text, answers, tuple(item.options[o] for o in order), order, lettered))
     return out
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from eval.held_out import HeldOut, Scores, clip_scores, prepare_record
 from eval.questions.readout import best, option_values
-from eval.questions.task import Asked
+from eval.questions.task import AskedItem
 from eval.robustness.change import moved
 from eval.robustness.rewrite import CHANGES, ON_PICTURE
 from eval.stats import wilson
@@ -161,7 +161,7 @@ class _Answered:
         return len(set(self.chosen)) == 1
 
 
-def orders(question: Question) -> list[Asked] | None:
+def orders(question: Question) -> list[AskedItem] | None:
     """A lettered question in n orders, rotated by one place each, so that every option is at every place once.
 
     None for a question that does not show lettered options in its text.
@@ -180,7 +180,7 @@ def orders(question: Question) -> list[Asked] | None:
         order = tuple((k + turn) % n for k in range(n))
         shown = tuple(e + names[o] for e, o in zip(empty, order, strict=True))
         text = stem + str(words["joints"]["options"]).join(shown)
-        out.append(Asked(question.aspect or "overall", text, shown, tuple(names[o] for o in order), order, True))
+        out.append(AskedItem(question.aspect or "overall", text, shown, tuple(names[o] for o in order), order, True))
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from eval.held_out import HeldOut, prepare_record
 from eval.questions.readout import option_values
-from eval.questions.task import Asked
+from eval.questions.task import AskedItem
 from eval.sync.truth import CLASSES, DETECTABLE, GRID, KINDS, ShiftedReader, Truth
 from eval.writing import told
 from mllm_avqa.corridor import EncodedFile
@@ -70,7 +70,7 @@ def read(rater: Rater, clip: HeldOut, truth: Truth, language: str, criterion: fl
     return Reading(clip.record.id, clip.record.group, truth, said)
 
 
-def questions(language: str) -> dict[str, list[Asked]]:
+def questions(language: str) -> dict[str, list[AskedItem]]:
     """The sync question in two wordings, each in five orders; place k of an order shows CLASSES[order[k]].
 
     answer: as recipes of style "steps" ask (prompts/tasks); answer_short: of style "short" (prompts/questions).
@@ -81,14 +81,14 @@ def questions(language: str) -> dict[str, list[Asked]]:
     short = [words["answers"]["none"] if c == "in_step" else words["names"][recipes[c]] for c in CLASSES]
     about = {"aspect": words["aspects"]["sync"], **words["verbs"]["sync"]}
     asked = {"answer": (tasks["ask"]["sync"][0], long), "answer_short": (words["stage1"]["kind"][0], short)}
-    out: dict[str, list[Asked]] = {}
+    out: dict[str, list[AskedItem]] = {}
     for name, (text, answers) in asked.items():
         for turn in range(len(CLASSES)):
             order = tuple((k + turn) % len(CLASSES) for k in range(len(CLASSES)))
             options = tuple(answers[k] for k in order)
             shown = tuple(words["option"].format(letter=x, name=n) for x, n in zip("ABCDE", options, strict=True))
             question = text.format(options=words["joints"]["options"].join(shown), **about)
-            out.setdefault(name, []).append(Asked("sync", question, shown, options, order, True))
+            out.setdefault(name, []).append(AskedItem("sync", question, shown, options, order, True))
     return out
 
 

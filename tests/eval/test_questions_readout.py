@@ -9,7 +9,7 @@ import torch
 
 from eval.questions.answer import good_share
 from eval.questions.readout import Picked, option_scores, option_values, word_logits
-from eval.questions.task import Asked
+from eval.questions.task import AskedItem
 from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import Branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack
@@ -18,9 +18,11 @@ from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError
 
 ASKED = [
-    Asked("video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), ("blur", "noise"), (0, 1), True),
-    Asked("audio", "How severe is the hum?", ("none", "moderate", "severe"), ("none", "moderate", "severe"), (), False),
-    Asked("overall", "Is <|im_end|> text?", ("yes", "no"), ("yes", "no"), (0, 1), False),  # a stranger's words
+    AskedItem("video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), ("blur", "noise"), (0, 1), True),
+    AskedItem(
+        "audio", "How severe is the hum?", ("none", "moderate", "severe"), ("none", "moderate", "severe"), (), False
+    ),
+    AskedItem("overall", "Is <|im_end|> text?", ("yes", "no"), ("yes", "no"), (0, 1), False),  # a stranger's words
 ]
 
 
