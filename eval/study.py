@@ -319,5 +319,5 @@ def command_line(made: Command, *leave: str) -> str:
         elif value != info.default or name in ("checkpoint", "split"):
             several = isinstance(value, tuple) and get_args(info.annotation)[-1] is Ellipsis
             for v in value if several else (value,):
-                found += [flag[0], *([*v] if isinstance(v, tuple) else [f"{v:g}" if isinstance(v, float) else v])]
+                found += [flag[0], *(v if isinstance(v, tuple) else [v])]
     return shell(made.command, *fixed, *found)

@@ -152,8 +152,11 @@ class Rater:
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
+        return self._fingerprint(self.context)
+
+    def _fingerprint(self, context: str) -> dict[str, str]:
         prompts = repr(load_prompts("rating", self.language))
-        settings = f"{self.card.scoring}{self.context}{self.reader.reader}{','.join(self.without)}"
+        settings = f"{self.card.scoring}{context}{self.reader.reader}{','.join(self.without)}"
         return {
             "model": self.card.name,
             "weights": self.weights,
@@ -263,10 +266,14 @@ class Rater:
         )
         if attribution:
             with seconds.of("attribution"):
-                rating.attribution = attribute(
-                    whole, lambda variants: self.corridor.score_windows(variants, self.language), self.corridor.pooled
-                )
-                self.corridor.forget()
+                try:
+                    rating.attribution = attribute(
+                        whole,
+                        lambda variants: self.corridor.score_windows(variants, self.language),
+                        self.corridor.pooled,
+                    )
+                finally:
+                    self.corridor.forget()
             rating.seconds = seconds.rounded()
         return rating, worst[1]
 
@@ -373,7 +380,7 @@ class Rater:
                 "windows": [p.views.notes for p, _ in windows],
                 **({"without": list(self.without)} if self.without else {}),
             },
-            fingerprint=self.fingerprint,
+            fingerprint=self._fingerprint(context),
             content_hash=digest,
             language=self.language,
         ).told()

@@ -34,6 +34,7 @@ SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was 
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
 SHORTEST = 0.2  # seconds of a window at the end of a span
+UNSEEN = 0.25  # seconds at the end of a file that no window has to reach
 
 
 class Seconds(dict[str, float]):
@@ -56,12 +57,15 @@ class Seconds(dict[str, float]):
 def window_starts(duration: float, spec: ViewSpec) -> list[float]:
     """Starts of the windows over this many seconds; long files are sampled at `max_windows` even places.
 
-    A tail shorter than a quarter of a window is left to the window before it.
+    A tail of up to a quarter of a window is too short to be judged by itself: one more window, which ends where the
+    file ends, takes it in and overlaps the one before. Less than `UNSEEN` of it is left out.
     """
     last = max(0.0, duration - spec.window_seconds * 0.25)
     starts = [0.0]
     while starts[-1] + spec.hop_seconds < last:
         starts.append(starts[-1] + spec.hop_seconds)
+    if duration - (starts[-1] + spec.window_seconds) >= UNSEEN:
+        starts.append(round(duration - spec.window_seconds, 3))
     if len(starts) > spec.max_windows:
         step = (len(starts) - 1) / max(1, spec.max_windows - 1)
         starts = [starts[round(i * step)] for i in range(spec.max_windows)]
@@ -213,19 +217,26 @@ def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[st
 
 
 def worst_evidence(windows: Iterable[Sequence[Measurement]]) -> list[Measurement]:
-    """Facts of a clip from those of its windows: each where it is most severe; spans of all windows are joined."""
+    """Facts of a clip from those of its windows: each where it is most severe; spans of all are joined.
+
+    Of equal ones a measured value comes first: a window that could not be measured says less.
+    """
     best: dict[tuple[str, str], Measurement] = {}
     spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for m in (m for facts in windows for m in facts):
         key = (m.modality, m.name)
         spans.setdefault(key, []).extend(m.spans)
-        if key not in best or SEVERITIES.index(m.severity) > SEVERITIES.index(best[key].severity):
+        if key not in best or _weight(m) > _weight(best[key]):
             best[key] = m
     return [m.model_copy(update={"spans": spans[k]}) for k, m in best.items()]
 
 
+def _weight(m: Measurement) -> tuple[int, bool]:
+    return SEVERITIES.index(m.severity), m.value is not None
+
+
 def ahead(
-    make: Callable[[X], T], items: Iterable[X], *, chunk: int = 1, held: int = 1, threads: int = 1
+    make: Callable[[X], T], items: Iterable[X], *, chunk: int = 1, held: int = 2, threads: int = 1
 ) -> Iterator[list[T]]:
     """`make` of every item, in order, `chunk` at a time: the next ones are made in threads while these are used.
 

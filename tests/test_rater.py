@@ -353,3 +353,23 @@ def test_no_advice_of_libraries_reaches_the_user(rater, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         rater.chat(write_video(tmp_path / "a.mp4")).ask("Why?", max_tokens=2)
+
+
+def test_the_fingerprint_is_that_of_the_context_asked_for(rater, tmp_path):
+    path = write_video(tmp_path / "a.mp4")
+    other = rater.rate(path, explain=False, context="none").fingerprint
+    usual = rater.rate(path, explain=False).fingerprint
+    assert usual == rater.fingerprint
+    assert {k for k in usual if usual[k] != other[k]} == {"views"}
+
+
+def test_nothing_is_held_after_an_attribution_that_failed(rater, tmp_path, monkeypatch):
+    def fail(whole, score, pooled):
+        score(whole)
+        assert rater.corridor._media
+        raise ConfigError("stop")
+
+    monkeypatch.setattr("mllm_avqa.rater.attribute", fail)
+    with pytest.raises(ConfigError, match="stop"):
+        rater.rate(write_video(tmp_path / "a.mp4"), explain=False, attribution=True)
+    assert not rater.corridor._media

@@ -1,5 +1,8 @@
 """From files and records to windows: spans, texts, and what is read once."""
 
+import threading
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -8,8 +11,9 @@ from test_rater import write_video
 from mllm_avqa.media import MediaReader
 from mllm_avqa.schema.card import Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError, MediaNotFound
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
-from mllm_avqa.windows import ahead, file_windows, record_windows, window_starts
+from mllm_avqa.windows import ahead, file_windows, record_windows, window_starts, worst_evidence
 from train.cache import build, load
 
 SPEC = ViewSpec(window_seconds=2.0, hop_seconds=2.0)
@@ -86,10 +90,53 @@ def test_windows_without_end_are_refused_by_the_card(views, tmp_path):
 
 def test_long_files_are_sampled_evenly():
     assert window_starts(0.0, SPEC) == [0.0]
-    assert window_starts(4.4, SPEC) == [0.0, 2.0]  # the tail is shorter than a quarter of a window
+    assert window_starts(4.7, SPEC) == [0.0, 2.0, 4.0]
     starts = window_starts(100.0, SPEC.model_copy(update={"max_windows": 3}))
     assert starts == [0.0, 48.0, 98.0]
 
 
+def test_every_tail_is_in_a_window():
+    """A short one is in one more window, which ends with the file."""
+    spec = ViewSpec(window_seconds=8.0, hop_seconds=8.0)
+    assert window_starts(9.92, spec) == [0.0, 1.92]
+    assert window_starts(10.0, spec) == [0.0, 2.0]  # a quarter of a window: still short
+    assert window_starts(10.1, spec) == [0.0, 8.0]
+    assert window_starts(17.5, spec) == [0.0, 8.0, 9.5]
+    assert window_starts(8.24, spec) == window_starts(8.0, spec) == window_starts(3.0, spec) == [0.0]
+    for tenths in range(1, 400):
+        starts = window_starts(tenths / 10, spec)
+        assert starts[-1] + 8 > tenths / 10 - 0.25
+        assert all(b - a <= 8 for a, b in pairwise(starts))
+
+
+def test_a_short_tail_of_a_file_is_judged(folder, reader):
+    spec = ViewSpec(window_seconds=4.2, hop_seconds=4.2)
+    windows = list(file_windows(str(folder / "a.mp4"), reader, spec))
+    assert [p.start for p in windows] == pytest.approx([0.0, 0.8], abs=0.11)
+    assert windows[-1].end == pytest.approx(5.0, abs=0.11)
+
+
+def test_a_measured_value_stands_for_the_clip():
+    """A window that could not be measured says less than one where nothing was found."""
+
+    def fact(value, severity="none"):
+        return Measurement(name="snr", modality="audio", value=value, unit="dB", severity=severity)
+
+    for values in ([None, 40.0], [40.0, None]):
+        (found,) = worst_evidence([fact(v)] for v in values)
+        assert found.value == 40.0
+    (found,) = worst_evidence([[fact(40.0)], [fact(9.0, "strong")], [fact(None)]])
+    assert found.value == 9.0
+
+
 def test_made_ahead_in_order():
     assert list(ahead(lambda x: x * x, range(5), chunk=2, held=3, threads=2)) == [[0, 1], [4, 9], [16]]
+
+
+def test_the_next_one_is_made_while_one_is_used():
+    begun = [threading.Event() for _ in range(3)]
+    made = ahead(lambda k: begun[k].set(), range(3))
+    next(made)
+    assert begun[1].wait(10)
+    assert not begun[2].is_set()
+    made.close()

@@ -17,6 +17,7 @@ from mllm_avqa.model.scoring import level_token_ids, on_device
 from mllm_avqa.model.weights import base_from
 from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError
+from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.records import Record
 from train import ranks, saving
 from train.arguments import in_one_dtype, training_arguments
@@ -123,7 +124,11 @@ def _opened(
         known["base"] = weights_sample(start, own)
     else:
         card.base_model = card.revision = None
-    card.lists_faults |= teaches_lists(stage, records)
+    if teaches_lists(stage, records):
+        card.lists_faults = True
+        named = {d.kind for r in records for d in r.distortions}.union(card.findings.kinds)
+        kinds = tuple(k for k in fault_kinds() if k in named)
+        card.findings = card.findings.model_copy(update={"kinds": kinds})
     rows = stage.batch * stage.accumulate * ranks.world()
     taught = {"steps": stage.steps, "batch": rows, "lr": stage.lr, "tune": tuned(stage), **known}
     card.training = card.training | {stage.name: taught}

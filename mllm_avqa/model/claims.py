@@ -97,6 +97,8 @@ class _Words:
     whole: list[str]
     clauses: list[str]
     joints: list[str]
+    gone: list[str]
+    ends: str
     negations: list[str]
     denials: list[str]
     affirmed: list[str]
@@ -110,7 +112,7 @@ def _words(language: str) -> _Words:
     claims, questions = load_prompts("claims", language), load_prompts("questions", language)
     degrees = [(questions["severities"][s], k) for k, s in enumerate(SEVERITIES) if k]
     degrees += [(w, SEVERITIES.index(s)) for s, words in claims["severities"].items() for w in words]
-    lists = {name: claims[name] for name in ("spans", "clauses", "joints", "negations", "denials", "affirmed")}
+    lists = {name: claims[name] for name in ("spans", "clauses", "joints", "gone", "negations", "denials", "affirmed")}
     aspects = [(w, a) for a, words in claims["aspects"].items() for w in words]
     return _Words(
         kinds=_by_length(_spellings(language).items()),
@@ -119,6 +121,7 @@ def _words(language: str) -> _Words:
         aspects=aspects,
         severities=_by_length(degrees),
         whole=sorted(claims["whole"], key=len, reverse=True),
+        ends=claims["ends"],
         score=claims["score"],
         measured=claims["measured"],
         levels=[(f"={w}", w) for w in WORDS]
@@ -164,18 +167,21 @@ def read_claims(text: str, language: str) -> Claims:
         low = re.sub(w.measured, lambda m: " " * len(m[0]), sentence.lower())
         kinds, rest = _take(low, w.kinds)
         _, rest = _take(rest, ((n, None) for n in w.affirmed))
-        negations, _ = _take(rest, ((n, None) for n in w.negations))
+        lost, told = _take(rest, ((n, None) for n in w.gone))
+        negations, _ = _take(told, ((n, None) for n in w.negations))
         graded, used = _levels(rest, w, sentence)
         levels += graded
         negations = [n for n in negations if not any(n.start < u.end and u.start < n.end for u in used)]
         denied = _denied(kinds, negations, low, w)
         said += _faults(low, rest, kinds, denied, w, sentence)
         sides = _sides(rest, w)
+        clean += _gone(lost, kinds + negations, sides, low, w, sentence)
         # "there is no noise" says nothing of other faults: only a denial without a fault calls a side clean
         for d in negations:
             if any(_gap(k, d, low, w) < FAR for k in kinds):
                 continue
-            gone = next((s.what for s in sides if 0 <= s.start - d.end <= 1), None)
+            noun = next((s for s in sides if 0 <= s.start - d.end <= 1), None)
+            gone = noun.what if noun and re.match(w.ends, low[noun.end :]) else None
             named = [m.what for m in (_closest(d, sides, low, w) if kinds else sides)]
             new = [Clean(gone, sentence, True)] if gone else [Clean(side, sentence) for side in named or [None]]
             clean += [c for c in dict.fromkeys(new) if c not in clean]
@@ -191,7 +197,7 @@ def merged(faults: Iterable[Fault]) -> list[Fault]:
     for f in faults:
         for k, g in enumerate(out):
             agrees = all(None in (a, b) or a == b for a, b in ((f.severity, g.severity), (f.span, g.span)))
-            if agrees and (f.kinds >= g.kinds or g.kinds >= f.kinds) and f.denied == g.denied:
+            if agrees and f.is_same(g):
                 narrow = f if len(f.kinds) < len(g.kinds) else g
                 severity = g.severity if g.severity is not None else f.severity
                 out[k] = replace(narrow, severity=severity, span=g.span if g.span is not None else f.span)
@@ -199,6 +205,15 @@ def merged(faults: Iterable[Fault]) -> list[Fault]:
         else:
             out.append(f)
     return out
+
+
+def _gone(
+    lost: list[_Mention], others: list[_Mention], sides: list[_Mention], low: str, w: _Words, sentence: str
+) -> list[Clean]:
+    """Sides that are said to be missing ("the sound cannot be judged"), where their clause says nothing else."""
+    alone = [g for g in lost if all(_gap(o, g, low, w) >= FAR for o in others)]
+    named = [s.what for g in alone for s in _closest(g, sides, low, w)]
+    return [Clean(side, sentence, True) for side in dict.fromkeys(named)]
 
 
 def _faults(

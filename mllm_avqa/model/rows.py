@@ -1,7 +1,7 @@
 """One row per clip: prefix segments, then branches that share them. Scoring and training pack the same rows.
 
 A branch sees the segments it may see and itself, never another branch, and its positions start right after what it
-sees; so every branch has exactly the result it would have in a row of its own (tests/test_rows.py holds that to 1e-5).
+sees; so every branch has exactly the result of a row of its own (tests/model/test_rows.py holds that to 1e-5).
 """
 
 from __future__ import annotations

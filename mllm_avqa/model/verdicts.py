@@ -149,24 +149,43 @@ def _misplaced(said: str, side: str) -> bool:
 def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdict:
     """A named fault must show in the measures that can see it, at the time and as badly as claimed."""
     seen = seen_by(kind, rating.evidence)
+    if claim.denied:  # hints neither refute a denial nor bear it out
+        seen = [s for s in seen if _refutes(kind, s[0])]
     if not seen:
         return OPEN
-    worst, measured = max(seen, key=lambda s: (s[1], SEVERITIES.index(s[0].severity)))
+    worst, measured = _worst(seen)
     reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
     if claim.denied:
         clear = measured == 0 or measured > SEVERITY_TOLERANCE
         return Verdict("contradicted" if measured else "supported", reason) if clear else OPEN
     timed = claim.span is not None and claim.span != WHOLE
     if measured > 1:
-        if timed and worst.spans and not _overlaps(claim.span or WHOLE, worst):
-            at = ", ".join(f"{a:g}–{z:g}" for a, z in worst.spans)
-            return Verdict("contradicted", say("reasons.elsewhere", language, fact=reason, at=at))
+        if timed and worst.spans:
+            there = [s for s in seen if s[1] > 1 and s[0].spans]
+            then = [s for s in there if _overlaps(claim.span or WHOLE, s[0])]
+            if not then:
+                return _elsewhere([s for s in there if _refutes(kind, s[0])], language)
+            worst, measured = _worst(then)
+            reason = _told(worst, language)
         if claim.severity is None or abs(claim.severity - measured) <= SEVERITY_TOLERANCE:
             return Verdict("supported", reason)
         return Verdict("contradicted", reason) if _refutes(kind, worst) else OPEN
     degree = UNSAID if claim.severity is None else claim.severity
     sees = any(_refutes(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
     return Verdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
+
+
+def _worst(seen: Sequence[tuple[Measurement, int]]) -> tuple[Measurement, int]:
+    return max(seen, key=lambda s: (s[1], SEVERITIES.index(s[0].severity)))
+
+
+def _elsewhere(seen: Sequence[tuple[Measurement, int]], language: str) -> Verdict:
+    """The fault is there, but not at the claimed time; without a fact that would have found it then, who knows."""
+    if not seen:
+        return OPEN
+    m, _ = _worst(seen)
+    at = ", ".join(f"{a:g}–{z:g}" for a, z in m.spans)
+    return Verdict("contradicted", say("reasons.elsewhere", language, fact=_told(m, language), at=at))
 
 
 def _refutes(kind: FaultKind, m: Measurement) -> bool:

@@ -71,3 +71,37 @@ def test_clean_sides_levels_and_numbers_are_read():
     assert c.score == 2.4
     assert [x.side for x in read_claims("Nothing disturbs.", "en").clean] == [None]
     assert [x.side for x in read_claims("声音干净。整体质量为 fair。", "zh").clean] == ["audio"]
+
+
+def test_one_word_on_two_sides_is_two_faults():
+    assert [side for _, side, *_ in faults("The picture has noise. The sound has noise.")] == ["video", "audio"]
+    assert [side for _, side, *_ in faults("The picture has blur. The sound has blur.")] == ["video", "audio"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "score"),
+    [
+        ("Overall 3.5/5.", "en", 3.5),
+        ("Overall 13.5/5.", "en", None),
+        ("Overall 13 of 5.", "en", None),
+        ("总体 3.5 分。", "zh", 3.5),
+        ("总体 13.5 分。", "zh", None),
+        ("5 分中的 3.5 分。", "zh", 3.5),
+    ],
+)
+def test_a_score_is_a_whole_number(text, language, score):
+    assert read_claims(text, language).score == score
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "absent"),
+    [
+        ("There are no sound problems.", "en", [("audio", False)]),
+        ("没有画面问题。", "zh", [("video", False)]),
+        ("No picture, no sound.", "en", [("video", True), ("audio", True)]),
+        ("The sound is not missing.", "en", [("audio", False)]),
+        ("The sound is missing.", "en", [("audio", True)]),
+    ],
+)
+def test_absence_ends_with_the_side(text, language, absent):
+    assert [(c.side, c.absent) for c in read_claims(text, language).clean] == absent

@@ -200,6 +200,66 @@ def test_a_hint_bears_out_and_never_refutes():
     assert supports("The picture has severe HEVC compression.", clip(fact("blur", 4.0, "severe"))) == ["supported"]
 
 
+@pytest.mark.parametrize(
+    ("span", "support", "because"),
+    [("5 to 6", "supported", "blockiness"), ("0 to 1", "supported", "freeze"), ("2.5 to 3", "contradicted", "freeze")],
+)
+def test_every_fact_that_sees_a_fault_can_place_it(span, support, because):
+    rating = clip(fact("freeze", 0.9, "strong", [(0.0, 1.0)]), fact("blockiness", 2.0, "moderate", [(5.0, 6.0)]))
+    (claim,) = check_claims(f"The picture has strong packet loss from {span} s.", rating)
+    assert claim.support == support
+    assert because in claim.because
+
+
+def test_a_hint_elsewhere_refutes_no_time():
+    rating = clip(fact("dropouts", 0.5, "strong", [(0.0, 1.0)]))
+    assert supports("Strong robotic syllables from 5 to 6 s.", rating) == ["unverified"]
+    assert supports("Strong robotic syllables from 0 to 1 s.", rating) == ["supported"]
+
+
+def test_a_hint_says_nothing_of_a_denial():
+    assert supports("There is no H.264 compression.", clip(fact("blur", 4.0, "severe"))) == ["unverified"]
+    assert supports("There is no H.264 compression.", clip(fact("blur", 0.2, "none"))) == ["unverified"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "support"),
+    [
+        ("There are no sound problems.", "en", "contradicted"),
+        ("There were no audio issues in the clip.", "en", "contradicted"),
+        ("没有声音问题。", "zh", "contradicted"),
+        ("There is no sound.", "en", "unverified"),  # no claim of being clean
+        ("没有声音。", "zh", "unverified"),
+    ],
+)
+def test_no_sound_problems_are_not_no_sound(text, language, support):
+    assert supports(text, clip(fact("clipping", 0.2, "severe"), language=language)) == [support]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The sound is missing.", "en"),
+        ("The sound cannot be judged.", "en"),
+        ("There is no sound in the clip.", "en"),
+        ("There is no audio stream.", "en"),
+        ("The picture has strong Gaussian blur, and the sound is absent.", "en"),
+        ("声音缺失。", "zh"),
+        ("声音无法判断。", "zh"),
+        ("声音不能评价。", "zh"),
+        ("没有音频流。", "zh"),
+        ("没有听到声音。", "zh"),
+    ],
+)
+def test_a_missing_side_may_be_called_missing(text, language):
+    gone = clip(fact("blur", 3.4, "strong"), missing={"audio": "no audio stream"}, language=language)
+    claim = check_claims(text, gone, language)[0]
+    assert claim.support == "supported"
+    assert "no audio stream" in claim.because or "blur" in claim.because
+    there = clip(fact("hum", 0.1, "none"), language=language)
+    assert "supported" not in supports(text, there)
+
+
 def test_text_on_the_screen_is_part_of_the_picture():
     assert supports("The captions have strong Gaussian blur.", clip(fact("blur", 0.5, "none"))) == ["unverified"]
 
