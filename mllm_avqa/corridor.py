@@ -213,6 +213,8 @@ class Corridor:
 
         The last token of an answer is its end. The prefix of the clip is left as it was.
         """
+        if not asked:
+            return []
         b = self.backbone
         encoded = [b.encode_branch(q) for q in asked]
         tree = TokenTree.of(encoded)

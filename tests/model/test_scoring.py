@@ -102,3 +102,8 @@ def test_log_softmax_survives_underflow():
 
 def test_stems_differ_by_aspect():
     assert len({aspect_branch(a, lang).stem for a in SEES for lang in ("en", "zh")}) == 10
+
+
+def test_no_question_has_no_likelihood(corridor, tiny, views, facts):
+    _, clip = corridor.hold(Encoded(*encoded(tiny, views, facts, None), ["video"]))
+    assert corridor.likelihoods(clip, []) == []
