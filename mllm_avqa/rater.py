@@ -31,22 +31,14 @@ from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaError
+from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
 from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
-from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
+from mllm_avqa.schema.rating import ASPECTS, Rating, RatingFailure, ScoreDistribution, Window
 from mllm_avqa.windows import Prepared, Seconds, ahead, file_windows, worst_evidence
 
 __all__ = ["ChatSession", "Rater", "RatingFailure", "pool_windows", "resolve_checkpoint", "weights_hash"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class RatingFailure:
-    """A clip that could not be rated, in its place in the order."""
-
-    path: str
-    error: AvqaError
 
 
 @dataclass
@@ -291,7 +283,7 @@ class Rater:
                 file.windows.append((p, self._encoded(p)))
                 p.free()
         except Exception as e:
-            file.error = _typed(e)
+            file.error = typed(e)
         return file
 
     def _finish(self, files: Sequence[_ReadFile], rows: int, explain: bool) -> Iterator[Rating | RatingFailure]:
@@ -301,7 +293,13 @@ class Rater:
         begin = time.perf_counter()
         if not explain:
             try:
-                together = iter([s for i in range(0, len(flat), rows) for s in self._score(flat[i : i + rows])])
+                together = iter(
+                    [
+                        s
+                        for i in range(0, len(flat), rows)
+                        for s in self.corridor.score(flat[i : i + rows], self.language)
+                    ]
+                )
             except Exception:  # of which file is found out below, and said in its place
                 log.debug("a batch failed and is scored file by file", exc_info=True)
         share = (time.perf_counter() - begin) / max(1, len(flat))
@@ -310,7 +308,7 @@ class Rater:
             try:
                 result = self._rating(f, together, share, explain)
             except Exception as e:
-                result = RatingFailure(f.path, _typed(e))
+                result = RatingFailure(f.path, typed(e))
             yield result
 
     def _rating(self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool) -> Rating:
@@ -327,7 +325,7 @@ class Rater:
                 elif explain:
                     held.append(self.corridor.hold(encoded, self.language))
                 else:
-                    held.append((self._score([encoded])[0], None))
+                    held.append((self.corridor.score([encoded], self.language)[0], None))
             seconds.add({"model": share if together is not None else 0.0})
         windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
         worst = held[lowest([s for s, _ in held])][1]
@@ -335,9 +333,6 @@ class Rater:
 
     def _encoded(self, window: Prepared) -> Encoded:
         return self.corridor.encode(withheld(window, self.without), self.language)
-
-    def _score(self, windows: Sequence[Encoded]) -> list[Scores]:
-        return self.corridor.score(windows, self.language)
 
     # ---- result -----------------------------------------------------------------------------------------------
 
@@ -408,13 +403,3 @@ class Rater:
         else:
             text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
         rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
-
-
-def _typed(error: Exception) -> AvqaError:
-    """Whatever one clip of many does ends up in its own row."""
-    if isinstance(error, AvqaError):
-        return error
-    log.debug("a clip could not be rated", exc_info=error)
-    if isinstance(error, OSError):
-        return MediaError(f"cannot be read: {error.strerror or type(error).__name__}")
-    return InternalError.of(error)

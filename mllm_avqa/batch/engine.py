@@ -26,12 +26,11 @@ from mllm_avqa.batch.work import (
     cells_of,
     rate_jobs,
     start_worker,
-    unforeseen,
     worker_fingerprint,
     worker_rates,
 )
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaNotFound
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaNotFound, typed
 from mllm_avqa.schema.plain import plain
 
 log = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ def _pending(rows: Rows, options: BatchOptions, result: BatchResult, tick: Tick,
         except OSError as e:  # a disk or network share that fails while it is read
             job = Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
         except Exception as e:
-            job = Job(item, "", unforeseen(e))
+            job = Job(item, "", typed(e))
         if stop.is_set():
             return
         if job.error is None and rows.is_current(item, job.content_hash):

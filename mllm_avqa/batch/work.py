@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mllm_avqa.batch.inputs import Item
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.rows import error_row, rating_row
-from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, InternalError
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, typed
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.workers import follow_parent
 
@@ -73,7 +73,7 @@ def rate_jobs(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Cell
         try:
             yield cells_of(job, outcome, how)
         except ValueError as e:  # a rating that is no row: a score that is no number
-            yield cells_of(job, unforeseen(e), how)
+            yield cells_of(job, typed(e), how)
 
 
 def _outcomes(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
@@ -93,7 +93,7 @@ def _outcomes(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rati
         except RUN_ERRORS:
             raise
         except Exception as e:
-            yield e if isinstance(e, AvqaError) else unforeseen(e)
+            yield typed(e)
 
 
 def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
@@ -104,12 +104,6 @@ def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating 
         user_texts=[j.item.user_text for j in jobs],
     )
     return (o if isinstance(o, Rating) else o.error for o in outcomes)
-
-
-def unforeseen(error: Exception) -> AvqaError:
-    """An exception nobody typed as one that a row can hold; its place is in the log."""
-    log.debug("an exception of one clip", exc_info=error)
-    return InternalError.of(error)
 
 
 def cells_of(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Self
+
+log = logging.getLogger(__name__)
 
 
 class AvqaError(Exception):
@@ -50,6 +53,16 @@ class MediaError(AvqaError):
     """Base of everything that can be wrong with a media file."""
 
     kind = "media"
+
+
+def typed(error: Exception) -> AvqaError:
+    """Whatever one clip of many does, as what its own row can hold; its place in the code is in the log."""
+    if isinstance(error, AvqaError):
+        return error
+    log.debug("a clip could not be rated", exc_info=error)
+    if isinstance(error, OSError):
+        return MediaError(f"cannot be read: {error.strerror or type(error).__name__}")
+    return InternalError.of(error)
 
 
 class MediaNotFound(MediaError):

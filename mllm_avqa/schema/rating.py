@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.measurement import Measurement, Severity
 from mllm_avqa.schema.names import ASPECTS, Aspect, Side
 from mllm_avqa.schema.text import TextContext
@@ -138,3 +140,11 @@ class Rating(BaseModel):
                 "context": self.context.model_copy(update={"sources": sources}),
             }
         )
+
+
+@dataclass
+class RatingFailure:
+    """A clip of many that could not be rated, in its place in the order."""
+
+    path: str
+    error: AvqaError
