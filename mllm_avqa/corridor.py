@@ -158,8 +158,10 @@ class Corridor:
 
     # ---- encoded -> scores ------------------------------------------------------------------------------------------
 
-    def score(self, windows: Sequence[Encoded], language: str = "en") -> list[Scores]:
-        """Scores of each window, one forward for the whole list."""
+    def score(self, windows: Sequence[Encoded], language: str = "en", rows: int | None = None) -> list[Scores]:
+        """Scores of each window, one forward for the whole list, or for every `rows` of them."""
+        if rows is not None and len(windows) > rows:
+            return [s for i in range(0, len(windows), rows) for s in self.score(windows[i : i + rows], language)]
         rows = [self.row(w, language) for w in windows]
         with torch.inference_mode():
             hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state

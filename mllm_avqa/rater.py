@@ -293,13 +293,7 @@ class Rater:
         begin = time.perf_counter()
         if not explain:
             try:
-                together = iter(
-                    [
-                        s
-                        for i in range(0, len(flat), rows)
-                        for s in self.corridor.score(flat[i : i + rows], self.language)
-                    ]
-                )
+                together = iter(self.corridor.score(flat, self.language, rows))
             except Exception:  # of which file is found out below, and said in its place
                 log.debug("a batch failed and is scored file by file", exc_info=True)
         share = (time.perf_counter() - begin) / max(1, len(flat))
