@@ -97,7 +97,7 @@ class _Words:
     whole: list[str]
     clauses: list[str]
     joints: list[str]
-    gone: list[str]
+    gone: str
     ends: str
     negations: list[str]
     denials: list[str]
@@ -112,7 +112,7 @@ def _words(language: str) -> _Words:
     claims, questions = load_prompts("claims", language), load_prompts("questions", language)
     degrees = [(questions["severities"][s], k) for k, s in enumerate(SEVERITIES) if k]
     degrees += [(w, SEVERITIES.index(s)) for s, words in claims["severities"].items() for w in words]
-    lists = {name: claims[name] for name in ("spans", "clauses", "joints", "gone", "negations", "denials", "affirmed")}
+    lists = {name: claims[name] for name in ("spans", "clauses", "joints", "negations", "denials", "affirmed")}
     aspects = [(w, a) for a, words in claims["aspects"].items() for w in words]
     return _Words(
         kinds=_by_length(_spellings(language).items()),
@@ -121,6 +121,7 @@ def _words(language: str) -> _Words:
         aspects=aspects,
         severities=_by_length(degrees),
         whole=sorted(claims["whole"], key=len, reverse=True),
+        gone=claims["gone"],
         ends=claims["ends"],
         score=claims["score"],
         measured=claims["measured"],
@@ -167,8 +168,9 @@ def read_claims(text: str, language: str) -> Claims:
         low = re.sub(w.measured, lambda m: " " * len(m[0]), sentence.lower())
         kinds, rest = _take(low, w.kinds)
         _, rest = _take(rest, ((n, None) for n in w.affirmed))
-        lost, told = _take(rest, ((n, None) for n in w.gone))
-        negations, _ = _take(told, ((n, None) for n in w.negations))
+        lost = [_Mention(m.start(), m.end(), None) for m in re.finditer(w.gone, rest)]
+        left = re.sub(w.gone, lambda m: "_" * len(m[0]), rest)
+        negations, _ = _take(left, ((n, None) for n in w.negations))
         graded, used = _levels(rest, w, sentence)
         levels += graded
         negations = [n for n in negations if not any(n.start < u.end and u.start < n.end for u in used)]
