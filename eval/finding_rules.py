@@ -68,8 +68,8 @@ def fitted(sides: Sequence[Listed]) -> FindingRules:
         slope, bias = _platt(raw, there)
         rules = rules.model_copy(update={"temperature": round(1 / slope, 4), "bias": round(bias, 4)})
         p = calibrated(raw, rules)
-        f, threshold = max((_f_beta(p >= t, there), -float(t)) for t in THRESHOLDS)
-        rules = rules.model_copy(update={"threshold": -threshold})
+        f, threshold = max((_f_beta(p >= t, there), float(t)) for t in THRESHOLDS)
+        rules = rules.model_copy(update={"threshold": threshold})
         if best is None or f > best[0]:
             best = f, rules
     assert best is not None
@@ -103,13 +103,13 @@ def _f_beta(said: np.ndarray, there: np.ndarray) -> float:
     return (1 + BETA**2) * hits / both if both else 0.0
 
 
-def _platt(raw: np.ndarray, there: np.ndarray, steps: int = 60) -> tuple[float, float]:
-    """Slope and bias of the logistic regression on log-odds, by Newton's method with a little ridge."""
+def _platt(raw: np.ndarray, there: np.ndarray, steps: int = 200) -> tuple[float, float]:
+    """Slope and bias of the logistic regression on log-odds: Newton steps of length 1 at most, and a little ridge."""
     p = np.clip(raw, 1e-6, 1 - 1e-6)
     x = np.stack([np.log(p / (1 - p)), np.ones(len(p))], 1)
     w = np.array([1.0, 0.0])
     for _ in range(steps):
-        q = 1 / (1 + np.exp(-x @ w))
-        step = np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + 1e-3 * np.eye(2), x.T @ (q - there))
-        w = w - step
+        q = 1 / (1 + np.exp(-np.clip(x @ w, -50, 50)))
+        step = np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + 1e-2 * np.eye(2), x.T @ (q - there) + 1e-2 * w)
+        w = w - step / max(1.0, float(np.linalg.norm(step)))
     return max(0.05, float(w[0])), float(w[1])
