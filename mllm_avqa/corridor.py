@@ -162,10 +162,10 @@ class Corridor:
         """Scores of each window, one forward for the whole list, or for every `rows` of them."""
         if rows is not None and len(windows) > rows:
             return [s for i in range(0, len(windows), rows) for s in self.score(windows[i : i + rows], language)]
-        rows = [self.row(w, language) for w in windows]
+        packed = [self.row(w, language) for w in windows]
         with torch.inference_mode():
-            hidden = self.backbone.hidden(self._batch(rows)).last_hidden_state
-            return [self.read(row, h) for row, h in zip(rows, hidden, strict=True)]
+            hidden = self.backbone.hidden(self._batch(packed)).last_hidden_state
+            return [self.read(row, h) for row, h in zip(packed, hidden, strict=True)]
 
     def score_windows(self, windows: Sequence[Showable], language: str) -> list[Scores]:
         """Scores of prepared windows, `ROWS` per forward; equal pixels and sound become tensors once."""
