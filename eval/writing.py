@@ -69,17 +69,6 @@ def signed(number: Number, interval: bool = False) -> str:
 
 def page(template: Path, **values: Any) -> str:
     """A template filled in. Texts are escaped, and shown without what would hide or turn other text."""
-    from jinja2 import BaseLoader, Environment, StrictUndefined
-    from markupsafe import Markup
+    from mllm_avqa.report.page import render_page
 
-    from mllm_avqa.report.labels import visible
-
-    env = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
-    )
-    return env.from_string(template.read_text(encoding="utf-8")).render(**values)
+    return render_page(template, **values)

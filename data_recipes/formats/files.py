@@ -28,19 +28,9 @@ def write_html(path: Path, template: Path, **values: Any) -> Path:
 
     Everything is escaped, and what strangers wrote keeps no invisible or turning characters.
     """
-    from jinja2 import BaseLoader, Environment, StrictUndefined
+    from mllm_avqa.report.page import render_page
 
-    from mllm_avqa.report.labels import visible
-
-    env = Environment(
-        loader=BaseLoader(),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda v: visible(v) if type(v) is str else v,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = env.from_string(template.read_text(encoding="utf-8")).render(**values)
+    html = render_page(template, **values)
     with replacing(path) as part:
         part.write_text(html, encoding="utf-8")
     return path
