@@ -33,7 +33,7 @@ def digest(*parts: object) -> str:
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURING = ("mllm_avqa/schema", "mllm_avqa/media", "mllm_avqa/evidence", "mllm_avqa/context", "mllm_avqa/windows.py")
-SCORING = (*MEASURING, "mllm_avqa/model", "mllm_avqa/corridor.py", "mllm_avqa/rater.py", "prompts")
+SCORING = (*MEASURING, "mllm_avqa/model", "mllm_avqa/corridor.py", "mllm_avqa/rater", "prompts")
 
 
 @cache

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from mllm_avqa.corridor import lowest, pool_windows
+from mllm_avqa.corridor import Corridor, lowest, pool_windows
 from mllm_avqa.media import Limits
 from mllm_avqa.rater import Rater, RatingFailure
 from mllm_avqa.schema.card import Pixels
@@ -246,11 +246,11 @@ def test_a_file_without_its_text_fails_alone(rater, tmp_path):
 
 @pytest.mark.parametrize("explain", [False, True])
 def test_any_error_of_one_clip_is_its_failure_and_the_batch_goes_on(rater, tmp_path, monkeypatch, explain):
-    import mllm_avqa.rater as module
+    import mllm_avqa.rater.many as module
 
     clips = [write_video(tmp_path / f"{k}.mp4", seconds=0.5 + 0.1 * k) for k in range(4)]
     hash_of, windows = module.content_hash, Rater.windows
-    pack, rows = module.Corridor.row, []
+    pack, rows = Corridor.row, []
 
     def hashed(path, *limits, **more):
         if path.endswith("0.mp4"):
@@ -272,7 +272,7 @@ def test_any_error_of_one_clip_is_its_failure_and_the_batch_goes_on(rater, tmp_p
     measure_of = [rater.corridor.encode(third, "en").media["input_features"].shape[-1]]
     monkeypatch.setattr(module, "content_hash", hashed)
     monkeypatch.setattr(Rater, "windows", measured)
-    monkeypatch.setattr(module.Corridor, "row", packed)
+    monkeypatch.setattr(Corridor, "row", packed)
     a, b, c, d = rater.rate_many(clips, explain=explain)
     assert [type(x.error).__name__ for x in (a, b, c)] == ["MediaError", "InternalError", "InternalError"]
     assert str(a.error) == "cannot be read: Input/output error"
@@ -369,7 +369,7 @@ def test_nothing_is_held_after_an_attribution_that_failed(rater, tmp_path, monke
         assert rater.corridor._media
         raise ConfigError("stop")
 
-    monkeypatch.setattr("mllm_avqa.rater.attribute", fail)
+    monkeypatch.setattr("mllm_avqa.rater.one.attribute", fail)
     with pytest.raises(ConfigError, match="stop"):
         rater.rate(write_video(tmp_path / "a.mp4"), explain=False, attribution=True)
     assert not rater.corridor._media

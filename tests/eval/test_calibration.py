@@ -194,7 +194,7 @@ def test_ratings_tell_the_interval_of_their_own_weights_only(calibrated, caplog)
         assert f"{video.interval}" in screen.getvalue() and f"{video.interval}" in render_html(rating)
         assert json.loads(rating.model_dump_json())["scores"]["video"]["interval"]["coverage"] == 0.8
         rater.card.calibration = rater.card.calibration.model_copy(update={"weights": "others"})
-        del rater.calibration
-        assert rater.calibration is None and "other weights" in caplog.text
+        del rater.scorer.calibration
+        assert rater.scorer.calibration is None and "other weights" in caplog.text
     finally:
         rater.close()

@@ -216,7 +216,7 @@ def test_a_checkpoint_describes_once(records, tmp_path, rater, monkeypatch):
     for n in range(2):
         cv2.imwrite(str(tmp_path / f"c{n}.png"), np.full((60, 80, 3), 60 * n + 50, np.uint8))
     said = []
-    monkeypatch.setattr("mllm_avqa.rater.write", lambda *_: said.append(1) or GOOD)
+    monkeypatch.setattr("mllm_avqa.rater.scorer.write", lambda *_: said.append(1) or GOOD)
     out = tmp_path / "o.json"
     settings = {"clips": 3, "lang": ["en"]}  # c0, c2 and c4: two files are not there
     found = measure(records, out, **settings)["languages"]["en"]

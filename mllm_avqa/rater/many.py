@@ -1,0 +1,109 @@
+"""Many files: the next ones are read in threads while those before are scored together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mllm_avqa.corridor import Encoded, Scores, lowest
+from mllm_avqa.media import content_hash
+from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.rater.scorer import Scorer
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
+from mllm_avqa.schema.rating import Rating, RatingFailure
+from mllm_avqa.windows import Prepared, Seconds, ahead
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _ReadFile:
+    """A file's content hash and windows, encoded ahead of scoring, or what went wrong with it."""
+
+    path: str
+    digest: str = ""
+    windows: list[tuple[Prepared, Encoded]] = field(default_factory=list)
+    error: AvqaError | None = None
+
+
+@dataclass(frozen=True)
+class Many:
+    """How many files are rated. windows: of a file with a text of the user's."""
+
+    scorer: Scorer
+    windows: Callable[[str, str | None], Iterator[Prepared]]
+    limits: Limits
+    context: str
+
+    def rate(
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int,
+        explain: bool,
+        user_texts: Sequence[str | None] | None,
+    ) -> Iterator[Rating | RatingFailure]:
+        on_cpu = next(self.scorer.corridor.backbone.model.parameters()).device.type == "cpu"
+        rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
+        jobs = ((str(path), k, user_texts) for k, path in enumerate(paths))
+        # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
+        threads = 1 if self.context == "full" else 2
+        for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
+            yield from self._finish(files, rows, explain)
+
+    def _read(self, path: str, k: int, user_texts: Sequence[str | None] | None) -> _ReadFile:
+        """Everything before scoring. Runs beside it, in a thread."""
+        file = _ReadFile(path)
+        try:
+            if user_texts is not None and k >= len(user_texts):
+                raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
+            user_text = user_texts[k] if user_texts is not None else None
+            file.digest = content_hash(path, self.limits)
+            for p in self.windows(path, user_text):
+                file.windows.append((p, self.scorer.encode(p)))
+                p.free()
+        except Exception as e:
+            file.error = typed(e)
+        return file
+
+    def _finish(self, files: Sequence[_ReadFile], rows: int, explain: bool) -> Iterator[Rating | RatingFailure]:
+        """Score files together, `rows` windows per forward; one by one where explanations are wanted or one fails."""
+        flat = [encoded for f in files for _, encoded in f.windows if f.error is None]
+        together: Iterator[Scores] | None = None
+        begin = time.perf_counter()
+        if not explain:
+            try:
+                together = iter(self.scorer.corridor.score(flat, self.scorer.language, rows))
+            except Exception:  # of which file is found out below, and said in its place
+                log.debug("a batch failed and is scored file by file", exc_info=True)
+        share = (time.perf_counter() - begin) / max(1, len(flat))
+        for f in files:
+            result: Rating | RatingFailure
+            try:
+                result = self._rating(f, together, share, explain)
+            except Exception as e:
+                result = RatingFailure(f.path, typed(e))
+            yield result
+
+    def _rating(self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool) -> Rating:
+        """The rating of a read file. together: the scores of its windows come next, after `share` seconds each."""
+        if f.error is not None:
+            raise f.error
+        seconds = Seconds()
+        held: list[tuple[Scores, EncodedClip | None]] = []
+        for p, encoded in f.windows:
+            seconds.add(p.seconds)
+            with seconds.of("model"):
+                if together is not None:
+                    held.append((next(together), None))
+                elif explain:
+                    held.append(self.scorer.corridor.hold(encoded, self.scorer.language))
+                else:
+                    held.append((self.scorer.corridor.score([encoded], self.scorer.language)[0], None))
+            seconds.add({"model": share if together is not None else 0.0})
+        windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
+        worst = held[lowest([s for s, _ in held])][1]
+        return self.scorer.rating(f.path, f.digest, windows, seconds, self.context, worst, explain)

@@ -1,0 +1,219 @@
+"""`Rater`: a path goes in, a `Rating` comes out. Ties the rooms together and holds no scoring logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mllm_avqa.context.asr import AsrEngine, load_asr
+from mllm_avqa.corridor import Corridor, Scores, lowest
+from mllm_avqa.media import MediaReader, content_hash
+from mllm_avqa.media.window import cores
+from mllm_avqa.model.attribution import attribute
+from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.checkpoint import open_checkpoint
+from mllm_avqa.model.explain import MOST_TOKENS
+from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.views import withheld
+from mllm_avqa.rater.chat import ChatSession
+from mllm_avqa.rater.many import Many
+from mllm_avqa.rater.scorer import Scorer
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
+from mllm_avqa.schema.rating import Rating, RatingFailure
+from mllm_avqa.windows import Prepared, Seconds, file_windows
+
+
+class Rater:
+    """Rates clips with one checkpoint. Not thread-safe; use one per process."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        card: Card,
+        weights: str,
+        *,
+        reader: str = "pyav",
+        limits: Limits | None = None,
+        context: str = "fast",
+        asr: AsrEngine | None = None,
+        language: str = "en",
+        without: Sequence[str] = (),
+        free_text: bool | None = None,
+    ) -> None:
+        if unknown := [w for w in without if w not in WITHHELD]:
+            raise ConfigError(f"{unknown[0]!r} is none of {', '.join(WITHHELD)} (--without)")
+        if context not in CONTEXT_LEVELS:
+            raise ConfigError(f"context {context!r} is not one of {', '.join(CONTEXT_LEVELS)} (--context)")
+        self.card = card
+        self.backbone = backbone
+        self.language = language
+        self.context = context
+        self.asr = asr
+        self.reader = MediaReader(reader=reader, limits=limits or Limits())
+        # Beside other work a decoder is best left one core: its threads cost a fifth of its time in all.
+        share = min(self.reader.limits.max_threads, max(1, cores() // 2))
+        self._batch_reader = MediaReader(reader, self.reader.limits.model_copy(update={"max_threads": share}))
+        self.corridor = Corridor(backbone, card)
+        self.corridor.check_language(language)
+        self.weights = weights
+        self.scorer = Scorer(
+            self.corridor, card, weights, self.reader.reader, language, tuple(w for w in WITHHELD if w in without),
+            card.free_text if free_text is None else free_text,
+        )  # fmt: skip
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_dir: str = "nano",
+        *,
+        reader: str = "pyav",
+        limits: Limits | None = None,
+        context: str = "fast",
+        asr: str | None = None,
+        language: str = "en",
+        threads: int | None = None,
+        dtype: torch.dtype | str = torch.float32,
+        device: str | None = None,
+        device_map: str | dict[str, Any] | None = None,
+        four_bit: bool = False,
+        allow_pickle: bool = False,
+        without: Sequence[str] = (),
+        free_text: bool | None = None,
+    ) -> Rater:
+        """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
+
+        without: what the model is kept from, so that one sees what scores rest on.
+        free_text: explanations in the model's own words, `Card.free_text` unless given.
+        dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
+        Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        backbone, card, weights = open_checkpoint(
+            name_or_dir,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            four_bit=four_bit,
+            allow_pickle=allow_pickle,
+        )
+        engine = load_asr(asr) if asr is not None else None
+        return cls(
+            backbone, card, weights,
+            reader=reader, limits=limits, context=context, asr=engine, language=language, without=without,
+            free_text=free_text,
+        )  # fmt: skip
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Equal fingerprints mean comparable scores."""
+        return self.scorer.fingerprint(self.context)
+
+    # ---- public -----------------------------------------------------------------------------------------------
+
+    def rate(
+        self,
+        path: str | Path,
+        *,
+        user_text: str | None = None,
+        explain: bool = True,
+        context: str | None = None,
+        attribution: bool = False,
+    ) -> Rating:
+        """Rate one file. Raises MediaError subclasses for a file that cannot be rated.
+
+        attribution: also say what the scores rest on; up to `attribution.BUDGET` more forwards per window.
+        """
+        return self._rate(str(path), user_text, explain, context or self.context, attribution)[0]
+
+    def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
+        """Rate a file and keep its encoding for questions."""
+        rating, clip = self._rate(str(path), user_text, False, self.context)
+        return ChatSession(rating, clip)
+
+    def rate_many(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        batch_size: int = 4,
+        explain: bool = False,
+        user_texts: Sequence[str | None] | None = None,
+    ) -> Iterator[Rating | RatingFailure]:
+        """Rate files in order; a file that fails gives a `RatingFailure` in its place.
+
+        The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
+        accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
+        """
+        if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
+            raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
+        windows = partial(self.windows, beside=True)
+        return Many(self.scorer, windows, self.reader.limits, self.context).rate(paths, batch_size, explain, user_texts)
+
+    def close(self) -> None:
+        self.reader.close()
+        self._batch_reader.close()
+
+    # ---- one file ---------------------------------------------------------------------------------------------
+
+    def windows(
+        self, path: str, user_text: str | None = None, context: str | None = None, *, beside: bool = False
+    ) -> Iterator[Prepared]:
+        """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError."""
+        return file_windows(
+            path,
+            self._batch_reader if beside else self.reader,
+            self.card.views,
+            context=context or self.context,
+            texts={} if user_text is None else {"user": user_text},
+            asr=self.asr,
+        )
+
+    def _rate(
+        self, path: str, user_text: str | None, explain: bool, context: str, attribution: bool = False
+    ) -> tuple[Rating, EncodedClip]:
+        worst: tuple[Scores, EncodedClip] | None = None
+        windows: list[tuple[Prepared, Scores]] = []
+        whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
+        seconds = Seconds()
+        for p in self.windows(path, user_text, context):
+            with seconds.of("model"):
+                scores, clip = self.corridor.hold(self.scorer.encode(p), self.language)
+            seconds.add(p.seconds)
+            if worst is None or lowest([worst[0], scores]) == 1:
+                worst = scores, clip
+            if attribution:
+                whole.append(withheld(replace(p, views=replace(p.views)), self.scorer.without))
+            p.free()  # memory stays one window, however long the file
+            windows.append((p, scores))
+        assert worst is not None  # every file has a window
+        rating = self.scorer.rating(
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain
+        )
+        if attribution:
+            with seconds.of("attribution"):
+                try:
+                    rating.attribution = attribute(
+                        whole,
+                        lambda variants: self.corridor.score_windows(variants, self.language),
+                        self.corridor.pooled,
+                    )
+                finally:
+                    self.corridor.forget()
+            rating.seconds = seconds.rounded()
+        return rating, worst[1]
+
+    def find(self, rating: Rating, clip: EncodedClip, span: tuple[float, float]) -> None:
+        """Put the findings of a held window, which lies at `span` of the clip, into the rating of the clip."""
+        self.scorer.find(rating, clip, span)
+
+    def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
+        """Put an explanation into a rating that has its findings, and check its claims."""
+        self.scorer.explain(rating, clip, max_tokens)

@@ -1,0 +1,129 @@
+"""`Scorer`: scored windows of a file become its `Rating`, with one checkpoint, language and way of looking."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from mllm_avqa import __version__
+from mllm_avqa.corridor import Corridor, Encoded, Scores, lowest
+from mllm_avqa.media.opening import show
+from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write, write_freely
+from mllm_avqa.model.findings import measured, settled
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.views import withheld
+from mllm_avqa.schema.calibration import Calibration
+from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.names import Withheld
+from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
+from mllm_avqa.windows import Prepared, Seconds, worst_evidence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Scorer:
+    """weights: hash of what is loaded; without: what the model is kept from; free_text: explanations as it likes."""
+
+    corridor: Corridor
+    card: Card
+    weights: str
+    reader: str
+    language: str = "en"
+    without: tuple[Withheld, ...] = ()
+    free_text: bool = False
+
+    def fingerprint(self, context: str) -> dict[str, str]:
+        """Equal fingerprints mean comparable scores."""
+        prompts = repr(load_prompts("rating", self.language))
+        settings = f"{self.card.scoring}{context}{self.reader}{','.join(self.without)}"
+        return {
+            "model": self.card.name,
+            "weights": self.weights,
+            "prompts": hashlib.sha256(prompts.encode()).hexdigest()[:12],
+            "views": hashlib.sha256(settings.encode()).hexdigest()[:12],
+            "package": __version__,
+        }
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Intervals of the scores, when the card has them for these very weights."""
+        found = self.card.calibration
+        if found is not None and found.weights != self.weights:
+            log.warning("%s: its intervals belong to other weights and are left out", self.card.name)
+            return None
+        return found
+
+    def encode(self, window: Prepared) -> Encoded:
+        return self.corridor.encode(withheld(window, self.without), self.language)
+
+    def rating(
+        self,
+        path: str,
+        digest: str,
+        windows: list[tuple[Prepared, Scores]],
+        seconds: Seconds,
+        context: str,
+        clip: EncodedClip | None,
+        explain: bool,
+    ) -> Rating:
+        """The rating of a file from its scored windows. digest: `content_hash`; clip: the worst of them, held."""
+        first = windows[0][0]
+        scores: dict[str, ScoreDistribution | None] = {}
+        missing: dict[str, str] = {}
+        found = self.corridor.pool([s for _, s in windows])
+        for aspect in ASPECTS:
+            scores[aspect] = pooled = found.get(aspect)
+            if pooled is not None and self.calibration is not None:
+                pooled.interval = self.calibration.interval(pooled, aspect, self.language)
+            if pooled is None:
+                missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
+        warnings = list(dict.fromkeys(w for p, _ in windows for w in p.warnings))
+        rating = Rating(
+            path=show(path),
+            scores=scores,
+            missing=missing,
+            windows=[
+                Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS})
+                for p, s in windows
+            ],
+            evidence=worst_evidence(p.evidence for p, _ in windows),
+            context=first.context,
+            media=first.info,
+            warnings=warnings,
+            inputs={
+                "context": context,
+                "windows": [p.views.notes for p, _ in windows],
+                **({"without": list(self.without)} if self.without else {}),
+            },
+            fingerprint=self.fingerprint(context),
+            content_hash=digest,
+            language=self.language,
+        ).told()
+        if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
+            p, _ = windows[lowest([s for _, s in windows])]
+            with seconds.of("explain"):
+                self.find(rating, clip, (p.start, p.end))
+                if explain:
+                    self.explain(rating, clip)
+        rating.seconds = seconds.rounded()
+        return rating
+
+    def find(self, rating: Rating, clip: EncodedClip, span: tuple[float, float]) -> None:
+        """Put the findings of a held window, which lies at `span` of the clip, into the rating of the clip."""
+        if self.card.lists_faults:
+            found, rating.withdrawn = self.corridor.findings(clip, rating, span)
+        else:
+            found = measured(rating, self.card.findings)
+        rating.findings = settled(found, rating)
+
+    def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
+        """Put an explanation into a rating that has its findings, and check its claims."""
+        if self.free_text:
+            text = write_freely(clip, rating.scores, rating.language, self.card.lists_faults, max_tokens)
+        else:
+            text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
+        rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
