@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from mllm_avqa.evidence.catalogue import FACTS, Findings, Found, as_measurement
 from mllm_avqa.schema.clip import Clip
 from mllm_avqa.schema.errors import ConfigError
@@ -43,15 +45,17 @@ def measure(clip: Clip) -> list[Measurement]:
     from mllm_avqa.evidence.temporal import measure_temporal
 
     found: Findings = measure_stream(clip)
-    if clip.video is not None and clip.video.frames.size:
-        found |= measure_spatial(clip.video)
-        if clip.info.video is not None and clip.info.video.color_transfer in _HDR:
-            for name in _TONE:  # the code values of HDR mean other light than those of SDR
-                found[name] = Found(None, note="HDR signal, not judged")
-        found |= measure_temporal(clip)
-    if clip.audio is not None and clip.audio.samples.size:
-        found |= measure_audio(clip.audio)
-    found |= measure_sync(clip)
+    sound = clip.audio if clip.audio is not None and clip.audio.samples.size else None
+    with ThreadPoolExecutor(1) as beside:  # the sound is measured while the picture is
+        heard = beside.submit(measure_audio, sound) if sound is not None else None
+        if clip.video is not None and clip.video.frames.size:
+            found |= measure_spatial(clip.video)
+            if clip.info.video is not None and clip.info.video.color_transfer in _HDR:
+                for name in _TONE:  # the code values of HDR mean other light than those of SDR
+                    found[name] = Found(None, note="HDR signal, not judged")
+            found |= measure_temporal(clip)
+        found |= measure_sync(clip)
+        found |= heard.result() if heard is not None else {}
     reasons = {
         "video": clip.absent.get("video", "no picture was decoded"),
         "audio": clip.absent.get("audio", "no sound was decoded"),

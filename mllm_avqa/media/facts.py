@@ -13,6 +13,7 @@ from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
 from mllm_avqa.media.orientation import Orientation, of_frame
+from mllm_avqa.media.packets import PacketEntry
 from mllm_avqa.media.streams import choose, first_frames, nothing_usable, prepare
 from mllm_avqa.media.survey import MAX_BYTES, Extent, Survey, survey
 from mllm_avqa.schema.clip import AudioInfo, Limits, MediaInfo, VideoInfo
@@ -48,6 +49,9 @@ class Facts:
     absent: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     shifts: tuple[float, ...] = ()  # see `packets.Continuous`
+    packets: list[PacketEntry] = field(default_factory=list)  # of the video stream; empty: not kept
+    base: Fraction = Fraction(1)  # seconds of their ticks
+    primed: bool = False  # the first packet of the video holds what later ones rely on
     warnings: list[str] = field(default_factory=list)
 
 
@@ -142,6 +146,10 @@ class _Reading:
         spans = {i: _relative(starts[i], ends[i], origin) for i in self.chosen}
         if self._video is not None:
             index = self._video.index
+            if index in surveyed.extents:
+                facts.packets, facts.base = surveyed.extents[index].entries, surveyed.extents[index].base
+            context: Any = self._video.codec_context
+            facts.primed = context.name == "h264" and "444" in (context.pix_fmt or "")
             facts.orientation, facts.shape = of_frame(first[index]), None if self.still else _square(self._video)
             facts.info.video = _video_info(
                 self._video, first[index], facts, spans[index], surveyed.extents.get(index), self.still

@@ -149,25 +149,25 @@ class PacketEntry:
     discard: bool
     duration: int
 
+    @classmethod
+    def of(cls, packet: Packet[Any], clock: Clock) -> PacketEntry:
+        pts = clock.ticks(packet)
+        dts = packet.dts if packet.dts is not None else pts - clock.reorder
+        return cls((packet.pts, packet.dts), pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+
 
 @dataclass
 class PacketLog:
     """What the packets of one video stream say, in decoding order."""
 
-    clock: Clock
     entries: list[PacketEntry] = field(default_factory=list)
 
-    def add(self, packet: Packet[Any], forget_before: int) -> PacketEntry:
+    def add(self, entry: PacketEntry, forget_before: int) -> None:
         """Notes a packet; what a key frame at or before `forget_before` ticks makes unnecessary is dropped."""
-        pts = self.clock.ticks(packet)
-        dts = packet.dts if packet.dts is not None else pts - self.clock.reorder
-        stamp = (packet.pts, packet.dts)
-        entry = PacketEntry(stamp, pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
-        restart = entry.key and pts <= forget_before and not entry.discard
+        restart = entry.key and entry.pts <= forget_before and not entry.discard
         if restart and not any(e.pts > forget_before for e in self.entries[-32:]):
             self.entries.clear()
         self.entries.append(entry)
-        return entry
 
     def shown(self, low: int, high: int) -> list[int]:
         """Sorted distinct presentation times in [low, high); if there are none, the one on screen at `low`."""

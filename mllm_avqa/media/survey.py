@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mllm_avqa.media.packets import Clock, Continuous, read_packets
+from mllm_avqa.media.packets import Clock, Continuous, PacketEntry, read_packets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -22,7 +22,8 @@ _HEAD = 512  # bytes of a packet in which its first slice begins
 _START = re.compile(rb"\x00?\x00\x00\x01")
 _H264 = {n | r << 5 for n in (7, 8, 9) for r in range(4)}  # first bytes of sequence and picture parameters, delimiter
 _HEVC = {n << 1 for n in (32, 33, 34, 35)}
-_BEGIN = 50  # packets of a stream that are noted one by one
+_BEGIN = 50  # packets of a stream whose durations are kept
+_KEPT = 20_000  # packets of a stream that are kept one by one: ten minutes of pictures, 5 MB
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Extent:
     step: Fraction  # usual time between two frames
     begin: list[tuple[Fraction, Fraction]]  # times and durations of the first packets
     timed: bool  # False: the packets carry no times and were counted at the nominal rate
+    entries: list[PacketEntry]  # every packet; empty if they are too many
+    base: Fraction  # seconds of their ticks
 
     def before(self, time: Fraction) -> Fraction:
         """How many seconds of the first packets lie before `time`; none lasts longer than the usual one."""
@@ -94,10 +97,14 @@ class _Notes:
         self._last = (0, 0)  # time and duration of the packet shown last
         self._begin: list[tuple[int, int]] = []
         self._timed = False
+        self._entries: list[PacketEntry] = []
 
     def add(self, packet: Any) -> None:
         timed = packet.pts is not None or packet.dts is not None
-        ticks, duration = self._clock.ticks(packet), (packet.duration or 0) if timed else self._clock.step
+        entry = PacketEntry.of(packet, self._clock)
+        ticks, duration = entry.pts, entry.duration if timed else self._clock.step
+        if len(self._entries) <= _KEPT:
+            self._entries.append(entry)
         self._size += packet.size - (leading_headers(packet) if self._repeats else 0)
         self._timed |= timed
         if not packet.is_discard and abs(ticks) < 1 << 62:
@@ -114,4 +121,15 @@ class _Notes:
         base = self._clock.base
         end = self._last[0] + lasting(self._last[1], step)
         begin = [(ticks * base, duration * base) for ticks, duration in self._begin]
-        return Extent(int(times[0]) * base, end * base, len(self._times), self._size, step * base, begin, self._timed)
+        entries = self._entries if len(self._entries) <= _KEPT else []
+        return Extent(
+            int(times[0]) * base,
+            end * base,
+            len(self._times),
+            self._size,
+            step * base,
+            begin,
+            self._timed,
+            entries,
+            base,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -57,21 +58,30 @@ def exact(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(1_000_000)
 
 
-def plan_video(container: InputContainer, facts: Facts, window: DecodedWindow, spec: DecodeSpec) -> bool:
-    """Fills in the video part of `window` from the packets of a freshly opened container; decodes nothing.
+def read_plan(container: InputContainer, facts: Facts, window: DecodedWindow, spec: DecodeSpec) -> bool:
+    """`plan_video` from the packets of a freshly opened container, where a survey did not keep them."""
+    assert facts.video is not None
+    stream = container.streams[facts.video]
+    if not _go(container, stream, facts, window):
+        return False
+    clock = Clock(stream)
+    packets = read_packets(container, [stream], clock=Continuous(container, facts.shifts))
+    return plan_video((PacketEntry.of(packet, clock) for packet in packets), clock.base, facts, window, spec)
+
+
+def plan_video(
+    packets: Iterable[PacketEntry], base: Fraction, facts: Facts, window: DecodedWindow, spec: DecodeSpec
+) -> bool:
+    """Fills in the video part of `window` from the packets of its stream, in file order, with ticks of `base` seconds.
 
     Returns:
         False if a seek landed after the first frame wanted, so that the file has to be read in order.
     """
-    assert facts.video is not None
-    stream = container.streams[facts.video]
-    clock = Clock(stream)
-    low, high = (ceil((t + facts.origin) / clock.base) for t in (window.start, window.end))
-    if not _go(container, stream, facts, window):
-        return False
-    log, more = PacketLog(clock), False
-    for packet in read_packets(container, [stream], clock=Continuous(container, facts.shifts)):
-        if log.add(packet, low).dts >= high:
+    low, high = (ceil((t + facts.origin) / base) for t in (window.start, window.end))
+    log, more = PacketLog(), False
+    for entry in packets:
+        log.add(entry, low)
+        if entry.dts >= high:
             more = True  # decoding times never exceed presentation times: nothing of the window can follow
             break
     times = log.shown(low, high)
@@ -79,7 +89,7 @@ def plan_video(container: InputContainer, facts: Facts, window: DecodedWindow, s
         return not window.seek
     step = int(np.median(np.diff(times))) if len(times) > 1 else 1
     last = times[-1] + max(1, *(lasting(entry.duration, step) for entry in log.entries if entry.pts == times[-1]))
-    if times[0] < low and not more and not _on_screen(facts, last * clock.base - facts.origin, window.start):
+    if times[0] < low and not more and not _on_screen(facts, last * base - facts.origin, window.start):
         return True  # the video has ended before
     # A single frame that came earlier and is still on screen counts as the window's only one.
     window.low, window.high = (low, high) if times[0] >= low else (times[0], times[0] + 1)
@@ -89,9 +99,8 @@ def plan_video(container: InputContainer, facts: Facts, window: DecodedWindow, s
     end = high if more else min(high, last)
     window.runs = plan_runs(times, end, spec.segments, spec.frames_per_segment)
     window.pictures = len(times)
-    context: Any = stream.codec_context
     # x264 before build 152 coded 4:4:4 in its own way and says so in the first packet only.
-    window.primed = window.begin is not None and context.name == "h264" and "444" in (context.pix_fmt or "")
+    window.primed = window.begin is not None and facts.primed
     return True
 
 

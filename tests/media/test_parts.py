@@ -15,7 +15,7 @@ import pytest
 from mllm_avqa.media import wire
 from mllm_avqa.media.cutoff import cut_off
 from mllm_avqa.media.orientation import from_display_matrix
-from mllm_avqa.media.packets import Clock, PacketLog, seconds
+from mllm_avqa.media.packets import Clock, PacketEntry, PacketLog, seconds
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import Run, plan_runs
 from mllm_avqa.media.soundtrack import Soundtrack
@@ -49,9 +49,9 @@ def _packet(pts: int, dts: int, key: bool = False, discard: bool = False) -> Sim
 
 
 def _log(*packets: SimpleNamespace) -> PacketLog:
-    log = PacketLog(Clock(SimpleNamespace(time_base=Fraction(1, 30), guessed_rate=Fraction(30))))
+    log, clock = PacketLog(), Clock(SimpleNamespace(time_base=Fraction(1, 30), guessed_rate=Fraction(30)))
     for packet in packets:
-        log.add(packet, 0)
+        log.add(PacketEntry.of(packet, clock), 0)
     return log
 
 

@@ -10,7 +10,7 @@ from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import Soundtrack
 from mllm_avqa.media.subtitles import read_cues
-from mllm_avqa.media.window import DecodedWindow, Decoding, plan_video
+from mllm_avqa.media.window import DecodedWindow, Decoding, plan_video, read_plan
 from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import ConfigError, EmptyWindow, UnsupportedFormat
@@ -123,12 +123,15 @@ def check_spec(spec: DecodeSpec) -> None:
 
 
 def _plan(path: str, facts: Facts, window: DecodedWindow, spec: DecodeSpec, limits: Limits) -> None:
+    if facts.packets and not window.seek:  # after a seek only what lies behind it can be decoded
+        plan_video(facts.packets, facts.base, facts, window, spec)
+        return
     with open_media(path, limits) as container:
-        if plan_video(container, facts, window, spec):
+        if read_plan(container, facts, window, spec):
             return
     window.seek = False
     with open_media(path, limits) as container:
-        plan_video(container, facts, window, spec)
+        read_plan(container, facts, window, spec)
 
 
 def _assemble(path: str, facts: Facts, window: DecodedWindow, absent: dict[str, str], tracks: _Tracks) -> Clip:
