@@ -1,7 +1,7 @@
 """`mllm-avqa`: rate, score, chat, doctor. stdout is data, everything else goes to stderr.
 
 Exit codes: 0 done, 1 a clip could not be rated (or a check of `doctor` failed), 2 wrong usage or configuration,
-130 stopped by Ctrl-C, 143 by SIGTERM.
+3 a clip did not pass the gate (--fail-under, --fail-on), 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import typer
 
 from mllm_avqa import __version__
 from mllm_avqa.bases.command import weights
+from mllm_avqa.batch.command import schema
+from mllm_avqa.batch.gates import FAILED, Gate
+from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.batch.stopping import Stopped, ends_on_signal
-from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, progress, reported, tally
+from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_line, progress, reported, tally
 from mllm_avqa.schema.plain import json_text
 
 app = typer.Typer(
@@ -29,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _DEFAULT = RaterOptions()
+_COLUMNS, _NO_GATE = ManifestColumns(), Gate()
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")]
 
 
@@ -49,6 +53,7 @@ def _version(wanted: bool) -> None:
 
 
 app.command()(weights)
+app.command()(schema)
 
 
 @app.callback()
@@ -69,11 +74,13 @@ def rate(
     attribution: Annotated[
         bool, typer.Option("--attribution", help="Say what the scores rest on (Shapley shares); many forwards.")
     ] = False,
+    gate: Gate = _NO_GATE,
     options: RaterOptions = _DEFAULT,
     debug: Debug = False,
 ) -> None:
     """Rate one clip and explain the rating: a report for people, or JSON."""
     with reported(debug) as console:
+        gate.check()
         with console.status("rating ..."):
             rater = options.load()
             rating = rater.rate(clip, user_text=text, explain=explain, attribution=attribution)
@@ -84,14 +91,18 @@ def rate(
 
             write_html(rating, html, limits=card_limits, thumbnails=thumbnails(rating, rater.reader, rater.card.views))
             console.print(f"wrote {html}")
+        rating.gate = gate.passed(rating, clip)
     if as_json:
         typer.echo(json_text(rating.model_dump(mode="json"), indent=2))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from mllm_avqa.report.terminal import render
+        from mllm_avqa.report.terminal import render
 
-    Console(highlight=False, markup=False, emoji=False).print(render(rating, card_limits))
+        Console(highlight=False, markup=False, emoji=False).print(render(rating, card_limits))
+    if rating.gate:
+        console.print(f"gate: {rating.path}: {one_line('; '.join(rating.gate))}")
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -100,8 +111,10 @@ def score(
     output: Annotated[Path, typer.Option("--output", "-o", help="OUT.jsonl, .csv or .parquet; -: rows on stdout.")],
     inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories (recursive), globs.")] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="List of clips: .txt, or .csv/.jsonl with 'path' and optional 'text'.")
+        Path | None,
+        typer.Option(help="List of clips: .txt, or .csv/.tsv/.jsonl/.parquet, whose columns rows carry on."),
     ] = None,
+    columns: ManifestColumns = _COLUMNS,
     batch_size: Annotated[int, typer.Option(help="Clips the model scores at once.")] = 4,
     workers: Annotated[int, typer.Option(help="Processes, each with its own copy of the model.")] = 1,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write explanations (slower).")] = False,
@@ -109,6 +122,7 @@ def score(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the output anew instead of continuing it.")] = False,
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 though clips failed.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Rate nothing: write OUT from its journal.")] = False,
+    gate: Gate = _NO_GATE,
     options: RaterOptions = _DEFAULT,
     debug: Debug = False,
 ) -> None:
@@ -127,6 +141,8 @@ def score(
         output=output,
         inputs=inputs or (),
         manifest=manifest,
+        columns=columns,
+        gate=gate,
         batch_size=batch_size,
         workers=workers,
         explain=explain,
@@ -140,7 +156,7 @@ def score(
     with reported(debug) as console:
         check_options(batch)
         passed_over: Counter[str] = Counter()
-        total = sum(1 for _ in expand(batch.inputs, manifest, passed_over))  # errors of the manifest show here
+        total = sum(1 for _ in expand(batch.inputs, manifest, passed_over, columns))  # errors of the manifest show here
         if passed_over:
             console.print(f"not rated, no media by their ending: {tally(passed_over)}")
         with progress(console, total) as tick:
@@ -150,6 +166,10 @@ def score(
             console.print(f"stopped: {counts}; run the same command again to continue {journal_path(output)}")
             raise typer.Exit(128 + result.signum)
         console.print(f"{counts}: {output}")
+        for path, reason in result.gated:
+            console.print(f"gate: {one_line(path)}: {one_line(reason)}")
+        if result.gated:
+            raise typer.Exit(FAILED)
         if result.failed and not allow_errors:
             console.print("rows with status 'error' are tried again on the next run; --allow-errors accepts them")
             raise typer.Exit(1)

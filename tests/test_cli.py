@@ -266,3 +266,17 @@ def test_doctor_really_reads_a_clip(tmp_path: Path) -> None:
     path.write_bytes(b"no clip")
     check = doctor._reader("pyav", path, required=True)
     assert (check.state, check.remedy) == ("broken", "pip install -U av")
+
+
+def test_a_gate_ends_with_three_and_its_reasons(clip: Path, tmp_path: Path) -> None:
+    result = cli("rate", clip, "--json", "--fail-under", "text=2", "--fail-on", "blur")
+    assert result.exit_code == 3
+    reasons = Rating.model_validate_json(result.stdout).gate
+    assert reasons == ["text has no score: no captions and no on-screen text found", "blur is strong (3.2 px at 540p)"]
+    assert f"gate: {clip}: {reasons[0]}" in result.stderr
+    assert cli("rate", clip, "--fail-under", "overall=1", "--fail-on", "silence").exit_code == 0
+    result = cli("score", clip, "-o", tmp_path / "o.csv", "--fail-on", "blur")
+    assert result.exit_code == 3
+    assert "blur is strong" in result.stderr
+    assert cli("score", clip, "-o", tmp_path / "o.csv", "--fail-on", "blak").exit_code == 2
+    assert cli("score", clip, "-o", tmp_path / "o.csv").exit_code == 0

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import BinaryIO
 
+from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.inputs import check_inputs, expand
 from mllm_avqa.batch.journal import Cells
+from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns
 from mllm_avqa.batch.outputs import Rows, check_output, open_rows
 from mllm_avqa.batch.rows import fingerprint_text
 from mllm_avqa.batch.stopping import Stop, stop_on_signal
@@ -49,6 +51,8 @@ class BatchOptions:
     explain: bool = False
     fresh: bool = False
     full: bool = False
+    columns: ManifestColumns = field(default_factory=ManifestColumns)
+    gate: Gate = field(default_factory=Gate)
     settings: dict[str, str] = field(default_factory=dict)  # what else changes a row: context, language, reader ...
     limits: Limits = field(default_factory=Limits)  # of hashing; those of decoding are the rater's
     stdout: BinaryIO | None = None  # where `-o -` writes
@@ -61,6 +65,7 @@ class BatchResult:
     current: int = 0  # already in the output
     stopped: bool = False  # by Ctrl-C or SIGTERM; run the same command again to continue
     signum: int = 0  # which of them
+    gated: list[tuple[str, str]] = field(default_factory=list)  # clips that do not pass the gate, and why
 
 
 Tick = Callable[[str], None]  # called with "rated", "failed" or "current" once per clip
@@ -73,6 +78,7 @@ def check_options(options: BatchOptions) -> None:
             raise ConfigError(f"{name} {value}: must be 1 or more")
     check_output(options.output, full=options.full)
     check_inputs(options.inputs, options.manifest)
+    options.gate.check()
 
 
 def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) -> BatchResult:
@@ -84,55 +90,111 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
     check_options(options)
     result = BatchResult()
 
-    def write(rows: Rows, cells: Cells, stop: Stop) -> None:
-        failed = cells["status"] == "error"
-        if failed and stop.is_set():
-            return  # the signal may have hit the process that read the clip: not the clip's fault
-        rows.append(cells)
-        result.failed += failed
-        result.rated += not failed
-        tick("failed" if failed else "rated")
-
     with stop_on_signal() as stop, _rating(load, options, stop) as (fingerprint, rate):
-        how = How(options.batch_size, options.explain, options.full, fingerprint)
-        with open_rows(options.output, fingerprint, fresh=options.fresh, stdout=options.stdout) as rows:
-            jobs = _pending(rows, options, result, tick, stop)
-            for cells in rate(jobs, how):
-                write(rows, cells, stop)
+        how = How(options.batch_size, options.explain, options.full, fingerprint, options.gate)
+        with open_rows(
+            options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
+        ) as rows:
+            desk = _Desk(rows, options, result, tick, stop)
+            for cells in rate(desk.pending(), how):
+                desk.write(cells)
             rows.tidy = not stop.is_set()
         result.stopped, result.signum = stop.is_set(), stop.signum
     return result
 
 
-def _pending(rows: Rows, options: BatchOptions, result: BatchResult, tick: Tick, stop: Stop) -> Iterator[Job]:
-    """Clips without a current row, each once however often it is listed."""
+@dataclass
+class _Desk:
+    """Hands out the clips without a current row, and writes down what comes back: a row for every listed clip.
+
+    Lines of a manifest that list the same clip are rated once: the later ones wait for the first.
+    """
+
+    rows: Rows
+    options: BatchOptions
+    result: BatchResult
+    tick: Tick
+    stop: Stop
+    seen: dict[int, int] = field(default_factory=dict)  # how often by hash: a batch may be long
+    waiting: dict[Key, list[Item]] = field(default_factory=dict)  # by clip: lines that get a copy of its row
+    again: set[int] = field(default_factory=set)  # hashes of clips that are listed more than once
+    told: dict[Key, Cells] = field(default_factory=dict)  # their rows
+
+    def __post_init__(self) -> None:
+        if self.options.manifest is not None:
+            once: set[int] = set()
+            for item in expand(self.options.inputs, self.options.manifest, columns=self.options.columns):
+                (self.again if hash(item.same_clip) in once else once).add(hash(item.same_clip))
+
+    def write(self, cells: Cells) -> None:
+        failed = cells["status"] == "error"
+        if failed and self.stop.is_set():
+            return  # the signal may have hit the process that read the clip: not the clip's fault
+        self.rows.append(cells)
+        self.result.failed += failed
+        self.result.rated += not failed
+        self._gate(cells["path"], cells["gate"])
+        self.tick("failed" if failed else "rated")
+        clip = (cells["file"], cells["user_text"], None, cells["start"], cells["end"], None)
+        if hash(clip) in self.again:
+            self.told[clip] = cells
+            for item in self.waiting.pop(clip, ()):
+                self._copy(cells, item)
+
+    def pending(self) -> Iterator[Job]:
+        """Clips to rate, each once however often it is listed."""
+        for listed in expand(self.options.inputs, self.options.manifest, columns=self.options.columns):
+            if self.stop.is_set():
+                return
+            item = self._numbered(listed)
+            if item is None:
+                self.result.current += 1
+                self.tick("current")
+                continue
+            job = _job(item, self.options.limits, self.stop)
+            if self.stop.is_set():
+                return
+            if job.error is None and self.rows.is_current(item, job.content_hash):
+                self.result.current += 1
+                self._gate(item.listed, self.rows.reason(item))
+                self.tick("current")
+            elif item.error is None and item.same_clip in self.told:
+                self._copy(self.told[item.same_clip], item)
+            elif item.error is None and item.same_clip in self.waiting:
+                self.waiting[item.same_clip].append(item)
+            else:
+                if item.error is None and hash(item.same_clip) in self.again:
+                    self.waiting[item.same_clip] = []
+                yield job
+
+    def _numbered(self, item: Item) -> Item | None:
+        """None: listed before. A line of a manifest that says the same as an earlier one is a row too."""
+        key = hash(item.key)
+        n = self.seen[key] = self.seen.get(key, 0) + 1
+        if n == 1:
+            return item
+        return None if item.line is None else replace(item, repeat=n)
+
+    def _copy(self, cells: Cells, item: Item) -> None:
+        own = {name: value for name, value in cells.items() if name in OURS}
+        self.write({**own, "path": item.listed, "id": item.id, "repeat": item.repeat, **item.carried})
+
+    def _gate(self, path: str, reason: str | None) -> None:
+        if reason:
+            self.result.gated.append((path, reason))
+
+
+def _job(item: Item, limits: Limits, stop: Stop) -> Job:
     from mllm_avqa.media import content_hash
 
-    seen: set[int] = set()
-    for item in expand(options.inputs, options.manifest):
-        if stop.is_set():
-            return
-        identity = hash((item.file, item.user_text))
-        if identity in seen:
-            result.current += 1
-            tick("current")
-            continue
-        seen.add(identity)
-        try:
-            job = Job(item, "" if item.error else content_hash(item.file, options.limits, stop.is_set), item.error)
-        except AvqaError as e:
-            job = Job(item, "", e)
-        except OSError as e:  # a disk or network share that fails while it is read
-            job = Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
-        except Exception as e:
-            job = Job(item, "", typed(e))
-        if stop.is_set():
-            return
-        if job.error is None and rows.is_current(item, job.content_hash):
-            result.current += 1
-            tick("current")
-        else:
-            yield job
+    try:
+        return Job(item, "" if item.error else content_hash(item.file, limits, stop.is_set), item.error)
+    except AvqaError as e:
+        return Job(item, "", e)
+    except OSError as e:  # a disk or network share that fails while it is read
+        return Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
+    except Exception as e:
+        return Job(item, "", typed(e))
 
 
 Rate = Callable[[Iterator[Job], How], Iterator[Cells]]

@@ -1,8 +1,8 @@
 """An append-only JSONL file of rows that survives being killed: one row per clip, whatever happened before.
 
-The identity of a row is its `file` and `user_text`; its version is the content hash. A row is *current* when its status
-is `ok` and its hash is that of the file today; anything else is rated again, and the newer row replaces the older one
-(appended first, the older one left out later, so that no moment exists at which a result is lost).
+The identity of a row is its `file`, `user_text`, span and id; its version is the content hash. A row is *current* when
+its status is `ok` and its hash is that of the file today; anything else is rated again, and the newer row replaces the
+older one (appended first, the older one left out later, so that no moment exists at which a result is lost).
 Two paths with equal bytes are two rows: what lies beside a file (subtitles) can differ. A data set that moved is
 recognised by its listed path and hash. Keys are 16-byte digests: memory does not grow with what a row holds.
 """
@@ -13,18 +13,19 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from mllm_avqa.batch.inputs import Item
+from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.lock import FileLock
+from mllm_avqa.batch.manifests import OURS, Item, Key
 from mllm_avqa.batch.rows import json_line
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
-from mllm_avqa.schema.plain import plain
+from mllm_avqa.schema.plain import json_text, plain
 
 log = logging.getLogger(__name__)
 Cells = dict[str, Any]  # one row: FlatRow.model_dump(), plus "rating" in a full JSONL
@@ -46,11 +47,20 @@ class Journal:
         *,
         fresh: bool = False,
         earlier: Callable[[], Iterable[Cells]] | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        """earlier: rows to begin with where there is no journal yet, those of a table that was exported before."""
+        """earlier: rows to begin with where there is no journal yet, those of a table that was exported before.
+
+        gate: rows of an earlier run pass or fail it anew.
+        """
         self.path, self.fingerprint, self.fresh, self.earlier = path, fingerprint, fresh, earlier
+        self.gate = gate or Gate()
         self.tidy = True  # superseded rows are dropped at the end
         self._superseded = 0  # rows a newer row replaces, still in the file
+        self._outdated = False  # some row has a gate or columns of the user's that are not those of this run
+        self._reasons: dict[bytes, str] = {}  # of rows that do not pass the gate
+        self._carried: dict[bytes, bytes] = {}  # of the user's columns of a row, where there are any
+        self._restated: dict[bytes, Mapping[str, Any]] = {}  # what they are now
         self._version: dict[bytes, bytes | None] = {}  # identity -> hash of the ok row, None for an error row
         self._moved: set[bytes] = set()
 
@@ -82,21 +92,35 @@ class Journal:
         try:
             with self._f:
                 os.fsync(self._f.fileno())
-            if self._superseded and self.tidy and kind is None:
-                with whole_file(self.path) as part, part.open("wb") as out:
-                    out.writelines(_last_ones(self.path))
-                    out.flush()
-                    os.fsync(out.fileno())
+            if self.tidy and kind is None:
+                self.settle()
         except OSError as e:
             raise OutputError(f"-o {self.path}: can not be written: {e.strerror}; {_CONTINUE}") from e
         finally:
             self._lock.release()
 
+    def settle(self) -> None:
+        """Drop superseded rows and bring the others up to this run's gate and manifest, in one replacement."""
+        if not (self._superseded or self._outdated or self._restated):
+            return
+        with whole_file(self.path) as part, part.open("wb") as out:
+            out.writelines(map(self._as_of_now, _last_ones(self.path)))
+            out.flush()
+            os.fsync(out.fileno())
+        self._superseded, self._outdated = 0, False
+        self._restated.clear()
+
     def is_current(self, item: Item, content_hash: str) -> bool:
-        """True when the file holds an ok row of this item with these bytes."""
-        path, file, text = plain(item.listed), plain(item.file), item.user_text
-        known = self._version.get(_digest(file, text))
-        return known == _digest(content_hash) or _digest("moved", path, text, content_hash) in self._moved
+        """True when the file holds an ok row of this item with these bytes; the user's columns of it are brought up."""
+        identity = _digest(*item.key)
+        current = self._version.get(identity) == _digest(content_hash)
+        if current and self._carried.get(identity) != _told(item.carried):
+            self._restated[identity] = item.carried
+        return current or _moved(item.listed, content_hash, *item.key[1:]) in self._moved
+
+    def reason(self, item: Item) -> str | None:
+        """Why the row of this item does not pass the gate."""
+        return self._reasons.get(_digest(*item.key))
 
     def append(self, cells: Cells) -> None:
         """Write one row and hand it to the operating system: a kill right after loses nothing.
@@ -153,12 +177,30 @@ class Journal:
         )
 
     def _note(self, cells: Cells) -> None:
-        text, ok = cells["user_text"], cells["status"] == "ok"
-        identity = _identity(cells)
+        ok, identity = cells["status"] == "ok", _identity(cells)
         self._superseded += identity in self._version
         self._version[identity] = _digest(cells["content_hash"]) if ok else None
+        self._reasons.pop(identity, None)
+        if reason := self.gate.reasons(cells):
+            self._reasons[identity] = reason
+        self._outdated |= reason != cells.get("gate")
+        if carried := carried_by(cells):
+            self._carried[identity] = _told(carried) or b""
         if ok:
-            self._moved.add(_digest("moved", cells["path"], text, cells["content_hash"]))
+            self._moved.add(_moved(cells["path"], cells["content_hash"], *_key(cells)[1:]))
+
+    def _as_of_now(self, line: bytes) -> bytes:
+        """A row with the gate and the columns of this run."""
+        cells = decode(line)
+        carried = self._restated.get(_identity(cells), carried_by(cells))
+        own = {name: value for name, value in cells.items() if name in OURS}
+        own["gate"] = self.gate.reasons(cells)
+        return json_line({**own, **carried})
+
+
+def carried_by(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row that are the user's."""
+    return {name: value for name, value in cells.items() if name not in OURS}
 
 
 def read_rows(path: Path) -> Iterator[Cells]:
@@ -208,12 +250,25 @@ def _last_ones(path: Path) -> Iterator[bytes]:
         yield from (line for n, line in enumerate(whole_lines(f)) if n in keep)
 
 
+def _key(cells: Cells) -> Key:
+    return (cells["file"], *(cells.get(name) for name in ("user_text", "id", "start", "end", "repeat")))
+
+
 def _identity(cells: Cells) -> bytes:
-    return _digest(cells["file"], cells["user_text"])
+    return _digest(*_key(cells))
 
 
-def _digest(*parts: str | None) -> bytes:
-    return hashlib.blake2b("\0".join(p or "" for p in parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _moved(path: str, content_hash: str, *key: object) -> bytes:
+    return _digest("moved", plain(path), content_hash, *key)
+
+
+def _told(carried: Mapping[str, Any]) -> bytes | None:
+    return _digest(json_text(carried)) if carried else None
+
+
+def _digest(*parts: object) -> bytes:
+    told = "\0".join("" if p is None else str(float(p)) if isinstance(p, int | float) else str(p) for p in parts)
+    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 _CONTINUE = "once it can, run the same command again to continue"

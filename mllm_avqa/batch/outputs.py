@@ -6,17 +6,19 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from mllm_avqa.batch.inputs import Item
-from mllm_avqa.batch.journal import WAYS, Cells, Journal, read_rows
+from mllm_avqa.batch.gates import Gate
+from mllm_avqa.batch.journal import WAYS, Cells, Journal, carried_by, read_rows
+from mllm_avqa.batch.manifests import Item
 from mllm_avqa.batch.rows import COLUMNS, FlatRow, json_line
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.files import whole_file
+from mllm_avqa.schema.plain import json_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +37,8 @@ class Rows(Protocol):
 
     def is_current(self, item: Item, content_hash: str) -> bool: ...
 
+    def reason(self, item: Item) -> str | None: ...
+
     def append(self, cells: Cells) -> None: ...
 
 
@@ -48,6 +52,9 @@ class Printed:
 
     def is_current(self, item: Item, content_hash: str) -> bool:
         return False
+
+    def reason(self, item: Item) -> str | None:
+        return None
 
     def append(self, cells: Cells) -> None:
         try:
@@ -80,7 +87,9 @@ def journal_path(output: Path) -> Path:
 
 
 @contextmanager
-def open_rows(output: Path, fingerprint: str, *, fresh: bool = False, stdout: BinaryIO | None = None) -> Iterator[Rows]:
+def open_rows(
+    output: Path, fingerprint: str, *, fresh: bool = False, stdout: BinaryIO | None = None, gate: Gate | None = None
+) -> Iterator[Rows]:
     """The rows of an output. When the block ends well, a table is written from its journal, which then goes.
 
     Rows of a table without a journal are put back into one, so that it can be continued or extended. A block that was
@@ -93,9 +102,10 @@ def open_rows(output: Path, fingerprint: str, *, fresh: bool = False, stdout: Bi
     journal = journal_path(output)
     exported = journal != output
     earlier = (lambda: _table_rows(output)) if exported and output.exists() else None
-    with Journal(journal, fingerprint, fresh=fresh, earlier=earlier) as rows:
+    with Journal(journal, fingerprint, fresh=fresh, earlier=earlier, gate=gate) as rows:
         yield rows
         if exported and rows.tidy:
+            rows.settle()
             export(output)
             journal.unlink()
             rows.tidy = False
@@ -114,7 +124,7 @@ def export(output: Path) -> int:
     write = _write_csv if output.suffix.lower() == ".csv" else _write_parquet
     try:
         with whole_file(output) as part:
-            return write(part, read_rows(journal))
+            return write(part, lambda: read_rows(journal))
     except OSError as e:
         raise OutputError(
             f"-o {output}: can not be written: {e.strerror or e}; its rows are kept in {journal}, once it can, run the "
@@ -125,15 +135,34 @@ def export(output: Path) -> int:
 # --- tables
 
 
-def _write_csv(path: Path, rows: Iterable[Cells]) -> int:
-    """RFC 4180 with a header; None is an empty cell. Text that a spreadsheet would compute gets a ' before it."""
-    n = 0
+Again = Callable[[], Iterable[Cells]]  # the rows, from the first, as often as it is called
+
+
+def _write_csv(path: Path, rows: Again) -> int:
+    """RFC 4180 with a header; None is an empty cell. Text that a spreadsheet would compute gets a ' before it.
+
+    The user's own columns come last, as they are.
+    """
+    n, more = 0, _users(rows())
     with path.open("wb") as f:
-        f.write(_csv_line(COLUMNS))
-        for cells in rows:
-            f.write(_csv_line([_neutral(cells.get(c)) for c in COLUMNS]))
+        f.write(_csv_line([*COLUMNS, *more]))
+        for cells in rows():
+            f.write(_csv_line([*(_neutral(cells.get(c)) for c in COLUMNS), *(_flat(cells.get(c)) for c in more)]))
             n += 1
     return n
+
+
+def _users(rows: Iterable[Cells]) -> dict[str, set[type]]:
+    """The user's columns in the order in which rows bring them, and what stands in each."""
+    out: dict[str, set[type]] = {}
+    for cells in rows:
+        for name, value in carried_by(cells).items():
+            out.setdefault(name, set()).update([type(value)] if value is not None else [])
+    return out
+
+
+def _flat(value: Any) -> Any:
+    return json_text(value) if isinstance(value, list | dict | bool) else value
 
 
 def _csv_line(values: Iterable[Any]) -> bytes:
@@ -151,24 +180,44 @@ def _as_written(cell: str) -> str | None:
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell or None
 
 
-def _write_parquet(path: Path, rows: Iterable[Cells]) -> int:
+def _write_parquet(path: Path, rows: Again) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    n, rows = 0, iter(rows)
-    with pq.ParquetWriter(path, schema := parquet_schema()) as writer:
-        while group := [{c: cells.get(c) for c in COLUMNS} for cells in islice(rows, _ROWS_PER_GROUP)]:
+    more = _users(rows())
+    schema = parquet_schema(more)
+    n, stream = 0, iter(rows())
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := [_typed(cells, more) for cells in islice(stream, _ROWS_PER_GROUP)]:
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             n += len(group)
     return n
 
 
-def parquet_schema() -> pa.Schema:
-    """Arrow schema of `FlatRow`: string, int64 and float64 columns, all nullable."""
+def _typed(cells: Cells, more: Mapping[str, set[type]]) -> Cells:
+    """The cells of a table row; a user's column of mixed values is text."""
+    own = {c: cells.get(c) for c in COLUMNS}
+    for c, kinds in more.items():
+        value = cells.get(c)
+        own[c] = json_text(value) if value is not None and _mixed(kinds) and not isinstance(value, str) else value
+    return own
+
+
+def _mixed(kinds: set[type]) -> bool:
+    return kinds - {str} != set() and kinds not in ({bool}, {int}, {float}, {int, float})
+
+
+def parquet_schema(more: Mapping[str, set[type]] | None = None) -> pa.Schema:
+    """Arrow schema of a row: string, int64 and float64 columns, all nullable. more: the user's, by what is in them."""
     import pyarrow as pa
 
     kinds = {"float": pa.float64(), "int": pa.int64()}
-    return pa.schema([(name, kinds.get(_KIND[name], pa.string())) for name in COLUMNS])
+    users = {frozenset({bool}): pa.bool_(), frozenset({int}): pa.int64(), frozenset({float}): pa.float64(),
+             frozenset({int, float}): pa.float64()}  # fmt: skip
+    own = [(name, kinds.get(_KIND.get(name, "float"), pa.string())) for name in COLUMNS]
+    return pa.schema(
+        [*own, *((name, users.get(frozenset(found), pa.string())) for name, found in (more or {}).items())]
+    )
 
 
 def _table_rows(output: Path) -> Iterator[Cells]:
@@ -176,7 +225,8 @@ def _table_rows(output: Path) -> Iterator[Cells]:
     read = _read_csv if output.suffix.lower() == ".csv" else _read_parquet
     try:
         for cells in read(output):
-            yield FlatRow(**{c: v for c, v in cells.items() if v is not None}).model_dump()
+            own = FlatRow(**{c: cells[c] for c in COLUMNS if cells[c] is not None}).model_dump()
+            yield own | {c: v for c, v in carried_by(cells).items() if v is not None}
     except ValueError as e:  # of the reader, or of a cell that is no value of its column
         raise OutputError(
             f"-o {output} exists and can not be continued: {' '.join(str(e).split())[:200]} {WAYS}"
@@ -187,12 +237,14 @@ def _read_csv(output: Path) -> Iterator[Cells]:
     csv.field_size_limit(1 << 24)  # tables of the version before have cells of any length
     with output.open(encoding="utf-8", newline="") as f:
         reader = csv.reader(f)
-        _check_columns(next(reader, []))
+        names = next(reader, [])
+        _check_columns(names)
+        own = len(COLUMNS)
         try:
             for row in reader:
-                if len(row) != len(COLUMNS):
-                    raise ValueError(f"line {reader.line_num}: {len(row)} cells, expected {len(COLUMNS)}")
-                yield dict(zip(COLUMNS, map(_as_written, row), strict=True))
+                if len(row) != len(names):
+                    raise ValueError(f"line {reader.line_num}: {len(row)} cells, expected {len(names)}")
+                yield dict(zip(names, [*map(_as_written, row[:own]), *(c or None for c in row[own:])], strict=True))
         except csv.Error as e:
             raise ValueError(f"line {reader.line_num}: {e}") from e
 
@@ -207,5 +259,5 @@ def _read_parquet(output: Path) -> Iterator[Cells]:
 
 
 def _check_columns(names: list[str]) -> None:
-    if names != list(COLUMNS):
+    if names[: len(COLUMNS)] != list(COLUMNS):
         raise ValueError("its columns are not those of this version")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.schema.errors import AvqaError
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.plain import json_text, plain
 from mllm_avqa.schema.rating import ASPECTS, Finding, Rating
 
@@ -16,17 +18,26 @@ LONGEST = 100_000  # characters of a cell: readers of CSV refuse more than 131,0
 
 
 class FlatRow(BaseModel):
-    """What a batch writes for one clip. Scores are 1-5, higher is better; a missing value is None and says why."""
+    """What a batch writes for one clip: these columns, and one for every fact of the evidence catalogue.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    Scores are 1-5, higher is better; a missing value is None and says why. fields.yaml explains every column.
+    """
 
-    path: str  # as it was listed: in the manifest, or on the command line
-    file: str  # absolute path, with `user_text` the identity of the row
-    user_text: str | None = None  # text given with the clip in the manifest
-    content_hash: str = ""  # sha256 of the bytes; empty when the file could not be read
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, float | None]  # measured facts by name
+
+    path: str
+    file: str
+    user_text: str | None = None
+    id: str | None = None
+    start: float | None = None
+    end: float | None = None
+    repeat: int | None = None
+    content_hash: str = ""
     status: Literal["ok", "error"]
-    error_kind: str | None = None  # AvqaError.kind, e.g. "not_media", "timed_out"
+    error_kind: str | None = None
     error: str | None = None
+    gate: str | None = None
     overall: float | None = None
     video: float | None = None
     audio: float | None = None
@@ -37,45 +48,71 @@ class FlatRow(BaseModel):
     audio_std: float | None = None
     sync_std: float | None = None
     text_std: float | None = None
+    overall_low: float | None = None
+    video_low: float | None = None
+    audio_low: float | None = None
+    sync_low: float | None = None
+    text_low: float | None = None
+    overall_high: float | None = None
+    video_high: float | None = None
+    audio_high: float | None = None
+    sync_high: float | None = None
+    text_high: float | None = None
     overall_level: str | None = None
     video_level: str | None = None
     audio_level: str | None = None
     sync_level: str | None = None
     text_level: str | None = None
-    overall_missing: str | None = None  # why there is no score
+    overall_missing: str | None = None
     video_missing: str | None = None
     audio_missing: str | None = None
     sync_missing: str | None = None
     text_missing: str | None = None
-    faults: str | None = None  # measurements of severity moderate and worse, "name (severity)", worst first
-    findings: str | None = None  # faults the model holds to be there: "kind (severity, probability, start-end s)"
+    faults: str | None = None
+    severities: str | None = None
+    findings: str | None = None
+    finding_kinds: str | None = None
+    finding_sides: str | None = None
+    finding_severities: str | None = None
     warnings: str | None = None
     explanation: str | None = None
     claims_supported: int | None = None
     claims_contradicted: int | None = None
     claims_unverified: int | None = None
-    windows: int | None = None  # number of windows scored
+    windows: int | None = None
     frames_used: int | None = None
-    duration: float | None = None  # seconds
+    duration: float | None = None
     width: int | None = None
     height: int | None = None
     fps: float | None = None
     video_codec: str | None = None
+    video_bitrate: int | None = None
     audio_codec: str | None = None
-    sample_rate: int | None = None  # Hz
+    audio_bitrate: int | None = None
+    sample_rate: int | None = None
     channels: int | None = None
     language: str | None = None
-    seconds: float | None = None  # wall time spent on the clip
-    fingerprint: str = ""  # of the rater and the settings: rows with equal fingerprints are comparable
+    seconds: float | None = None
+    fingerprint: str = ""
 
     @field_validator("*", mode="before")
     @classmethod
     def _readable(cls, value: object) -> object:
         return plain(value)[:LONGEST] if isinstance(value, str) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _facts(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Every row has every fact, in the order of the catalogue, and nothing else."""
+        if unknown := given.keys() - set(COLUMNS):
+            raise ValueError(f"{min(unknown)!r} is no column of a row")
+        own = {name: value for name, value in given.items() if name not in ALL_FACTS}
+        return own | {name: given.get(name) for name in ALL_FACTS}
 
-COLUMNS: tuple[str, ...] = tuple(FlatRow.model_fields)
+
+COLUMNS: tuple[str, ...] = (*FlatRow.model_fields, *ALL_FACTS)
 _SERIOUS = ("severe", "strong", "moderate")
+_ANY = (*_SERIOUS, "slight", "faint")
 
 
 def fingerprint_text(parts: Mapping[str, str]) -> str:
@@ -88,15 +125,15 @@ def json_line(cells: Mapping[str, Any]) -> bytes:
     return json_text(cells).encode() + b"\n"
 
 
-def rating_row(
-    rating: Rating, *, path: str, file: Path, user_text: str | None, content_hash: str, fingerprint: str
-) -> FlatRow:
-    """Flatten a rating. `path` is the name the user knows, `file` where it was read from."""
-    cells: dict[str, Any] = {}
+def rating_row(rating: Rating, *, path: str, file: Path, **given: Any) -> FlatRow:
+    """Flatten a rating. `path` is the name the user knows, `file` where it was read from; given: other own cells."""
+    cells: dict[str, Any] = {name: m.value for name, m in facts_of(rating).items() if name in ALL_FACTS}
     for aspect in ASPECTS:
         dist = rating.scores.get(aspect)
         cells[aspect] = dist.score if dist else None
         cells[f"{aspect}_std"] = dist.std if dist else None
+        cells[f"{aspect}_low"] = dist.interval.low if dist and dist.interval else None
+        cells[f"{aspect}_high"] = dist.interval.high if dist and dist.interval else None
         cells[f"{aspect}_level"] = dist.level if dist else None
         cells[f"{aspect}_missing"] = None if dist else rating.missing.get(aspect, "not given by the rater")
     claims = [c.support for c in rating.claims]
@@ -104,12 +141,15 @@ def rating_row(
     return FlatRow(
         path=path,
         file=str(file),
-        user_text=user_text,
-        content_hash=content_hash,
         status="ok",
+        **given,
         **cells,
-        faults=_faults(rating),
+        faults=_graded(rating, _SERIOUS),
+        severities=_graded(rating, _ANY),
         findings="; ".join(map(_finding, rating.findings)) or None,
+        finding_kinds="; ".join(f.kind for f in rating.findings) or None,
+        finding_sides="; ".join(f.side for f in rating.findings) or None,
+        finding_severities="; ".join(f.severity for f in rating.findings) or None,
         warnings="; ".join(rating.warnings) or None,
         explanation=rating.explanation,
         claims_supported=claims.count("supported"),
@@ -122,29 +162,24 @@ def rating_row(
         height=v.height if v else None,
         fps=v.fps if v else None,
         video_codec=v.codec if v else None,
+        video_bitrate=v.bitrate if v else None,
         audio_codec=a.codec if a else None,
+        audio_bitrate=a.bitrate if a else None,
         sample_rate=a.sample_rate if a else None,
         channels=a.channels if a else None,
         language=rating.language,
         seconds=rating.seconds.get("total", sum(rating.seconds.values())),
-        fingerprint=fingerprint,
     )
 
 
-def error_row(
-    error: AvqaError, *, path: str, file: Path, user_text: str | None, content_hash: str, fingerprint: str
-) -> FlatRow:
+def error_row(error: AvqaError, *, path: str, file: Path, **given: Any) -> FlatRow:
     """The row of a clip that could not be rated; the next run tries it again."""
-    return FlatRow(
-        path=path,
-        file=str(file),
-        user_text=user_text,
-        content_hash=content_hash,
-        status="error",
-        error_kind=error.kind,
-        error=str(error),
-        fingerprint=fingerprint,
-    )
+    return FlatRow(path=path, file=str(file), status="error", error_kind=error.kind, error=str(error), **given)
+
+
+def facts_of(rating: Rating) -> dict[str, Measurement]:
+    """Every measured fact of a clip by name: what rows, gates and comparisons know of it."""
+    return {m.name: m for m in rating.evidence}
 
 
 def frames_used(rating: Rating) -> int | None:
@@ -155,8 +190,8 @@ def frames_used(rating: Rating) -> int | None:
     return sum(len(w.get("frame_times", [])) for w in windows if isinstance(w, dict))
 
 
-def _faults(rating: Rating) -> str | None:
-    worst = [f"{m.name} ({m.severity})" for s in _SERIOUS for m in rating.evidence if m.severity == s]
+def _graded(rating: Rating, severities: Sequence[str]) -> str | None:
+    worst = [f"{m.name} ({m.severity})" for s in severities for m in facts_of(rating).values() if m.severity == s]
     return "; ".join(worst) or None
 
 

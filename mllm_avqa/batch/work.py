@@ -6,14 +6,16 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mllm_avqa.batch.inputs import Item
+from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.journal import Cells
+from mllm_avqa.batch.manifests import Item
 from mllm_avqa.batch.rows import error_row, rating_row
+from mllm_avqa.schema.clip import WHOLE, Span
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, typed
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.workers import follow_parent
@@ -38,6 +40,7 @@ class BatchRater(Protocol):
         batch_size: int = 4,
         explain: bool = False,
         user_texts: Sequence[str | None] | None = None,
+        spans: Sequence[Span] | None = None,
     ) -> Iterator[Rating | RatingFailure]: ...
 
     def close(self) -> None: ...
@@ -63,6 +66,7 @@ class How:
     explain: bool
     full: bool
     fingerprint: str
+    gate: Gate = field(default_factory=Gate)
 
 
 def rate_jobs(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Cells]:
@@ -97,11 +101,13 @@ def _outcomes(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rati
 
 
 def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
+    spans = [(j.item.start or 0.0, j.item.end) for j in jobs]
     outcomes = rater.rate_many(
         [j.item.file for j in jobs],
         batch_size=how.batch_size,
         explain=how.explain,
         user_texts=[j.item.user_text for j in jobs],
+        **({"spans": spans} if any(s != WHOLE for s in spans) else {}),
     )
     return (o if isinstance(o, Rating) else o.error for o in outcomes)
 
@@ -109,17 +115,17 @@ def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating 
 def cells_of(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:
     item = job.item
     who: dict[str, Any] = {
+        **{name: getattr(item, name) for name in ("file", "user_text", "id", "start", "end", "repeat")},
         "path": item.listed,
-        "file": item.file,
-        "user_text": item.user_text,
         "content_hash": job.content_hash,
         "fingerprint": how.fingerprint,
     }
     row = error_row(outcome, **who) if isinstance(outcome, AvqaError) else rating_row(outcome, **who)
     cells = row.model_dump()
+    cells["gate"] = how.gate.reasons(cells)
     if how.full:
         cells["rating"] = outcome.model_dump(mode="json") if isinstance(outcome, Rating) else None
-    return cells
+    return cells | dict(item.carried)
 
 
 # --- worker processes: one rater each, kept for the life of the process

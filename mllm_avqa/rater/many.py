@@ -12,7 +12,7 @@ from mllm_avqa.corridor import Encoded, Scores, lowest
 from mllm_avqa.media import content_hash
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.rater.scorer import Scorer
-from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.clip import WHOLE, Limits, Span
 from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
 from mllm_avqa.schema.rating import Rating, RatingFailure
 from mllm_avqa.windows import Prepared, Seconds, ahead
@@ -35,7 +35,7 @@ class Many:
     """How many files are rated. windows: of a file with a text of the user's."""
 
     scorer: Scorer
-    windows: Callable[[str, str | None], Iterator[Prepared]]
+    windows: Callable[[str, str | None, Span], Iterator[Prepared]]
     limits: Limits
     context: str
 
@@ -45,16 +45,19 @@ class Many:
         batch_size: int,
         explain: bool,
         user_texts: Sequence[str | None] | None,
+        spans: Sequence[Span] | None = None,
     ) -> Iterator[Rating | RatingFailure]:
         on_cpu = next(self.scorer.corridor.backbone.model.parameters()).device.type == "cpu"
         rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
-        jobs = ((str(path), k, user_texts) for k, path in enumerate(paths))
+        jobs = ((str(path), k, user_texts, spans) for k, path in enumerate(paths))
         # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
         threads = 1 if self.context == "full" else 2
         for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
             yield from self._finish(files, rows, explain)
 
-    def _read(self, path: str, k: int, user_texts: Sequence[str | None] | None) -> _ReadFile:
+    def _read(
+        self, path: str, k: int, user_texts: Sequence[str | None] | None, spans: Sequence[Span] | None
+    ) -> _ReadFile:
         """Everything before scoring. Runs beside it, in a thread."""
         file = _ReadFile(path)
         try:
@@ -62,7 +65,7 @@ class Many:
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
             user_text = user_texts[k] if user_texts is not None else None
             file.digest = content_hash(path, self.limits)
-            for p in self.windows(path, user_text):
+            for p in self.windows(path, user_text, WHOLE if spans is None else spans[k]):
                 file.windows.append((p, self.scorer.encode(p)))
                 p.free()
         except Exception as e:

@@ -24,7 +24,7 @@ from mllm_avqa.rater.chat import ChatSession
 from mllm_avqa.rater.many import Many
 from mllm_avqa.rater.scorer import Scorer
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.clip import Limits
+from mllm_avqa.schema.clip import WHOLE, Limits, Span
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
 from mllm_avqa.schema.rating import Rating, RatingFailure
@@ -127,12 +127,13 @@ class Rater:
         explain: bool = True,
         context: str | None = None,
         attribution: bool = False,
+        span: Span = WHOLE,
     ) -> Rating:
-        """Rate one file. Raises MediaError subclasses for a file that cannot be rated.
+        """Rate one file, or `span` seconds of it. Raises MediaError subclasses for a file that cannot be rated.
 
         attribution: also say what the scores rest on; up to `attribution.BUDGET` more forwards per window.
         """
-        return self._rate(str(path), user_text, explain, context or self.context, attribution)[0]
+        return self._rate(str(path), user_text, explain, context or self.context, attribution, span)[0]
 
     def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
         """Rate a file and keep its encoding for questions."""
@@ -146,16 +147,18 @@ class Rater:
         batch_size: int = 4,
         explain: bool = False,
         user_texts: Sequence[str | None] | None = None,
+        spans: Sequence[Span] | None = None,
     ) -> Iterator[Rating | RatingFailure]:
         """Rate files in order; a file that fails gives a `RatingFailure` in its place.
 
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
+        spans: seconds to rate of each file, from .. to (None: its end).
         """
         if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
             raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
-        windows = partial(self.windows, beside=True)
-        return Many(self.scorer, windows, self.reader.limits, self.context).rate(paths, batch_size, explain, user_texts)
+        many = Many(self.scorer, partial(self._span_windows, beside=True), self.reader.limits, self.context)
+        return many.rate(paths, batch_size, explain, user_texts, spans)
 
     def close(self) -> None:
         self.reader.close()
@@ -163,8 +166,17 @@ class Rater:
 
     # ---- one file ---------------------------------------------------------------------------------------------
 
+    def _span_windows(self, path: str, user_text: str | None, span: Span, beside: bool) -> Iterator[Prepared]:
+        return self.windows(path, user_text, span=span, beside=beside)
+
     def windows(
-        self, path: str, user_text: str | None = None, context: str | None = None, *, beside: bool = False
+        self,
+        path: str,
+        user_text: str | None = None,
+        context: str | None = None,
+        *,
+        span: Span = WHOLE,
+        beside: bool = False,
     ) -> Iterator[Prepared]:
         """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError."""
         return file_windows(
@@ -174,16 +186,24 @@ class Rater:
             context=context or self.context,
             texts={} if user_text is None else {"user": user_text},
             asr=self.asr,
+            start=span[0],
+            end=span[1],
         )
 
     def _rate(
-        self, path: str, user_text: str | None, explain: bool, context: str, attribution: bool = False
+        self,
+        path: str,
+        user_text: str | None,
+        explain: bool,
+        context: str,
+        attribution: bool = False,
+        span: Span = WHOLE,
     ) -> tuple[Rating, EncodedClip]:
         worst: tuple[Scores, EncodedClip] | None = None
         windows: list[tuple[Prepared, Scores]] = []
         whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
         seconds = Seconds()
-        for p in self.windows(path, user_text, context):
+        for p in self.windows(path, user_text, context, span=span):
             with seconds.of("model"):
                 scores, clip = self.corridor.hold(self.scorer.encode(p), self.language)
             seconds.add(p.seconds)

@@ -24,6 +24,10 @@ class Limits(BaseModel):
     max_threads: int = Field(default=4, ge=1)  # of one decoder, within the cores; more cost memory and save no time
 
 
+Span = tuple[float, float | None]  # seconds of a file, from .. to; None: its end
+WHOLE: Span = (0.0, None)
+
+
 class VideoInfo(BaseModel):
     """Facts of the video stream, from the container; sizes are after rotation."""
 

@@ -122,6 +122,7 @@ class Rating(BaseModel):
     context: TextContext = TextContext()
     media: MediaInfo
     warnings: list[str] = []
+    gate: list[str] = []  # why it does not pass the limits that were asked for; empty: it does, or none were
     inputs: dict[str, object] = {}  # what was done to the input: frames used, sizes, resampling
     fingerprint: dict[str, str] = {}  # weights, prompts, views, package: equal fingerprints mean comparable scores
     content_hash: str = ""  # sha256 of the file's bytes
