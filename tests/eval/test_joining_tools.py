@@ -14,8 +14,10 @@ from mllm_avqa.schema.errors import ConfigError
 DOVER = (
     "path, aesthetic score, technical score, overall/final score\n/x/a.mp4, 0.1, 0.2, 0.61\n/x/b.mp4, 0.3, 0.1, 0.42\n"
 )
-DNSMOS = ",filename,len_in_sec,sr,num_hops,OVRL_raw,SIG_raw,BAK_raw,OVRL,SIG,BAK,P808_MOS\n"
+DNSMOS = (
+    ",filename,len_in_sec,sr,num_hops,OVRL_raw,SIG_raw,BAK_raw,OVRL,SIG,BAK,P808_MOS\n"
     "0,/x/a.wav,9,16000,1,2,3,3,2.5,3,3,3\n"
+)
 NISQA = "deg,mos_pred,noi_pred,dis_pred,col_pred,loud_pred,model\na.wav,3.1,4,4,4,4,NISQA\n"
 LEVELS = dict.fromkeys(("excellent", "good", "fair", "poor", "bad", "high"), 0.0)
 QALIGN = json.dumps({"img_path": "koniq/a.jpg", "gt_score": 3, "logits": LEVELS | {"fair": 30.0}}) + json.dumps(
