@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.joining import ColumnNames, Entry, join, named, read_entries, read_labels, single
+from eval.joining import ColumnNames, Entry, join, named, read_labels, read_predictions, single
 from eval.joining.columns import account
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import Scale
@@ -51,9 +51,9 @@ def read_scored(
         if all(e.group is None for e in wanted):
             notes.append("no content groups: every clip counts as a content of its own (--group)")
     else:
-        given = read_entries(pred, ColumnNames(id=columns.id, scores=tuple(pred_columns)), flag="--pred-column")
+        given, told = read_predictions(pred, ColumnNames(id=columns.id, scores=tuple(pred_columns)))
         joined = join(given, wanted)
-        notes += account(joined, given, wanted, pred, labels)
+        notes += told + account(joined, given, wanted, pred, labels)
         pairs = joined.pairs
     kept = [
         (k, label, s)

@@ -13,7 +13,7 @@ from mllm_avqa.schema.errors import ConfigError
 CARDS = Path(__file__).parent / "cards"
 Aspect = Literal["overall", "video", "audio", "sync", "text"]
 Split = Literal["train", "val", "test"]
-Reader = Literal["csv", "headerless", "jsonl", "xlsx", "mat", "live_image"]
+Reader = Literal["csv", "headerless", "jsonl", "xlsx", "mat", "live_image", "fetv", "vmaf"]
 Confidence = Literal["V", "R", "U"]  # seen in real files; from a readme or loader; uncertain
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -105,6 +105,7 @@ class LabelFile(CardModel):
     part: str | None = None  # name of a part that is reported on its own, e.g. "1080p"; joins the dataset name
     split: Split | None = None
     rows: int | None = None
+    sheet: str | None = None  # xlsx: of this part, where it is not the layout's
     beside: Beside | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,12 +143,21 @@ def _ratings(row: LabelRow, score: ScoreColumn, layout: Layout, problems: Proble
     """Single ratings, from their columns or a list in one cell; None where the copy has none."""
     if score.ratings is None:
         cell = row.cells[score.column] if score.column else None
-        return cell if isinstance(cell, list) else None
+        return _listed(cell) if isinstance(cell, str) else cell if isinstance(cell, list) else None
     columns = [c for c in row.cells if fnmatchcase(c, score.ratings)]
     if not columns:
         raise ConfigError(f"{row.where}: no column is of the form {score.ratings!r}")
     values = [_number(row, c, layout, problems) for c in columns]
     return [v for v in values if v is not None and v != score.missing]
+
+
+def _listed(cell: str) -> list[float] | None:
+    """Ratings that a table writes as one cell, "[41.0, 32.0]"; None for any other text."""
+    try:
+        values = json.loads(cell) if cell.startswith("[") else None
+    except json.JSONDecodeError:
+        return None
+    return [float(v) for v in values if isinstance(v, int | float)] if values else None
 
 
 def _of_mean(

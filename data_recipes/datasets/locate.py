@@ -104,8 +104,9 @@ def _by_columns(copies: list[Copy]) -> list[Copy]:
 
 def _has_columns(copy: Copy) -> bool:
     file, path = copy.files[0]
-    row = next(read_rows(path, copy.layout), None)
-    return row is not None and needed(copy.layout, file) <= row.cells.keys()
+    wanted = needed(copy.layout, file)
+    row = next(read_rows(path, copy.layout, wanted), None)
+    return row is not None and wanted <= row.cells.keys()
 
 
 def needed(layout: Layout, file: LabelFile) -> frozenset[str]:
@@ -114,13 +115,13 @@ def needed(layout: Layout, file: LabelFile) -> frozenset[str]:
     columns = {c for t in templates for c in FIELD.findall(t)} | set(layout.skip)
     columns |= {c for score in layout.scores.values() for c in score.columns}
     columns |= {layout.split.column} if layout.split and not file.split else set()
-    return frozenset(columns - set(layout.derive) - {"key"})
+    return frozenset(columns - set(layout.derive) - {"key", "part"})
 
 
 def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Problems) -> Iterator[LabelRow]:
     """Rows of one label file with the columns of the file beside it and the derived ones."""
     wanted = needed(layout, file)
-    rows = read_rows(path, layout, wanted)
+    rows = read_rows(path, layout.model_copy(update={"sheet": file.sheet or layout.sheet}), wanted)
     if file.beside is not None:
         rows = beside(rows, file, path, layout, problems)
     for row in rows:
@@ -130,7 +131,7 @@ def read_copy_file(layout: Layout, file: LabelFile, path: Path, problems: Proble
             raise ConfigError(f"{path}: {row.where}: no column {', '.join(map(repr, sorted(absent)))}; it has: {have}")
         if any(fill("{" + c + "}", row.cells) == value for c, value in layout.skip.items()):
             continue
-        yield derive(row, layout)
+        yield derive(LabelRow(row.where, {**row.cells, "part": file.part}) if file.part else row, layout)
 
 
 def beside(

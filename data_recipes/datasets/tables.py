@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +230,46 @@ def read_live_image(path: Path, table: LabelTable, needed: frozenset[str]) -> It
         yield LabelRow(f"{path.name}: entry {number}", {**cells, "is_reference": str(int(is_reference))})
 
 
+FETV_CLIP, FETV_SCORE = re.compile(r"!\[\]\((assets/[^)]+)\)"), re.compile(r"(SQ|TQ|Alignment)=([0-9.]+)")
+
+
+def read_fetv(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
+    """Clips of FETV's page of examples: a line of a table has the clips of a prompt, the next one their scores."""
+    clips: list[str] = []
+    for number, line in enumerate(lines(path), 1):
+        cells = line.strip().strip("|").split("|")[1:]
+        found = [match[1] for cell in cells if (match := FETV_CLIP.search(cell))]
+        if found:
+            clips = found
+        elif clips and "=" in line:
+            for clip, cell in zip(clips, cells, strict=False):
+                blank: dict[str, Cell] = {"SQ": "", "TQ": "", "Alignment": ""}
+                yield LabelRow(f"{path.name}:{number}", {"clip": clip, **blank, **dict(FETV_SCORE.findall(cell))})
+            clips = []
+
+
+def read_vmaf(path: Path, table: LabelTable, needed: frozenset[str]) -> Iterator[LabelRow]:
+    """Distorted clips of a data set file of VMAF: a Python file of plain values, which is read and never run."""
+    try:
+        tree = ast.parse("".join(lines(path)))
+        named = {
+            target.id: ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name) and target.id in ("ref_videos", "dis_videos")
+        }
+        references = {Path(r["path"]).name: r["content_name"] for r in named["ref_videos"]}
+        contents = {r["content_id"]: r["content_name"] for r in named["ref_videos"]}
+        clips = [(Path(d["path"]), contents[d["content_id"]], d["dmos"]) for d in named["dis_videos"]]
+    except (SyntaxError, ValueError, KeyError, TypeError) as e:
+        raise ConfigError(f"{path}: no data set file of VMAF (ref_videos, dis_videos): {e!r}") from e
+    for number, (clip, content, score) in enumerate(clips, 1):
+        is_reference = str(int(clip.name in references))
+        cells: dict[str, Cell] = {"stem": clip.stem, "content": content, "dmos": float(score)}
+        yield LabelRow(f"{path.name}: entry {number}", {**cells, "is_reference": is_reference})
+
+
 def _matlab_cell(value: Any) -> Cell:
     return clean(value) if isinstance(value, str) else float(value)
 
@@ -239,6 +281,8 @@ READERS: dict[str, Reading] = {
     "xlsx": read_xlsx,
     "mat": read_mat,
     "live_image": read_live_image,
+    "fetv": read_fetv,
+    "vmaf": read_vmaf,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from eval.joining import ColumnNames, join, read_entries, read_labels, single
+from eval.joining import ColumnNames, join, read_labels, read_predictions, single
 from eval.joining.columns import Column, Lost, account, column, shared
 from eval.stats import (
     PARAMETERS,
@@ -129,13 +129,10 @@ def study(
     results: list[Correlation] = []
     columns: dict[str, dict[str, Column]] = {}
     for name, path in files.items():
-        given = read_entries(
-            path,
-            ColumnNames(id=id_column, scores=tuple(score_columns), lower_is_better=name in falling),
-            flag="--pred-column",
-        )
+        named = ColumnNames(id=id_column, scores=tuple(score_columns), lower_is_better=name in falling)
+        given, told = read_predictions(path, named)
         joined = join(given, wanted)
-        notes = account(joined, given, wanted, path, labels)
+        notes = told + account(joined, given, wanted, path, labels)
         found = {a: column(joined, a, mapping) for a in shared(given, wanted, path, labels)}
         result = Correlation(aspects={}, lost={a: c.lost for a, c in found.items()}, notes=about + notes, name=name)
         for aspect, c in found.items():

@@ -1,6 +1,6 @@
 """Files of predictions and labels -> matched pairs. What does not match, failed or has no score is counted by name."""
 
-from eval.joining.entries import ColumnNames, Entry, Vote, read_entries, read_labels, record_entry
+from eval.joining.entries import ColumnNames, Entry, Vote, read_entries, read_labels, read_predictions, record_entry
 from eval.joining.match import Joined, join, named, single
 from eval.joining.rows import FORMATS, read_rows
 
@@ -14,6 +14,7 @@ __all__ = [
     "named",
     "read_entries",
     "read_labels",
+    "read_predictions",
     "read_rows",
     "record_entry",
     "single",

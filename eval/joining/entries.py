@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eval.joining.rows import number, read_rows
+from eval.joining.tools import tool_rows, tools
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Label, Record, read_records
@@ -69,12 +70,31 @@ class Entry:
         return {p.replace("\\", "/").rsplit("/", 1)[-1] for p in self.paths}
 
 
-def read_entries(path: Path, columns: ColumnNames = ColumnNames(), *, flag: str = "--label-column") -> list[Entry]:
+def read_predictions(path: Path, columns: ColumnNames = ColumnNames()) -> tuple[list[Entry], list[str]]:
+    """Predictions as entries, and notes: a table, or what another tool wrote (`tools.yaml`), unless columns are named.
+
+    Raises ConfigError as `read_entries` does.
+    """
+    known = None if columns.id or columns.scores else tool_rows(path)
+    if known is None:
+        return read_entries(path, columns, flag="--pred-column"), []
+    name, rows = known
+    note = f"{path.name} is read as {tools()[name].about}: {', '.join(sorted({*rows[0]} - {'path'}))}"
+    return read_entries(path, columns, flag="--pred-column", rows=rows), [note]
+
+
+def read_entries(
+    path: Path,
+    columns: ColumnNames = ColumnNames(),
+    *,
+    flag: str = "--label-column",
+    rows: list[dict[str, Any]] | None = None,
+) -> list[Entry]:
     """A table as entries. Raises ConfigError when it has no column that names clips, or no aspect column.
 
-    flag: the option that names score columns of this table, for messages.
+    flag: the option that names score columns of this table, for messages; rows: instead of those of the file.
     """
-    rows = read_rows(path)
+    rows = read_rows(path) if rows is None else rows
     if not rows:
         raise ConfigError(f"{path} has no rows")
     table = _EntryTable(path, list(dict.fromkeys(c for row in rows for c in row if c)))

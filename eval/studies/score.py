@@ -102,7 +102,7 @@ def correlation(
 ) -> Correlation:
     """`eval.correlation.numbers.study` of files, whose result is kept by their content."""
     files = [given, labels, *others]
-    parts = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files], [p.stem for p in files], repr(settings)
+    parts = [_content(p) for p in files], [p.stem for p in files], repr(settings)
 
     def make() -> dict[str, Any]:
         found = study(given, labels, others, mapping=task.mapping, draws=task.draws, **settings)
@@ -110,6 +110,14 @@ def correlation(
 
     kept = bench.remember(["study", *parts, task.mapping, task.draws], make, model=False)
     return Correlation.model_validate(kept)
+
+
+def _content(path: Path) -> str:
+    """Of a file, or of the logs of a folder (`eval/joining/tools.yaml`)."""
+    found = hashlib.sha256()
+    for p in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        found.update(p.name.encode() * path.is_dir() + p.read_bytes())
+    return found.hexdigest()
 
 
 def _features(task: Score, bench: Bench) -> Iterator[Line]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dataset_trees import media, put, run, warned
 from scipy.io import savemat
 
-from data_recipes.datasets.card import CARDS, DatasetCard, card_names, load_card, parse
+from data_recipes.datasets.card import CARDS, DatasetCard, NativeScale, card_names, load_card, parse
 from data_recipes.datasets.convert import ConversionJob, convert
 from data_recipes.datasets.labels import FIELD
 from data_recipes.datasets.locate import needed
@@ -38,7 +40,7 @@ def test_card_with_an_unknown_key_is_refused():
         parse(DatasetCard, {"name": "x", "licenze": "?"}, "x.yaml")
     with pytest.raises(ConfigError, match="no dataset 'konvid'"):
         load_card("konvid")
-    assert len(card_names()) == len(list(CARDS.glob("*.yaml"))) >= 31
+    assert len(card_names()) == len(list(CARDS.glob("*.yaml"))) >= 46
 
 
 @pytest.mark.parametrize(("name", "file", "text", "clip", "key", "mean", "std"), [
@@ -64,6 +66,37 @@ def test_card_with_an_unknown_key_is_refused():
      "PAM/a.wav", "PAM/a.wav", 7, 2**0.5),
     ("csiq", "csiq.DMOS.csv", "image,dst_idx,dst_type,dst_lev,dmos_std,dmos\n1600,1,jpeg 2000,2,.1,.25\n",
      "dst_imgs/jpeg2000/1600.jpeg2000.2.png", "1600.jpeg2000.2", 0.25, 0.1),
+    ("biq2021", "Train (Images and MOS).csv", "Image Name,MOS,,\nss01 (9).jpg,0.2874,,\n",
+     "Images/ss01 (9).jpg", "ss01 (9).jpg", 0.2874, None),
+    ("neural_codecs", "ratings_formated_filtered.csv",
+     'signal,condition,ratings,participant_ids,file\np229,Lyra 3,"[40.0, 60.0]","[2, 3]",stim_01/l.wav\n'
+     'p229,Anchor,"[0.0]","[2]",\n',
+     "audio/stim_01/l.wav", "stim_01/l.wav", 50, 200**0.5),
+    ("h265_stills", "test_1/per_user.csv", "image_name,user1,user2,mos,ci\na.mkv_1frame_crf_3,4,2,3,1\n",
+     "test_1/images/a.mkv_1frame_crf_3.png", "a.mkv_1frame_crf_3", 3, 2**0.5),
+    ("fetv", "generated_video_examples/README.md",
+     "| Prompt | CogVideo |\n| --- | --- |\n| a cat | ![](assets/x/cogvideo/2.gif) |\n| | SQ=3.33, TQ=2 |\n"
+     "| a dog | ![](assets/y/cogvideo/3.gif) |\n| | Alignment=4 |\n",
+     "generated_video_examples/assets/x/cogvideo/2.gif", "assets/x/cogvideo/2.gif", 3.33, None),
+    ("live_challenge", "meta_info_LIVEChallengeDataset.csv", "img_name,mos,std\n100.bmp,32.5,19.1\n",
+     "Images/100.bmp", "100.bmp", 32.5, 19.1),
+    ("flive", "labels_image.csv", "name,mos\nvoc/a.jpg,71.2\n", "database/voc/a.jpg", "voc/a.jpg", 71.2, None),
+    ("uhd_iqa", "uhd-iqa-metadata.csv", "image_name,quality_mos,set\n1.jpg,.5,training\n",
+     "training/1.jpg", "1.jpg", 0.5, None),
+    ("para", "annotation/PARA-GiaaTest.csv", "sessionId,imageName,qualityScore_mean\nsession1,a.jpg,3.4\n",
+     "imgs/session1/a.jpg", "a.jpg", 3.4, None),
+    ("tid2008", "meta_info_TID2008Dataset.csv", "ref_name,dist_name,mos,std\nI01.BMP,I01_01_1.bmp,5.97,.1\n",
+     "distorted_images/i01_01_1.bmp", "i01_01_1.bmp", 5.97, None),
+    ("konvid_150k", "k150kb_scores.csv", "video_name,mos,video_score\norig_17_540_5s.mp4,3,3.2\n",
+     "k150kb_extracted/orig_17_540_5s.mp4", "orig_17_540_5s.mp4", 3.2, None),
+    ("netflix_public", "NFLX_dataset_public.py",
+     "ref_videos = [{'content_id': 0, 'content_name': 'Bird', 'path': '/x/Bird_30fps.yuv'}]\n"
+     "dis_videos = [{'asset_id': 0, 'content_id': 0, 'dmos': 100.0, 'path': '/x/Bird_30fps.yuv'},\n"
+     " {'asset_id': 1, 'content_id': 0, 'dmos': 109.2, 'path': '/y/Bird_40_288_375.yuv'}]\n",
+     "Bird_40_288_375.mkv", "Bird_40_288_375", 109.2, None),
+    ("av_syncbench", "global_offset.jsonl",
+     '{"sample_id": "a-050", "video_id": "a", "original_video": "v/a.mp4", "edited_audio": "b.wav", "offset_ms": 50}\n',
+     "muxed/a-050.mkv", "a-050", 50, None),
 ])  # fmt: skip
 def test_layout(name, file, text, clip, key, mean, std, tmp_path, out):
     put(tmp_path, file, text)
@@ -74,6 +107,38 @@ def test_layout(name, file, text, clip, key, mean, std, tmp_path, out):
     assert label.mean == pytest.approx(mean)
     assert label.std == (None if std is None else pytest.approx(std, abs=0.01))
     assert (out.parent / records[key].media).resolve() == tmp_path / clip
+
+
+def test_p835_has_a_sheet_per_band_and_groups_talkers(tmp_path, out):
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for sheet, score in (("Fullband-results per file", 1.9), ("16KHzWB-results per file", 2.4)):
+        page = book.create_sheet(sheet)
+        page.append(["short_file_name", "MOS_OVRL", "std_ovrl"])
+        page.append(["c1_f2.wav", score, 0.5])
+    book.save(tmp_path / "CSP835_Ref_Conditions.xlsx")
+    media(tmp_path, "degraded_fullband_48KHz/c1_f2.wav", "degraded_WB_16KHz/c1_f2.wav")
+    records, report = run("p835_reference", tmp_path, out)
+    assert {k: r.labels["audio"].mean for k, r in records.items()} == {
+        "fullband/c1_f2.wav": 1.9, "wideband/c1_f2.wav": 2.4,
+    }  # fmt: skip
+    assert report.missing == 0 and {r.group for r in records.values()} == {"p835_reference/f2"}
+    assert {Path(r.media).parent.name for r in records.values()} == {"degraded_fullband_48KHz", "degraded_WB_16KHz"}
+
+
+def test_elo_scores_need_a_scale(tmp_path, out):
+    put(tmp_path, "meta_info_PIPALDataset.csv", "hq_name,dist_name,elo_score\nA0001.bmp,A0001_00_00.bmp,1520.1\n")
+    with pytest.raises(ConfigError, match="--scale LOW:HIGH"):
+        run("pipal", tmp_path, out)
+    scale = NativeScale(low=800, high=2000, higher_is_better=True)
+    assert run("pipal", tmp_path, out, scale=scale)[0]["A0001_00_00.bmp"].group == "pipal/A0001"
+
+
+def test_a_list_of_vmaf_is_read_and_never_run(tmp_path, out):
+    put(tmp_path, "NFLX_dataset_public.py", "ref_videos = [__import__('os').getcwd()]\ndis_videos = []\n")
+    with pytest.raises(ConfigError, match="no data set file of VMAF"):
+        run("netflix_public", tmp_path, out)
 
 
 def test_ratings_become_votes(tmp_path, out):
