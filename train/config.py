@@ -129,6 +129,7 @@ class QuestionMix(Strict):
     stage1: Factor = 0.0
     stage2: Factor = 0.0  # 1 = every aspect of the clip
     stage3: Factor = 0.0
+    lists: Factor = 0.0  # 1 = the list of the faults of every side: what findings are read from
     tasks: dict[str, Factor] = {}  # how often a task of the questions is drawn, next to one of weight 1
 
 
@@ -156,7 +157,8 @@ class PracticeShares(Strict):
     text: float = Field(0, ge=0, le=1)  # of the one-sided rows: captions, of any clip that has them
     scrambled: float = Field(0, ge=0, le=1)  # of the texts beside mixed facts: any words in any order
     whole: float = Field(0, ge=0, le=1)  # batches of whole rows, a third as many, as `mixture` and `dropout` say
-    labels: bool = False  # whole rows keep their own labels: pixels and sound tell more than the teacher's facts
+    # Share of the whole rows that keep their own labels: pixels and sound tell more than the teacher's facts
+    labels: float = Field(0, ge=0, le=1)
     facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip
 
 

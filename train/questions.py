@@ -39,6 +39,7 @@ DrawRows = Callable[
 class Drawing:
     """The usual `DrawRows`: a row of each item, parts dropped at `dropout`, questions as the mixture says.
 
+    taught: share of the rows whose levels are the teacher's.
     own: mixtures by record id, where datasets have factors of their own.
     """
 
@@ -46,7 +47,7 @@ class Drawing:
         self,
         mixture: QuestionMix,
         dropout: InputDropout,
-        taught: bool = False,
+        taught: float = 0.0,
         own: Mapping[str, QuestionMix] | None = None,
     ) -> None:
         self.mixture, self.dropout, self.taught, self.own = mixture, dropout, taught, own or {}
@@ -61,7 +62,8 @@ class Drawing:
             if mixture.tasks:
                 record = record.model_copy(update={"questions": weighted(record.questions, mixture, language, rng)})
             asked = branches(record, mixture, language, window.missing, rng)
-            out.append(Sample(item["record"], window, asked, language, taught=self.taught))
+            taught = rng.random() < self.taught
+            out.append(Sample(item["record"], window, asked, language, taught=taught))
         return out
 
 
@@ -105,6 +107,9 @@ def branches(
         if sides and rng.random() < mixture.stage3 / 2:
             q = rng.choice(sides)
             out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
+    for q in record.asked(3, language, LIST):
+        if q.aspect not in missing and rng.random() < mixture.lists:
+            out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
     return out
 
 
@@ -120,7 +125,7 @@ def explanation(record: Record, language: str, missing: dict[str, str], rng: ran
 
 def teaches_lists(stage: Stage, records: list[Record]) -> bool:
     """Whether a model is taught to list the faults of a side before it explains (`Card.lists_faults`)."""
-    drawn = stage.mixture.stage3 > 0
+    drawn = stage.mixture.stage3 + stage.mixture.lists > 0
     if (shares := stage.practice) is not None:
         drawn = (drawn and shares.whole > 0) or shares.listed > 0 or shares.overall * shares.described > 0
     return drawn and any(q.task == LIST for r in records for q in r.questions)

@@ -114,7 +114,7 @@ def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
     own = {k: v for k, v in t.items() if k not in DEPTHS}
     tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
     depths = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in DEPTHS}
-    return QuestionMix(**depths, tasks=tasks)
+    return QuestionMix(**depths, lists=stage.mixture.lists, tasks=tasks)
 
 
 def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:
@@ -191,7 +191,7 @@ def mixed(clips: Any, records: list[Record], stage: Stage, sources: list[SplitRe
     return WeightedClips(clips, groups, weights, rows, seed)
 
 
-def drawing(stage: Stage, sources: list[SplitRecords], taught: bool) -> Drawing:
+def drawing(stage: Stage, sources: list[SplitRecords], taught: float) -> Drawing:
     """How rows of a stage are drawn, where datasets have factors of their own by these."""
     own = {r.id: m for s in sources for m in [mixture_of(stage, s.dataset)] for r in s.train}
     return Drawing(stage.mixture, stage.dropout, taught, own)

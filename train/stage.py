@@ -146,8 +146,8 @@ def _rows(
 ) -> tuple[Any, Collator]:
     """The stage's data set, and how batches are made of it."""
     seed = material.config.seed
-    own = stage.practice is not None and stage.practice.labels
-    draw: Any = drawing(stage, material.sources, taught=teacher is not None and not own)
+    own = stage.practice.labels if stage.practice is not None else 0.0
+    draw: Any = drawing(stage, material.sources, taught=0.0 if teacher is None else 1.0 - own)
     items: Clips | FactClips = clips
     if stage.practice is not None:
         items = FactClips(clips)

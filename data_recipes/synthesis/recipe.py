@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -132,20 +132,33 @@ class Recipe(_RecipeModel):
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file. Raises ConfigError naming the file, the key and, for an unknown key, the nearest one."""
+    """Read a recipe file. Raises ConfigError naming the file, the key and, for an unknown key, the nearest one.
+
+    `extends: FILE` (beside it) takes over another recipe: mappings are merged key by key, all else is replaced.
+    """
     path = Path(path)
+    try:
+        return Recipe.model_validate(_extended(path, ()))
+    except ValidationError as e:
+        raise ConfigError(f"{path}: {_explain(e)}") from e
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"recipe {path} does not exist")
+        raise ConfigError(f"recipe {path} does not exist" + (f" (extends in {seen[-1]})" if seen else ""))
+    if path.resolve() in seen:
+        raise ConfigError(f"recipe {path} extends itself (extends in {seen[-1]})")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as e:
         raise ConfigError(f"{path}: not YAML: {e}") from e
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, this is {type(data).__name__}")
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as e:
-        raise ConfigError(f"{path}: {_explain(e)}") from e
+    if (name := data.pop("extends", None)) is None:
+        return data
+    below = _extended(path.parent / str(name), (*seen, path.resolve()))
+    both = {k: below[k] | v for k, v in data.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return below | data | both
 
 
 def load_transcripts(recipe: Recipe, path: str | Path) -> dict[str, str]:

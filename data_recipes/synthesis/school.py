@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_recipes.distortions import Material, distort, kinds
+from data_recipes.distortions import REGISTRY, Material, distort, kinds
 from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.video_codec import round_trip
 from data_recipes.synthesis.build import RATE, _normalised
@@ -39,15 +39,16 @@ CODED = 0.9  # of the scenes pass a light codec last, as every real clip has
 HEARD = 3.0  # seconds of a lesson of hearing
 PARTIAL = 0.3  # of the faults of sound concern a part
 LUFS = (-30.0, -16.0)
-UNSEEN = ("framedrop", "jerky", "freeze", "black_frames", "shake", "hevc", "vp9", "av1")  # longer than a scene; slow
-UNHEARD = ("imbalance", "antiphase")  # nothing in mono
+UNSEEN = {"framedrop", "jerky", "freeze", "black_frames", "shake", "hevc", "vp9", "av1"}  # longer than a scene; slow
+UNSEEN |= {"rebuffering", "rate_switch", "bitrate_ladder"}
+UNHEARD = {"imbalance", "antiphase"}  # nothing in mono
 SPEC = ViewSpec()
 
 
 def subjects(modality: str) -> list[str]:
     """Names of the faults that lessons of "video" or "audio" teach: the columns of `dose`."""
     left_out = UNSEEN if modality == "video" else UNHEARD
-    return [k.kind for k in kinds(modality) if k.kind not in left_out]
+    return [k.kind for k in kinds(modality, named=REGISTRY) if k.kind not in left_out]
 
 
 def write_lessons(sources: list[Source], out: Path, counts: dict[str, int], seed: int, workers: int) -> Iterator[Path]:

@@ -77,11 +77,24 @@ def _planner(path: Path, media: Path) -> Planner:
     return Planner(recipe, find_sources(recipe, [media], load_transcripts(recipe, path)))
 
 
-@pytest.mark.parametrize("name", ["full.yaml", "nano.yaml", "smoke.yaml"])
+@pytest.mark.parametrize("name", ["full.yaml", "nano.yaml", "nano-more.yaml", "smoke.yaml"])
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
     assert recipe.name == Path(name).stem
     assert not set(recipe.test) & set(recipe.val)
+
+
+def test_a_recipe_extends_another_and_never_itself(tmp_path: Path) -> None:
+    below = load_recipe(_recipe(tmp_path, kinds={"gblur": 0, "hum": 0}))
+    (tmp_path / "above.yaml").write_text("extends: recipe.yaml\nname: above\nkinds: {hum: 2, halo: 1}\ntest: []\n")
+    above = load_recipe(tmp_path / "above.yaml")
+    assert above == below.model_copy(update={"name": "above", "kinds": {"gblur": 0, "hum": 2, "halo": 1}, "test": []})
+    (tmp_path / "recipe.yaml").write_text("extends: above.yaml\n")
+    with pytest.raises(ConfigError, match=r"above\.yaml extends itself \(extends in .*recipe\.yaml\)"):
+        load_recipe(tmp_path / "above.yaml")
+    (tmp_path / "recipe.yaml").write_text("extends: gone.yaml\n")
+    with pytest.raises(ConfigError, match=r"gone\.yaml does not exist \(extends in .*recipe\.yaml\)"):
+        load_recipe(tmp_path / "above.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Towers at school: lessons, what tokens have to tell, and a checkpoint that comes out of it."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,32 @@ def test_lessons_hold_what_is_shown_and_what_is_known(shards):
     assert len(sound.statistics[0]) == 75  # three seconds, 25 tokens each
     with pytest.raises(ConfigError, match="data_recipes school"):
         lessons.read(shards, "audio", "test")
+
+
+def test_a_tower_goes_on_with_lessons_of_more_faults(shards, tmp_path):
+    own = tmp_path / "lessons"
+    own.mkdir()
+    for split in ("train", "val"):
+        shutil.copy(shards / f"audio-{split}-000.npz", own)
+    config = Schooling(
+        name="pupil", lessons=own, init=NANO, output=tmp_path / "out", hearing={"minutes": 0.01, "batch": 2}, bf16=False
+    )
+    (school(config) / "school.json").unlink()
+    before = torch.load(config.output / "audio.state.pt", weights_only=True)
+    with np.load(own / "audio-train-000.npz") as z:
+        arrays = dict(z)
+    names, dose = arrays["names"], np.roll(arrays["dose"], 1, axis=1)
+    arrays |= {"names": np.array(["new", *names[:-1]]), "dose": dose}
+    np.savez(own / "audio-train-001.npz", **arrays)
+    both = lessons.read(own, "audio", "train")
+    assert both.names == [*names, "new"]  # the oldest shards' first
+    assert np.array_equal(both.dose[8:, :-2].numpy(), dose[:, 1:])
+    assert np.array_equal(both.dose[8:, -1].numpy(), dose[:, 0])
+    assert (both.dose[:8, -1] == 0).all()
+    school(config.model_copy(update={"hearing": config.hearing.model_copy(update={"minutes": 0.02})}))
+    after = torch.load(config.output / "audio.state.pt", weights_only=True)
+    assert after["rest"][0] > before["rest"][0]
+    assert len(after["whole"]["heads.token.weight"]) == len(before["whole"]["heads.token.weight"]) + 1
 
 
 def test_statistics_tell_noise_repeats_and_block_edges_apart():

@@ -11,7 +11,7 @@ from mllm_avqa.schema.records import Label, Question, Record, write_records
 from mllm_avqa.schema.text import TextContext
 from train.cache import CachedWindow
 from train.config import Config, QuestionMix, RecordFile, Stage
-from train.questions import weighted
+from train.questions import branches, weighted
 from train.sources import WeightedClips, drawing, mixed, mixture_of, read_sources, shares
 
 TASKS = ("kind", "severity", "when")
@@ -98,6 +98,15 @@ def test_questions_are_drawn_by_task_weight():
     first = Counter(weighted(r.questions, mixture, "en", rng)[0].task for _ in range(2000))
     assert set(first) == {"kind", "severity"}
     assert first["kind"] / first["severity"] == pytest.approx(4, rel=0.2)  # analytic: equal counts, weights 4 to 1
+
+
+def test_lists_of_every_side_are_asked_for():
+    (r,) = records("a", 1)
+    sides = [Question(stage=3, task="list", aspect=a, question=f"{a}?", answer="no fault") for a in ("video", "audio")]
+    r = r.model_copy(update={"questions": [*r.questions, *sides]})
+    asked = branches(r, QuestionMix(lists=1), "en", {"audio": "silent"}, random.Random(0))
+    assert [b.question for b in asked] == ["video?"]
+    assert mixture_of(Stage(name="s", steps=1, mixture=QuestionMix(lists=0.5)), RecordFile(records="a")).lists == 0.5
 
 
 def test_rows_of_a_dataset_follow_its_own_mixture(files):

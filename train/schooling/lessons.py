@@ -36,19 +36,19 @@ class Lessons:
 
 
 def read(folder: Path, modality: str, split: str, limit: int | None = None) -> Lessons:
-    """Raises ConfigError where there is no shard."""
+    """Raises ConfigError where there is no shard. Where shards teach different faults, all have the columns of all."""
     files = sorted(folder.glob(f"{modality}-{split}-*.npz"))
     if not files:
         raise ConfigError(f"{folder} holds no lessons {modality}-{split}-*.npz (`python -m data_recipes school`)")
-    names: list[str] = []
+    names = _faults(folder, modality)
     shown: list[Any] = []
     statistics, distances, dose = [], [], []
     for file in files:
         if limit is not None and len(shown) >= limit:
             break
         with np.load(file) as z:
-            names = [str(n) for n in z["names"]]
-            dose.append(z["dose"])
+            dose.append(np.zeros((len(z["dose"]), len(names)), np.float32))
+            dose[-1][:, [names.index(n) for n in z["names"]]] = z["dose"]
             if modality == "video":
                 view, likeness = z["view"], z["likeness"]
                 shown += [patches(v) for v in view]
@@ -62,6 +62,15 @@ def read(folder: Path, modality: str, split: str, limit: int | None = None) -> L
                     statistics.append(found)
                     distances.append(gap)
     return Lessons(names, shown, statistics, distances, torch.from_numpy(np.concatenate(dose)))
+
+
+def _faults(folder: Path, modality: str) -> list[str]:
+    """Names of the faults of all shards of a sense, the oldest shards' first."""
+    names: dict[str, None] = {}
+    for file in sorted(folder.glob(f"{modality}-*.npz")):
+        with np.load(file) as z:
+            names |= dict.fromkeys(str(n) for n in z["names"])
+    return list(names)
 
 
 def tokens_of(samples: int) -> int:

@@ -201,8 +201,13 @@ class Term:
         if not self.state.is_file():
             return
         state = torch.load(self.state, weights_only=True)
-        self.whole.load_state_dict(state["whole"])
-        self.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+        known = {n: t.shape for n, t in self.average.items()} == {n: t.shape for n, t in state["average"].items()}
+        for to, of in ((self.whole.state_dict(), state["whole"]), (self.average, state["average"])):
+            for name, value in of.items():
+                if known or name.startswith(
+                    "tower."
+                ):  # lessons of more faults: the tower goes on, its heads begin anew
+                    to[name].copy_(value)
+        for optimizer, saved in list(zip(self.optimizers, state["optimizers"], strict=True))[: None if known else 1]:
             optimizer.load_state_dict(saved)
         self.steps, self.spent, self.curve = state["rest"]
