@@ -103,14 +103,14 @@ def round_trip(
             if kept is not None:
                 take(kept)
         if i == 0 and encoder == "libsvtav1":
-            _no_real_time()
+            no_real_time()
     take(None)
     seen = np.maximum.accumulate(np.where(arrived, np.arange(len(out)), -1))
     seen[seen < 0] = np.flatnonzero(arrived)[0] if arrived.any() else 0
     return out if arrived.all() else out[seen]
 
 
-def _no_real_time() -> None:
+def no_real_time() -> None:
     """SVT-AV1 run by root gives its threads real-time priority, which starves everything else on the machine."""
     if not hasattr(os, "sched_setscheduler"):  # only Linux lets one ask
         return

@@ -24,6 +24,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from data_recipes.distortions.video_codec import no_real_time
 from mllm_avqa.evidence import measure
 from mllm_avqa.media import Limits, MediaReader
 from mllm_avqa.model.views import make_views
@@ -140,6 +141,7 @@ def _write(path: Path, video_codec: str, audio_codec: str, options: dict[str, st
                 frame = av.VideoFrame.from_ndarray(_picture(number), "rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, fps)
                 packets += video.encode(frame)
+                no_real_time()
             packets += video.encode()
         if audio is not None:
             wave = 0.4 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)

@@ -304,13 +304,13 @@ def test_video_codecs_keep_the_order_of_frames(kind: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="needs Linux")
 def test_av1_threads_are_not_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
     policies: set[int] = set()
-    tame = video_codec._no_real_time
+    tame = video_codec.no_real_time
 
     def watched() -> None:
         tame()
         policies.update(os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task"))
 
-    monkeypatch.setattr(video_codec, "_no_real_time", watched)
+    monkeypatch.setattr(video_codec, "no_real_time", watched)
     frames = np.zeros((4, 64, 64, 3), np.uint8)
     video_codec.round_trip(
         frames, 25.0, "libsvtav1", "libdav1d", {"preset": "10", "crf": "50", "svtav1-params": "lp=1"}

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from av.subtitles.subtitle import SubtitleSet
 
+from data_recipes.distortions.video_codec import no_real_time
+
 BITS = 8
 TICK = 600  # video ticks per second
 
@@ -71,6 +73,7 @@ def write_clip(
             frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
             frame.pts, frame.time_base = tick, Fraction(1, TICK)
             out.mux(video.encode(frame))
+            no_real_time()
         if video is not None:
             out.mux(video.encode())
         if audio is not None and sound is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from media_synth import numbers, picture, steady, tone, write_clip
 
+from data_recipes.distortions.video_codec import no_real_time
 from mllm_avqa.media import DecodeSpec, Limits, MediaReader
 from mllm_avqa.media.readers.pyav_reader import PyAVReader
 
@@ -61,6 +62,7 @@ def write(path: Path, video_codec: str, audio_codec: str, first: str) -> Path:
             frame = av.VideoFrame.from_ndarray(picture(number, *SIZE), "rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)
             packets += video.encode(frame)
+            no_real_time()
         packets += video.encode()
         block = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), "fltp", "mono")
         block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), 0
