@@ -83,6 +83,7 @@ class Lora(Strict):
     alpha: Count = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     experts: bool = False  # also the experts of a mixture: much slower and many more parameters
+    tokens: bool = False  # also the embeddings of the tokenizer's added tokens, where a base has not learnt them
 
 
 class PartPlan(Strict):
