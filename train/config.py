@@ -151,6 +151,7 @@ class PracticeShares(Strict):
     kinds: float = Field(0, ge=0, le=1)  # rows mixed with kin that ask for nothing but the kind of fault
     listed: float = Field(0, ge=0, le=1)  # one-sided rows mixed with a clip of the same faults and levels: list them
     written: float = Field(0, ge=0, le=1)  # batches that see no clip: an explanation from scores and lists of faults
+    replay: float = Field(0, ge=0, le=1)  # batches of general questions, with the base's own answers (`train.mini`)
     timed: float = Field(0, ge=0, le=1)  # of the rows of both sides: clips that have a score of timing or captions
     described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
     context: float = Field(0.3, ge=0, le=1)  # rows of both sides with text: the clip's, or any where facts are mixed

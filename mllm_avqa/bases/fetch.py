@@ -49,7 +49,7 @@ def cache_folder() -> Path:
 
 
 def base_folder(name: str) -> Path:
-    """The folder of one base: its file, and what was made of it. One that is assembled has a folder for each version."""
+    """The folder of one base: its file, and what was made of it. One that is assembled has one for each version."""
     told = catalogue()[name]
     return cache_folder() / name / told["sha256"][:12] if "parts" in told else cache_folder() / name
 

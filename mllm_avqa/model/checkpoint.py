@@ -46,9 +46,8 @@ def open_checkpoint(
     """Backbone ready for inference, card, and a name of the weights as they lie in memory.
 
     dtype: a torch dtype or its name, see `DTYPES`, or "auto"; device: "cpu", "cuda:0" ..., by default an accelerator if
-    there is one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit, allow_pickle: see
-    `LoadOptions`.
-    A base that is kept in the cache is fetched when it is not there yet.
+    there is one; device_map: "auto" or {module: device} for a model that one device cannot hold; four_bit,
+    allow_pickle: see `LoadOptions`. A base that is kept in the cache is fetched when it is not there yet.
     Weights in float32 are named by `weights_hash` alone; others score a little differently and are named so.
     Raises CheckpointError (unknown name, unreadable directory) and ConfigError (dtype, device, missing library).
     """

@@ -49,8 +49,8 @@ def load_backbone(
     """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
 
     dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit,
-    allow_pickle, merged: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option
-    without its library.
+    allow_pickle, merged: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an
+    option without its library.
     """
     import torch
 
