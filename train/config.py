@@ -83,6 +83,7 @@ class Lora(Strict):
     alpha: Count = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     experts: bool = False  # also the experts of a mixture: much slower and many more parameters
+    tokens: bool = False  # also the embeddings of the tokenizer's added tokens, where a base has not learnt them
 
 
 class PartPlan(Strict):
@@ -151,6 +152,7 @@ class PracticeShares(Strict):
     kinds: float = Field(0, ge=0, le=1)  # rows mixed with kin that ask for nothing but the kind of fault
     listed: float = Field(0, ge=0, le=1)  # one-sided rows mixed with a clip of the same faults and levels: list them
     written: float = Field(0, ge=0, le=1)  # batches that see no clip: an explanation from scores and lists of faults
+    replay: float = Field(0, ge=0, le=1)  # batches of general questions, with the base's own answers (`train.mini`)
     timed: float = Field(0, ge=0, le=1)  # of the rows of both sides: clips that have a score of timing or captions
     described: float = Field(0, ge=0, le=1)  # rows of both sides that stay as they are and are described
     context: float = Field(0.3, ge=0, le=1)  # rows of both sides with text: the clip's, or any where facts are mixed

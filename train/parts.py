@@ -43,7 +43,8 @@ def select(backbone: Backbone, stage: Stage) -> None:
     for name, p in backbone.model.named_parameters():
         how = tunes[part_of(name, backbone)]
         if adapter:
-            wanted = how == "lora" if "lora_" in name else how == "full" and "modules_to_save" in name
+            low_rank = "lora_" in name or "trainable_tokens" in name
+            wanted = how == "lora" if low_rank else how == "full" and "modules_to_save" in name
         else:
             wanted = how == "full"
         p.requires_grad_(wanted and not any(f in name for f in backbone.frozen))
@@ -94,7 +95,7 @@ def _add_adapter(backbone: Backbone, stage: Stage, low: list[str], projectors: b
     from peft import get_peft_model
 
     options = stage.lora
-    config = lora_config(backbone, options.r, options.alpha, options.dropout, options.experts)
+    config = lora_config(backbone, options.r, options.alpha, options.dropout, options.experts, options.tokens)
     if low != ["llm"]:
         targets = _linear_layers(backbone, [p for p in low if p != "llm"])
         if "llm" in low:

@@ -16,7 +16,7 @@ import torch
 from mllm_avqa.model.backbones import family, load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import grade_words, load_prompts
-from mllm_avqa.model.weights import locate
+from mllm_avqa.model.weights import kept, locate
 from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.records import Record
@@ -160,11 +160,11 @@ def weights_sample(directory: Path, card: Card) -> str | None:
     Read are the sizes of the weight files and 4 kB at 64 places of each: trained weights differ everywhere. None where
     there are no local weight files.
     """
-    base, revision = locate(directory, card)
+    base, revision = (card.base_model, card.revision) if kept(card) else locate(directory, card)
     if revision:
         return f"{base}@{revision}"
     digest = hashlib.sha256()
-    files = sorted(Path(base).glob("*.safetensors"))
+    files = sorted(Path(base or directory).glob("*.safetensors"))
     for path in files:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())

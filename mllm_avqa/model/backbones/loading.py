@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mllm_avqa.model.backbones import attention
 from mllm_avqa.model.weights import header, locate, pickled_files
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -29,6 +30,8 @@ class LoadOptions:
     device_map: str | dict[str, Any] | None = None  # "auto", "cuda:0", {module: device}; None leaves all on the CPU
     four_bit: bool = False  # linear layers of the language model as NF4 (QLoRA, arXiv 2305.14314)
     allow_pickle: bool = False  # weights that are no safetensors: unpickling them is safe only as far as torch makes it
+    # The adapter becomes part of the weights: as fast as without, and nothing left to train. Never into 4-bit weights.
+    merged: bool = False
 
 
 def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOptions) -> Any:
@@ -45,7 +48,7 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
         _check_files(folder, options.allow_pickle)
     arguments: dict[str, Any] = {
         "dtype": options.dtype,
-        "attn_implementation": "sdpa",  # rows bring a 4-D mask
+        "attn_implementation": attention.register(),  # rows bring a 4-D mask
         "trust_remote_code": False,  # None would ask on standard input
         "use_safetensors": None if options.allow_pickle else True,
     }
@@ -65,6 +68,8 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(directory))
+        if options.merged and not options.four_bit:
+            model = model.merge_and_unload()
     return model
 
 

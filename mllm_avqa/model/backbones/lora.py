@@ -9,12 +9,17 @@ from mllm_avqa.schema.errors import ConfigError
 if TYPE_CHECKING:
     from mllm_avqa.model.backbones.base import Backbone
 
+EMBEDDED = "embed_tokens"  # the module of the word embeddings, in every family
 
-def lora_config(backbone: Backbone, r: int, alpha: int, dropout: float = 0.0, experts: bool = False) -> Any:
+
+def lora_config(
+    backbone: Backbone, r: int, alpha: int, dropout: float = 0.0, experts: bool = False, tokens: bool = False
+) -> Any:
     """`peft.LoraConfig`: low rank on `lora_targets`, `projectors` trained in full beside it, the rest frozen.
 
     experts: adapt `lora_parameters` (the experts of a mixture) as well. Off by default: peft adds the low-rank product
     to the whole weight of all experts in every forward, and each expert has factors of its own.
+    tokens: train the embeddings of the tokenizer's added tokens as well: a base has never seen those that are new.
     Raises ConfigError where the backbone has no experts, or with dropout, which peft cannot apply to them.
     """
     from peft import LoraConfig
@@ -31,4 +36,5 @@ def lora_config(backbone: Backbone, r: int, alpha: int, dropout: float = 0.0, ex
         target_modules=backbone.lora_targets,
         target_parameters=list(backbone.lora_parameters) if experts else None,
         modules_to_save=list(backbone.projectors),
+        trainable_token_indices={EMBEDDED: sorted(backbone.tokenizer.added_tokens_decoder)} if tokens else None,
     )

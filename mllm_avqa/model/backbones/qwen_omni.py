@@ -64,7 +64,7 @@ class QwenOmni(ABC):
     def load(cls, directory: Path, card: Card, options: LoadOptions) -> Self:
         try:
             model = load_weights(cls.model_class(), directory, card, options)
-            backbone = cls(model, *cls.processors(*locate(directory, card), card))
+            backbone = cls(model, *cls.processors(*locate(directory, card), card, model.config))
             backbone.extra = card.pixels if card.pixels is not None and card.pixels.energies else None
         except (OSError, ValueError) as e:
             raise CheckpointError(f"cannot load {card.name} from {directory}: {e} (--checkpoint)") from e
@@ -92,7 +92,8 @@ class QwenOmni(ABC):
         return {}
 
     @classmethod
-    def processors(cls, base: str, revision: str | None, card: Card) -> tuple[Any, ...]:
+    def processors(cls, base: str, revision: str | None, card: Card, config: Any) -> tuple[Any, ...]:
+        """Tokenizer, video processor, feature extractor. config: the model's."""
         from transformers import AutoTokenizer, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
         video = dict(cls.video_settings)
@@ -102,7 +103,9 @@ class QwenOmni(ABC):
             AutoTokenizer.from_pretrained(base, revision=revision or "main", trust_remote_code=False),
             Qwen2VLVideoProcessor(cap_pixels_per_frame=False, **video),  # frames come in their final size
             WhisperFeatureExtractor(
-                feature_size=128, chunk_length=int(np.ceil(card.views.window_seconds)), return_attention_mask=True
+                feature_size=config.audio_config.num_mel_bins,
+                chunk_length=int(np.ceil(card.views.window_seconds)),
+                return_attention_mask=True,
             ),
         )
 
@@ -208,7 +211,7 @@ class QwenOmni(ABC):
     # ---- media ------------------------------------------------------------------------------------------------
 
     def media_tensors(self, views: Views) -> dict[str, torch.Tensor]:
-        """pixel_values_videos [patches, 3 * 2 * patch^2], video_grid_thw [2, 3], input_features [1, 128, mel] ..."""
+        """pixel_values_videos [patches, 3 * 2 * patch^2], video_grid_thw [2, 3], input_features [1, bands, mel] ..."""
         out: dict[str, torch.Tensor] = {}
         if views.whole is not None and views.fragments is not None:
             parts = [

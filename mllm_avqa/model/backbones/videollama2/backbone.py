@@ -54,7 +54,7 @@ class VideoLlama2(QwenOmni):
         return cls(model, tokenizer, card.pixels or SIGLIP)
 
     @classmethod
-    def processors(cls, base: str, revision: str | None, card: Card) -> tuple[Any, ...]:
+    def processors(cls, base: str, revision: str | None, card: Card, config: Any) -> tuple[Any, ...]:
         """Tokenizer and pixel statistics: frames and sound need no processor of transformers."""
         from transformers import Qwen2TokenizerFast  # type: ignore[attr-defined]
 

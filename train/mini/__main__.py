@@ -1,0 +1,35 @@
+"""`python -m train.mini`: makes what mini needs beside other people's weights. Its makers use it, nobody else must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def start(
+    records: Annotated[Path, typer.Argument(help="record file; training clips of it settle the projectors")],
+    sight: Annotated[str, typer.Option(help="checkpoint whose schooled vision tower is taken")] = "nano",
+    clips: Annotated[int, typer.Option(help="training clips that are looked at")] = 96,
+) -> None:
+    """Write mllm_avqa/bases/mini/start.safetensors; prints the sha256 of the base for bases.yaml."""
+    from train.mini.start import make
+
+    typer.echo(make(records, sight, clips))
+
+
+@app.command()
+def replay(base: Annotated[Path, typer.Option(help="card of the base")] = Path("train/configs/bases/mini")) -> None:
+    """Let the base answer replay.txt into replay.jsonl."""
+    from train.mini.replay import write
+    from train.start import reopened
+
+    typer.echo(write(reopened(base)[0]))
+
+
+if __name__ == "__main__":
+    app()
