@@ -22,6 +22,7 @@ from mllm_avqa.batch.gates import FAILED, Gate
 from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.batch.stopping import Stopped, ends_on_signal
 from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_line, progress, reported, tally
+from mllm_avqa.scale.command import Engine, run_on_ray
 from mllm_avqa.schema.plain import json_text
 
 app = typer.Typer(
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _DEFAULT = RaterOptions()
-_COLUMNS, _NO_GATE = ManifestColumns(), Gate()
+_COLUMNS, _NO_GATE, _HERE = ManifestColumns(), Gate(), Engine()
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")]
 
 
@@ -123,6 +124,7 @@ def score(
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 though clips failed.")] = False,
     export: Annotated[bool, typer.Option("--export", help="Rate nothing: write OUT from its journal.")] = False,
     gate: Gate = _NO_GATE,
+    engine: Engine = _HERE,
     options: RaterOptions = _DEFAULT,
     debug: Debug = False,
 ) -> None:
@@ -154,13 +156,15 @@ def score(
     )
     load = replace(options, threads=options.threads or _share(workers)).load
     with reported(debug) as console:
-        check_options(batch)
+        on_ray = engine.engine == "ray"
+        if not on_ray:
+            check_options(batch)
         passed_over: Counter[str] = Counter()
         total = sum(1 for _ in expand(batch.inputs, manifest, passed_over, columns))  # errors of the manifest show here
         if passed_over:
             console.print(f"not rated, no media by their ending: {tally(passed_over)}")
         with progress(console, total) as tick:
-            result = run_batch(load, batch, tick)
+            result = run_on_ray(load, batch, engine, tick) if on_ray else run_batch(load, batch, tick)
         counts = f"{result.rated} rated, {result.failed} failed, {result.current} already there"
         if result.stopped:
             console.print(f"stopped: {counts}; run the same command again to continue {journal_path(output)}")

@@ -19,20 +19,21 @@ from mllm_avqa.batch.inputs import check_inputs, expand
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns
 from mllm_avqa.batch.outputs import Rows, check_output, open_rows
-from mllm_avqa.batch.rows import fingerprint_text
+from mllm_avqa.batch.rows import fingerprint_of
 from mllm_avqa.batch.stopping import Stop, stop_on_signal
 from mllm_avqa.batch.work import (
     How,
     Job,
     Load,
     cells_of,
+    job_of,
     rate_jobs,
     start_worker,
     worker_fingerprint,
     worker_rates,
 )
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, MediaNotFound, typed
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError
 from mllm_avqa.schema.plain import plain
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class _Desk:
                 self.result.current += 1
                 self.tick("current")
                 continue
-            job = _job(item, self.options.limits, self.stop)
+            job = job_of(item, self.options.limits, self.stop.is_set)
             if self.stop.is_set():
                 return
             if job.error is None and self.rows.is_current(item, job.content_hash):
@@ -184,19 +185,6 @@ class _Desk:
             self.result.gated.append((path, reason))
 
 
-def _job(item: Item, limits: Limits, stop: Stop) -> Job:
-    from mllm_avqa.media import content_hash
-
-    try:
-        return Job(item, "" if item.error else content_hash(item.file, limits, stop.is_set), item.error)
-    except AvqaError as e:
-        return Job(item, "", e)
-    except OSError as e:  # a disk or network share that fails while it is read
-        return Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
-    except Exception as e:
-        return Job(item, "", typed(e))
-
-
 Rate = Callable[[Iterator[Job], How], Iterator[Cells]]
 
 
@@ -214,11 +202,12 @@ def _rating(load: Load, options: BatchOptions, stop: Stop) -> Iterator[tuple[str
                         return
 
         with closing(rater):
-            yield _fingerprint(rater.fingerprint, options), here
+            yield fingerprint_of(rater.fingerprint, options.settings, options.explain, options.full), here
         return
     with closing(_Pool(load, options)) as pool:
         try:
-            fingerprint = _fingerprint(pool.running.submit(worker_fingerprint).result(), options)
+            told = pool.running.submit(worker_fingerprint).result()
+            fingerprint = fingerprint_of(told, options.settings, options.explain, options.full)
         except BrokenProcessPool as e:
             raise AvqaError("a worker process died while it loaded the model (out of memory? fewer --workers)") from e
         yield fingerprint, lambda jobs, how: pool.rate(jobs, how, stop)
@@ -298,10 +287,3 @@ def _chunks(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def _fingerprint(rater: dict[str, str], options: BatchOptions) -> str:
-    parts = {**rater, **options.settings, "explain": "yes" if options.explain else "no"}
-    if options.full:
-        parts["full"] = "yes"
-    return fingerprint_text({k: "_".join(v.split()) for k, v in parts.items()})

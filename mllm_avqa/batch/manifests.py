@@ -91,15 +91,16 @@ def read_manifest(manifest: Path, columns: ManifestColumns) -> Iterator[Item]:
     base = Path(os.path.abspath(manifest)).parent
     try:
         if manifest.suffix.lower() == ".parquet":
-            yield from _items(manifest, base, columns, _parquet_lines(manifest))
+            yield from items_of(manifest, base, columns, _parquet_lines(manifest))
             return
         with manifest.open("rb") as f:
-            yield from _items(manifest, base, columns, _text_lines(manifest, f, columns))
+            yield from items_of(manifest, base, columns, _text_lines(manifest, f, columns))
     except OSError as e:
         raise ConfigError(f"--manifest {manifest}: can not be read: {e.strerror or e}") from e
 
 
-def _items(manifest: Path, base: Path, columns: ManifestColumns, lines: Iterable[Line]) -> Iterator[Item]:
+def items_of(manifest: Path, base: Path, columns: ManifestColumns, lines: Iterable[Line]) -> Iterator[Item]:
+    """Clips of numbered cells. manifest: where they come from, for messages; base: what relative paths start from."""
     for number, cells in lines:
         where = f"{manifest}:{number}"
         if isinstance(cells, AvqaError):

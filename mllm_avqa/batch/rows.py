@@ -120,6 +120,14 @@ def fingerprint_text(parts: Mapping[str, str]) -> str:
     return " ".join(f"{k}={v}" for k, v in sorted(parts.items()))
 
 
+def fingerprint_of(rater: Mapping[str, str], settings: Mapping[str, str], explain: bool, full: bool) -> str:
+    """Of the rows of a run: the rater, and what else changes a row."""
+    parts = {**rater, **settings, "explain": "yes" if explain else "no"}
+    if full:
+        parts["full"] = "yes"
+    return fingerprint_text({k: "_".join(v.split()) for k, v in parts.items()})
+
+
 def json_line(cells: Mapping[str, Any]) -> bytes:
     """A row as one line of JSON."""
     return json_text(cells).encode() + b"\n"

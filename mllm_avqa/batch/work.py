@@ -15,8 +15,9 @@ from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.manifests import Item
 from mllm_avqa.batch.rows import error_row, rating_row
-from mllm_avqa.schema.clip import WHOLE, Span
-from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, typed
+from mllm_avqa.schema.clip import WHOLE, Limits, Span
+from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, MediaNotFound, typed
+from mllm_avqa.schema.plain import plain
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.workers import follow_parent
 
@@ -67,6 +68,20 @@ class How:
     full: bool
     fingerprint: str
     gate: Gate = field(default_factory=Gate)
+
+
+def job_of(item: Item, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Job:
+    """A clip with its bytes hashed, or with what is wrong with them."""
+    from mllm_avqa.media import content_hash
+
+    try:
+        return Job(item, "" if item.error else content_hash(item.file, limits, stopped), item.error)
+    except AvqaError as e:
+        return Job(item, "", e)
+    except OSError as e:  # a disk or network share that fails while it is read
+        return Job(item, "", MediaNotFound(f"{plain(item.file)}: can not be read: {e.strerror}"))
+    except Exception as e:
+        return Job(item, "", typed(e))
 
 
 def rate_jobs(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Cells]:

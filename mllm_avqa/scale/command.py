@@ -1,0 +1,74 @@
+"""`mllm-avqa score --engine ray`: the same command on a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mllm_avqa.batch.engine import BatchOptions, BatchResult
+from mllm_avqa.batch.inputs import check_inputs, expand
+from mllm_avqa.batch.manifests import ManifestColumns
+from mllm_avqa.batch.outputs import FORMATS
+from mllm_avqa.batch.work import Load
+from mllm_avqa.scale.dataset import Cluster, rate_dataset
+from mllm_avqa.scale.rows import RowSettings
+from mllm_avqa.schema.errors import ConfigError, OutputError
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where `score` runs."""
+
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: on a cluster, -o is then a folder of Parquet partitions.")
+    ] = "local"
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster: auto, ray://host:port; none starts one.")] = (
+        None
+    )
+    actor_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each copy of the model on the cluster.")] = 0.0
+
+
+def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[str], None]) -> BatchResult:
+    """Rate the clips of a batch on a Ray cluster into a folder. Raises ConfigError and OutputError for wrong usage."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as e:
+        raise ConfigError(f"--engine ray needs Ray, which is not installed: pip install 'mllm-avqa[ray]' ({e})") from e
+    if batch.output.suffix.lower() in FORMATS or batch.output.is_file() or str(batch.output) == "-":
+        raise OutputError(f"-o {batch.output}: with --engine ray the output is a folder of Parquet partitions")
+    check_inputs(batch.inputs, batch.manifest)
+    if batch.fresh and batch.output.is_dir():
+        for part in batch.output.glob("part-*.parquet"):
+            part.unlink()
+    ray.init(address=engine.address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    source = ray.data.from_items(list(_rows(batch)))
+    settings = RowSettings(
+        ManifestColumns(), batch_size=batch.batch_size, explain=batch.explain, full=batch.full, limits=batch.limits,
+        told=batch.settings,
+    )  # fmt: skip
+    cluster = Cluster(batch.workers, gpus=engine.actor_gpus, rows=4 * batch.batch_size)
+    counts: Counter[str] = Counter()
+    rated = rate_dataset(source, load, settings=settings, cluster=cluster, output=batch.output)
+    for row in rated.select_columns(["status"]).iter_rows():
+        counts[row["status"]] += 1
+        tick("rated" if row["status"] == "ok" else "failed")
+    total = source.count()
+    return BatchResult(rated=counts["ok"], failed=counts["error"], current=total - sum(counts.values()))
+
+
+def _rows(batch: BatchOptions) -> Iterator[dict[str, Any]]:
+    """The clips as rows with absolute paths: actors may run in any folder that sees the same disks."""
+    for item in expand(batch.inputs, batch.manifest, columns=batch.columns):
+        if item.error is not None:
+            raise ConfigError(str(item.error))
+        yield {
+            "path": str(Path(item.file).absolute()), "text": item.user_text, "id": item.id, "start": item.start,
+            "end": item.end, **item.carried,
+        }  # fmt: skip
