@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.verdicts import seen_by
 from mllm_avqa.schema.faults import fault_kinds
@@ -27,9 +29,10 @@ NO = {"en": r"no\b", "zh": "没|不|否|未"}
 NOTHING = {"en": "no fault", "zh": "没有发现"}
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(BaseModel):
     """A question and what it asks, as the bank has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ask: str
     want: str
@@ -41,10 +44,7 @@ class Item:
 
 def bank(language: str, half: str) -> list[Item]:
     """The questions of a half. half: seen, unseen."""
-    return [
-        Item(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
-        for entry in load_prompts("chat_bank", language)[half]
-    ]
+    return [Item.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
 
 
 def outcome(item: Item, rating: Rating, language: str, text: str, refused: bool) -> Outcome:
@@ -131,7 +131,9 @@ class Truth:
     def when(self) -> bool:
         whole = {"en": "throughout", "zh": "全程"}[self.language]
         spans = [f.span for f in self._costliest()]
-        return self._nothing() or any(self._number(s[0]) and self._number(s[1]) if s else self._says(whole) for s in spans)
+        return self._nothing() or any(
+            self._number(s[0]) and self._number(s[1]) if s else self._says(whole) for s in spans
+        )
 
     def fix(self) -> bool:
         return self._nothing() or self._says(*map(self._remedy, self._costliest()))
@@ -154,7 +156,9 @@ class Truth:
         own = [f for f in self.rating.findings if f.side == of]
         facts = [m for m in self.rating.evidence if m.modality == of and m.severity not in ("none", "faint")]
         grounds = any(self._says(self._name(f)) for f in own) or any(self._number(m.value) for m in facts)
-        return self._scored(of) and (self._score(of) is None or grounds or (not own and self._says(NOTHING[self.language])))
+        if not self._scored(of):
+            return False
+        return self._score(of) is None or grounds or (not own and self._says(NOTHING[self.language]))
 
     def compare(self) -> bool:
         given = [s.score for w in self.rating.windows if (s := w.scores.get("overall"))]

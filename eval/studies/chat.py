@@ -34,15 +34,14 @@ class Chat(Rated):
         with self.opened() as rater:
             for path in self.media:
                 session = rater.chat(path)
-                for language in self.lang or tuple(rater.card.languages):
+                for language in [*self.lang] or rater.card.languages:
                     for half in ("unseen", "seen") if self.half == "both" else (self.half,):
                         rows += list(_asked(rater, session, language, half, path.name))
         return {"rows": rows, "table": _counted(rows)}
 
     def report(self, found: Json) -> Report:
         head = ["half", "language", "questions", *OUTCOMES, "right or refused"]
-        cells = [[r["half"], r["language"], str(r["n"]), *(str(r[o]) for o in OUTCOMES), f"{r['held']:.2f}"] for r in found["table"]]
-        told = table(head, cells)
+        told = table(head, [[str(r[k]) for k in head] for r in found["table"]])
         if self.wrong:
             bad = [r for r in found["rows"] if r["outcome"] in ("wrong", "refused") and r["half"] == "seen"]
             told += "".join(f"\n{r['clip']}: {r['outcome']}: {r['ask']} -> [{r['topic']}] {r['answer']}" for r in bad)
@@ -64,10 +63,10 @@ def _asked(rater: Rater, session: ChatSession, language: str, half: str, clip: s
 
 
 def _counted(rows: list[Json]) -> list[dict[str, Any]]:
-    out = []
+    out: list[dict[str, Any]] = []
     for half, language in dict.fromkeys((r["half"], r["language"]) for r in rows):
         own = Counter(r["outcome"] for r in rows if (r["half"], r["language"]) == (half, language))
         n = sum(own.values())
-        held = 1 - own["wrong"] / n
-        out.append({"half": half, "language": language, "n": n, **{o: own[o] for o in OUTCOMES}, "held": round(held, 4)})
+        told = {"half": half, "language": language, "questions": n} | {o: own[o] for o in OUTCOMES}
+        out.append(told | {"right or refused": round(1 - own["wrong"] / n, 3)})
     return out

@@ -243,7 +243,11 @@ def _spelt(text: str, language: str) -> str:
 
     def mended(m: re.Match[str]) -> str:
         word = m[0]
-        if len(word) < SHORTEST or word in known or any(word.startswith(k) for k in (word[:-1], word[:-2]) if k in known):
+        if (
+            len(word) < SHORTEST
+            or word in known
+            or any(word.startswith(k) for k in (word[:-1], word[:-2]) if k in known)
+        ):
             return word
         return next(iter(get_close_matches(word, known, 1, CLOSE)), word)
 

@@ -39,7 +39,7 @@ def write_answer(
     kept = [c.text for c in check_claims(written, rating, language) if c.support != "contradicted"]
     words = load_prompts("chat", language)
     if kept:
-        return replace(given, text=load_prompts("explain", language)["joints"]["sentences"].join(kept), topic=given.topic or FREE)
+        return replace(given, text=words["sentences"].join(kept), topic=given.topic or FREE)
     return given if not given.refused or not written else Answer(words["withdrawn"], FREE)
 
 
