@@ -115,7 +115,7 @@ def _words(language: str) -> _Words:
     lists = {name: claims[name] for name in ("spans", "clauses", "joints", "negations", "denials", "affirmed")}
     aspects = [(w, a) for a, words in claims["aspects"].items() for w in words]
     return _Words(
-        kinds=_by_length(_spellings(language).items()),
+        kinds=_by_length(spellings(language).items()),
         sides=[(w, a) for w, a in aspects if a != "overall"]
         + [(w, s) for s, ws in claims["sides"].items() for w in ws],
         aspects=aspects,
@@ -131,7 +131,7 @@ def _words(language: str) -> _Words:
     )
 
 
-def _spellings(language: str) -> dict[str, list[Meaning]]:
+def spellings(language: str) -> dict[str, list[Meaning]]:
     """What every word for a fault can mean. A taught name is not a plain word of its own side."""
     found: dict[str, list[Meaning]] = {}
     for kind, fault in fault_kinds().items():
@@ -300,6 +300,11 @@ def _pattern(spelling: str) -> re.Pattern[str]:
 
 def _each(spelling: str, text: str, what: Any) -> Iterator[_Mention]:
     return (_Mention(m.start(), m.end(), what) for m in _pattern(spelling).finditer(text))
+
+
+def named(text: str, words: Iterable[tuple[str, Any]]) -> list[tuple[int, int, Any]]:
+    """Where a text in small letters names any of `words`, and what they mean; earlier words hide later ones."""
+    return [(m.start, m.end, m.what) for m in _take(text, words)[0]]
 
 
 def _take(text: str, words: Iterable[tuple[str, Any]]) -> tuple[list[_Mention], str]:

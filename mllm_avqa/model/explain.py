@@ -62,12 +62,12 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     levels = {a: grades[s.level] for a, s in rating.scores.items() if s is not None}
     out: list[list[str]] = []
     for side, own in by_side(rating.findings).items():
-        out += [[t.format(**_filled(f, rating, words)) for t in words["findings"][side]] for f in own]
+        out += [[t.format(**filled(f, rating, words)) for t in words["findings"][side]] for f in own]
         score = rating.scores.get(side)
         if not own and score is not None:
             telling = [m for m in rating.evidence if m.modality == side and _tells(m)][:1]
             case = "clean" if score.level in CLEAN and not telling else "plain"
-            measured = _measured(telling, words)
+            measured = measured_text(telling, words)
             out.append([t.format(level=levels[side], measured=measured) for t in words[case][side]])
     listed = [words["level"].format(aspect=names[a], level=levels[a]) for a in SIDES if a in levels]
     if listed:
@@ -80,16 +80,17 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     return out
 
 
-def _filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
-    """What the wordings of a finding are filled with."""
-    form = fault_kinds()[f.kind].form
+def filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
+    """What the wordings of a finding are filled with. words: prompts/explain.<language>.yaml."""
+    kind = fault_kinds()[f.kind]
+    name = kind.name(words["language"])
     severity = load_prompts("questions", words["language"])["severities"][f.severity]
-    fault = words["fault"]["mass" if form == "countable" and f.name.endswith("s") else form]
-    seen = [m for name in f.facts[:1] for m in rating.evidence if m.name == name and m.value is not None]
+    fault = words["fault"]["mass" if kind.form == "countable" and name.endswith("s") else kind.form]
+    seen = [m for fact in f.facts[:1] for m in rating.evidence if m.name == fact and m.value is not None]
     return {
-        "fault": fault.format(severity=severity, kind=f.name),
+        "fault": fault.format(severity=severity, kind=name),
         "span": _time(f, words["span"]),
-        "measured": _measured(seen, words),
+        "measured": measured_text(seen, words),
     }
 
 
@@ -99,17 +100,23 @@ def _time(f: Finding, span: Words) -> str:
     return str(span["part"].format(start=f"{round(f.span[0], 1):g}", end=f"{round(f.span[1], 1):g}"))
 
 
-def _measured(facts: Sequence[Measurement], words: Words) -> str:
+def measured_text(facts: Sequence[Measurement], words: Words) -> str:
     """ " (measured: blur 3.4 px)", or nothing."""
-    told = [
-        words["fact"].format(
-            fact=fact_name(m.name, words["language"]).replace("_", " "),
-            value=f"{number(m.value)} {'' if m.unit == 'ratio' else translated(m.unit, words['language'])}".strip(),
-        )
-        for m in facts
-        if m.value is not None
-    ]
+    told = [told_fact(m, words) for m in facts if m.value is not None]
     return str(words["measured"].format(facts=words["joints"]["list"].join(told))) if told else ""
+
+
+def told_fact(m: Measurement, words: Words) -> str:
+    """ "blur 3.4 px"."""
+    return str(words["fact"].format(fact=told_name(m.name, words["language"]), value=told_value(m, words["language"])))
+
+
+def told_name(fact: str, language: str) -> str:
+    return fact_name(fact, language).replace("_", " ")
+
+
+def told_value(m: Measurement, language: str) -> str:
+    return f"{number(m.value or 0.0)} {'' if m.unit == 'ratio' else translated(m.unit, language)}".strip()
 
 
 def _tells(m: Measurement) -> bool:

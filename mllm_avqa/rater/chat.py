@@ -1,20 +1,43 @@
-"""`ChatSession`: questions on one clip, which is encoded once."""
+"""`ChatSession`: a talk about one clip, which is encoded once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from mllm_avqa.model.prompting import CHAT, Branch
+from mllm_avqa.model.prompting import LANGUAGES
 from mllm_avqa.model.scoring import EncodedClip
+from mllm_avqa.model.talk.answers import Answer, answer
+from mllm_avqa.model.talk.reading import language_of, read
+from mllm_avqa.model.talk.writing import write_answer
 from mllm_avqa.schema.rating import Rating
+
+MOST_TOKENS = 160  # of an answer in the model's own words
 
 
 @dataclass
 class ChatSession:
-    """Questions on one clip, encoded once. Earlier turns are not fed back: every answer is about the clip alone."""
+    """Questions on one clip and its rating, each in its own language, with those before in mind.
+
+    free_text: the checkpoint answers in its own words, behind its clip, the data of the rating and the turns before;
+    other checkpoints answer from the rating's data in the sentences of prompts/chat.<language>.yaml.
+    """
 
     rating: Rating
     clip: EncodedClip
+    languages: Sequence[str] = LANGUAGES  # that the checkpoint has
+    free_text: bool = False
+    turns: list[tuple[str, Answer]] = field(default_factory=list)
 
-    def ask(self, question: str, max_tokens: int = 160) -> str:
-        return self.clip.generate(Branch(CHAT, question, quoted=True), max_tokens)
+    def ask(self, question: str, max_tokens: int = MOST_TOKENS) -> str:
+        """The answer to a question. Raises ConfigError for one that is too long or in an unknown language."""
+        return self.answer(question, max_tokens).text
+
+    def answer(self, question: str, max_tokens: int = MOST_TOKENS) -> Answer:
+        """The answer with what it is about, or that it was refused."""
+        spoken = language_of(question.strip(), self.languages, self.rating.language)
+        given = answer(read(question.strip(), spoken), self.rating, [a for _, a in self.turns])
+        if self.free_text:
+            given = write_answer(self.clip, question, given, self.rating, spoken, self.turns, max_tokens)
+        self.turns.append((question, given))
+        return given

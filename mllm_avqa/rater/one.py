@@ -143,7 +143,7 @@ class Rater:
     def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
         """Rate a file and keep its encoding for questions."""
         rating, clip = self._rate(str(path), user_text, False, self.context)
-        return ChatSession(rating, clip)
+        return ChatSession(rating, clip, self.card.languages, self.scorer.free_text)
 
     def rate_many(
         self,

@@ -1,0 +1,216 @@
+"""What a right answer to a question of prompts/chat_bank.<language>.yaml has to say, from the rating alone.
+
+It is not asked how an answer says it: names and numbers of the rating have to be in it, and a yes or a no first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.verdicts import seen_by
+from mllm_avqa.schema.faults import fault_kinds
+from mllm_avqa.schema.measurement import SEVERITIES
+from mllm_avqa.schema.names import SIDES
+from mllm_avqa.schema.rating import Finding, Rating
+from mllm_avqa.schema.words import translated
+
+Outcome = Literal["right", "refused rightly", "refused", "wrong"]
+TOLERANCE = 0.011  # by which a number in an answer may be off, of its size
+ALIKE = 0.05  # points of gain that the costliest findings may differ by
+SLIGHT = SEVERITIES.index("slight")
+YES = {"en": r"yes\b", "zh": "是|有|会|能|对"}
+NO = {"en": r"no\b", "zh": "没|不|否|未"}
+NOTHING = {"en": "no fault", "zh": "没有发现"}
+
+
+class Item(BaseModel):
+    """A question and what it asks, as the bank has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ask: str
+    want: str
+    of: str = "overall"
+    kinds: tuple[str, ...] = ()
+    limit: float = 0.0
+    after: tuple[str, ...] = ()  # questions before it
+
+
+def bank(language: str, half: str) -> list[Item]:
+    """The questions of a half. half: seen, unseen."""
+    return [Item.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
+
+
+def outcome(item: Item, rating: Rating, language: str, text: str, refused: bool) -> Outcome:
+    if item.want == "refuse":
+        return "refused rightly" if refused else "wrong"
+    if refused:
+        return "refused"
+    wanted: Callable[[], bool] = getattr(Truth(item, rating, language, text), item.want)
+    return "right" if wanted() else "wrong"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Whether a text says what the rating knows; a method for everything that is asked."""
+
+    item: Item
+    rating: Rating
+    language: str
+    text: str
+
+    # ---- signs
+
+    def _says(self, *words: str) -> bool:
+        return any(w.lower() in self.text.lower() for w in words if w)
+
+    def _number(self, value: float | None, scale: float = 1.0) -> bool:
+        """Whether the value is among the numbers of the text."""
+        if value is None:
+            return False
+        said = [abs(float(n)) for n in re.findall(r"\d+(?:\.\d+)?", self.text)]
+        want = abs(value) / scale
+        return any(abs(n - want) <= max(TOLERANCE * want, 0.006) for n in said)
+
+    def _polarity(self, yes: bool) -> bool:
+        return bool(re.match((YES if yes else NO)[self.language], self.text.lower()))
+
+    def _missing(self, aspect: str) -> bool:
+        return self._says(self._told(self.rating.missing.get(aspect, "")))
+
+    def _told(self, text: str) -> str:
+        return text if self.rating.language == self.language else translated(text, self.language)
+
+    def _score(self, aspect: str) -> float | None:
+        s = self.rating.scores.get(aspect)
+        return s.score if s else None
+
+    def _scored(self, aspect: str) -> bool:
+        score = self._score(aspect)
+        return self._missing(aspect) if score is None else self._number(score)
+
+    def _costliest(self) -> list[Finding]:
+        most = max((f.gain for f in self.rating.findings), default=0.0)
+        return [f for f in self.rating.findings if f.gain >= most - ALIKE]
+
+    def _name(self, f: Finding) -> str:
+        return fault_kinds()[f.kind].name(self.language)
+
+    def _remedy(self, f: Finding) -> str:
+        return fault_kinds()[f.kind].remedy.of(self.language)
+
+    def _nothing(self) -> bool:
+        return not self.rating.findings and self._says(NOTHING[self.language])
+
+    def _measured(self, name: str) -> bool:
+        m = next((m for m in self.rating.evidence if m.name == name), None)
+        if m is None:
+            return self._missing("audio")
+        return self._number(m.value) if m.value is not None else self._says(self._told(m.note))
+
+    # ---- what is asked
+
+    def score(self) -> bool:
+        return self._scored(self.item.of)
+
+    def limit(self) -> bool:
+        score = self._score(self.item.of)
+        if score is None:
+            return self._missing(self.item.of)
+        return self._number(score) and self._polarity(score >= self.item.limit)
+
+    def worst(self) -> bool:
+        return self._nothing() or self._says(*map(self._name, self._costliest()))
+
+    def when(self) -> bool:
+        whole = {"en": "throughout", "zh": "全程"}[self.language]
+        spans = [f.span for f in self._costliest()]
+        return self._nothing() or any(
+            self._number(s[0]) and self._number(s[1]) if s else self._says(whole) for s in spans
+        )
+
+    def fix(self) -> bool:
+        return self._nothing() or self._says(*map(self._remedy, self._costliest()))
+
+    helps = fix
+
+    def faults(self) -> bool:
+        return self._nothing() or all(self._says(self._name(f)) for f in self.rating.findings)
+
+    def presence(self) -> bool:
+        kinds = self.item.kinds
+        there = any(f.kind in kinds for f in self.rating.findings)
+        for kind in (fault_kinds()[k] for k in kinds):
+            own = {n.rstrip("+-") for n in kind.measures}
+            there |= any(bad >= SLIGHT for m, bad in seen_by(kind, self.rating.evidence) if m.name in own)
+        return self._polarity(there)
+
+    def why(self) -> bool:
+        of = self.item.of
+        own = [f for f in self.rating.findings if f.side == of]
+        facts = [m for m in self.rating.evidence if m.modality == of and m.severity not in ("none", "faint")]
+        grounds = any(self._says(self._name(f)) for f in own) or any(self._number(m.value) for m in facts)
+        if not self._scored(of):
+            return False
+        return self._score(of) is None or grounds or (not own and self._says(NOTHING[self.language]))
+
+    def compare(self) -> bool:
+        given = [s.score for w in self.rating.windows if (s := w.scores.get("overall"))]
+        return bool(given) and self._number(given[0]) and self._number(given[-1])
+
+    def worst_side(self) -> bool:
+        given = {a: s for a in ("video", "audio") if (s := self._score(a)) is not None}
+        if len(given) < 2:
+            return all(self._number(s) for s in given.values())
+        low = min(given, key=lambda a: given[a])
+        names = load_prompts("questions", self.language)["aspects"]
+        return self.text.lower().find(names[low]) in range(40) and self._number(given[low])
+
+    def sync(self) -> bool:
+        return self._scored("sync")
+
+    def sure(self) -> bool:
+        s = next((s for a in ("overall", *SIDES) if (s := self.rating.scores.get(a))), None)
+        if s is None or s.interval is None:
+            return s is not None and self._number(s.std)
+        return self._number(s.interval.low) and self._number(s.interval.high)
+
+    def looked(self) -> bool:
+        return self._number(self.rating.windows[0].start) and self._number(self.rating.windows[-1].end)
+
+    def loudness(self) -> bool:
+        return self._measured("loudness")
+
+    def true_peak(self) -> bool:
+        return self._measured("true_peak")
+
+    def resolution(self) -> bool:
+        v = self.rating.media.video
+        return self._number(v.width) and self._number(v.height) if v else self._missing("video")
+
+    def frame_rate(self) -> bool:
+        v = self.rating.media.video
+        return self._number(v.fps) if v else self._missing("video")
+
+    def codec(self) -> bool:
+        v = self.rating.media.video
+        return self._says(v.codec) if v else self._missing("video")
+
+    def bitrate(self) -> bool:
+        info = self.rating.media
+        rates: list[Any] = [s.bitrate for s in (info.video, info.audio) if s]
+        rates.append(8 * info.size_bytes / info.duration if info.duration else None)
+        return any(self._number(r, 1000.0) for r in rates)
+
+    def duration(self) -> bool:
+        return self._number(self.rating.media.duration)
+
+    def quotes(self) -> bool:
+        told = [i.text.split()[0] for i in self.rating.context.items if i.text.strip()]
+        return self._says(*told) if told else self._says({"en": "no text", "zh": "没有找到"}[self.language])

@@ -1,0 +1,256 @@
+"""What a rating answers to a question, in sentences of prompts/chat.<language>.yaml filled from its own data.
+
+Every topic of that file that has a `say` is a method of its name, here or in `particulars`; all else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mllm_avqa.model.explain import filled, measured_text, told_fact
+from mllm_avqa.model.talk.particulars import Particulars
+from mllm_avqa.model.talk.phrases import THERE, Answer, capital
+from mllm_avqa.model.talk.reading import Question
+from mllm_avqa.model.verdicts import seen_by
+from mllm_avqa.schema.faults import fault_kinds
+from mllm_avqa.schema.measurement import SEVERITIES, Measurement
+from mllm_avqa.schema.names import SIDES
+from mllm_avqa.schema.rating import Finding, Rating
+
+__all__ = ["Answer", "answer"]
+SAME = 0.15  # points that beginning and end may differ by and still be about the same
+
+
+def answer(question: Question, rating: Rating, before: Sequence[Answer] = ()) -> Answer:
+    """The answer to a question on a rating, after others."""
+    last = next((a for a in reversed(before) if not a.refused), None)
+    return Answers(question, rating, last).given()
+
+
+class Answers(Particulars):
+    """Every topic of scores and faults is a method with its name."""
+
+    def given(self) -> Answer:
+        if self.topic is None:
+            return self.refused()
+        ask: Callable[[], str | None] = getattr(self, self.topic)
+        text = ask()
+        if text is None:
+            return self.refused()
+        return Answer(capital(text), self.topic, self.kinds, self.sides)
+
+    def refused(self) -> Answer:
+        return Answer(self.words["refuse"].format(three=self._three()))
+
+    # ---- scores -----------------------------------------------------------------------------------------------------
+
+    def score(self) -> str:
+        aspects = [*self.sides] or ["overall"]
+        told, say = list[str](), self.words["topics"]["score"]["say"]
+        for a in aspects:
+            s = self._score(a)
+            told.append(
+                say.format(
+                    aspect=self.names[a], score=f"{s.score:.2f}", level=self.levels[s.level], interval=self._interval(s)
+                )
+                if s
+                else self._unscored(a)
+            )  # fmt: skip
+        others = [f"{self._bare(a)} {s.score:.2f}" for a in SIDES if (s := self._score(a)) is not None]
+        if not self.sides and others:
+            told.append(self.words["topics"]["scores"]["say"].format(list=self._list(others)))
+        return self._sentences(told)
+
+    def limit(self) -> str:
+        of, limit = self._of(), self.q.number
+        s = self._score(of)
+        if limit is None:
+            return self.score()
+        if s is None:
+            return self._unscored(of)
+        relation = "at" if round(s.score, 2) == limit else "above" if s.score > limit else "below"
+        yes = (relation == "below") if self._below() else (relation != "below")
+        return str(
+            self.say["say"].format(
+                yes=self._yes(yes), aspect=self.names[of], score=f"{s.score:.2f}", interval=self._interval(s),
+                relation=self.say["relation"][relation], number=f"{limit:g}",
+            )
+        )  # fmt: skip
+
+    def worst_side(self) -> str:
+        sides = [s for s in self.sides if s in SIDES] if len(set(self.sides) & set(SIDES)) > 1 else SIDES
+        given = {a: s.score for a in sides if (s := self._score(a)) is not None}
+        if not given:
+            return self._unscored(sides[0])
+        low, high = min(given, key=lambda a: given[a]), max(given, key=lambda a: given[a])
+        told = {"low_aspect": self.names[low], "low": f"{given[low]:.2f}"}
+        told |= {"high_aspect": self.names[high], "high": f"{given[high]:.2f}"}
+        self.sides = (low,)
+        return str(self.say["say" if low != high else "one"].format(**told))
+
+    def why(self) -> str:
+        of = self._of()
+        s = self._score(of)
+        if s is None:
+            return self._unscored(of)
+        told = {"aspect": self.names[of], "score": f"{s.score:.2f}"}
+        given = {a: x.score for a in SIDES if (x := self._score(a)) is not None}
+        lead = ""
+        if of == "overall" and given:
+            side = min(given, key=lambda a: given[a])
+            lead = self.say["side"].format(score=told["score"], side=self.names[side], low=f"{given[side]:.2f}")
+            lead += self.words["sentences"]
+            told, of = {"aspect": capital(self.names[side]), "score": f"{given[side]:.2f}"}, side
+        self.sides, self.kinds = (of,), ()
+        found, facts = self._found()[:2], self._telling(of)
+        if found:
+            self._spoke(found)
+            faults = self._list([self._fault(f, self.explain["because"]) for f in found])
+            return str(lead + self.say["say"].format(faults=faults, **told))
+        if facts:
+            listed = self._list([told_fact(m, self.explain) for m in facts])
+            return str(lead + self.say["plain"].format(facts=listed, **told))
+        return str(lead + self.say["clean"].format(**told))
+
+    def compare(self) -> str:
+        of = self._of()
+        scored = [(w, s) for w in self.rating.windows if (s := w.scores.get(of)) is not None]
+        if not scored:
+            return self._unscored(of)
+        (first, a), (last, b) = scored[0], scored[-1]
+        told: dict[str, Any] = {"aspect": self.names[of], "a": f"{first.start:g}", "b": f"{first.end:g}"}
+        told |= {"first": f"{a.score:.2f}", "c": f"{last.start:g}", "d": f"{last.end:g}", "last": f"{b.score:.2f}"}
+        if len(scored) == 1:
+            return str(self.say["one"].format(**told))
+        change = b.score - a.score
+        verdict = "same" if abs(change) < SAME else "better" if change > 0 else "worse"
+        return str(self.say["say"].format(verdict=self.say["verdict"][verdict], **told))
+
+    def sure(self) -> str:
+        found = self._found()[:1] if self.kinds and not self.q.sides else []
+        if found and found[0].probability is not None:
+            text = filled(found[0], self.rating, self.explain)["fault"]
+            return str(self.say["fault"].format(fault=text, percent=f"{100 * found[0].probability:.0f}"))
+        of = self._of()
+        s = self._score(of)
+        if s is None:
+            return self._unscored(of)
+        told = {"aspect": self.names[of], "score": f"{s.score:.2f}"}
+        i = s.interval
+        if i is None:
+            return str(self.say["spread"].format(std=f"{s.std:.2f}", **told))
+        told |= {"low": f"{i.low:.2f}", "high": f"{i.high:.2f}", "coverage": f"{100 * i.coverage:g}"}
+        return str(self.say["say"].format(**told))
+
+    def sync(self) -> str:
+        s = self._score("sync")
+        if s is None:
+            return self._unscored("sync")
+        self.sides = ("sync",)
+        told = {"score": f"{s.score:.2f}", "level": self.levels[s.level]}
+        facts = []
+        for name, key in (("av_content_offset", "offset"), ("av_start_offset", "file")):
+            m = self._fact(name)
+            if m is not None and m.value is not None:
+                way = self.say["way"]["late" if m.value > 0 else "early"]
+                exact = key == "file" and round(m.value) == 0
+                facts.append(self.say["zero"] if exact else self.say[key].format(ms=f"{abs(m.value):.0f}", way=way))
+        return str(self.say["say" if facts else "plain"].format(facts=self.words["joint"].join(facts), **told))
+
+    # ---- faults -----------------------------------------------------------------------------------------------------
+
+    def worst(self) -> str:
+        found = self._found()[:1]
+        if not found:
+            return self._nothing()
+        self._spoke(found)
+        return self._fault(found[0], self.say["say"])
+
+    def _nothing(self) -> str:
+        """No fault was found; what was measured to be worst, where something was."""
+        told = [self.words["topics"]["faults"]["none"].format(where=self._where())]
+        sides = SIDES if self._any_side() else self.sides
+        facts = [m for s in sides for m in self._telling(s)]
+        facts.sort(key=lambda m: -SEVERITIES.index(m.severity))
+        if facts:
+            worst = facts[0]
+            self.sides = (worst.modality,)
+            told.append(self.words["measured"].format(fact=told_fact(worst, self.explain), severity=self._grade(worst)))
+        return self._sentences(told)
+
+    def faults(self) -> str:
+        found = self._found()
+        if not found:
+            return self._nothing()
+        self._spoke(found)
+        listed = self.words["semicolon"].join(self._fault(f, self.say["item"]) for f in found)
+        return str(self.say["say"].format(faults=listed))
+
+    def presence(self) -> str:
+        say = self.words["topics"]["presence"]
+        found = self._found()
+        if found:
+            self._spoke(found)
+            item = self.words["topics"]["faults"]["item"]
+            return str(say["found"].format(faults=self.words["semicolon"].join(self._fault(f, item) for f in found)))
+        seen = [s for s in self._seen() if s[0].value is not None]
+        there = [m for m, bad in seen if bad >= THERE]
+        if there:
+            told = [f"{told_fact(m, self.explain)} ({self._grade(m)})" for m in there[:2]]
+            return str(say["measured"].format(facts=self._list(told)))
+        if seen:
+            return str(say["clear"].format(measured=measured_text([seen[0][0]], self.explain)))
+        return str(say["unseen"].format(kind=self._spelt()))
+
+    def _spelt(self) -> str:
+        return self.q.spelling or fault_kinds()[self.kinds[0]].name(self.language)
+
+    def _seen(self) -> list[tuple[Measurement, int]]:
+        """The facts that see any of the kinds asked about, each once, the worst first."""
+        found: dict[str, tuple[Measurement, int]] = {}
+        for kind in (fault_kinds()[k] for k in self.kinds):
+            own = [n.rstrip("+-") for n in (kind.measures or kind.instead)]
+            for m, bad in seen_by(kind, self.rating.evidence):
+                if m.name in own and bad >= found.get(m.name, (m, -1))[1]:
+                    found[m.name] = (m, bad)
+        return sorted(found.values(), key=lambda s: -s[1])
+
+    def when(self) -> str:
+        found, told = self._found()[:2], list[str]()
+        told += [self._fault(f, self.say["say"]) for f in found]
+        if not found and not self.q.sides:
+            told.append(self.words["topics"]["faults"]["none"].format(where=""))
+        of = self._of()
+        scored = [(w, s.score) for w in self.rating.windows if (s := w.scores.get(of)) is not None]
+        if len(scored) > 1 and not self.kinds:
+            w, low = min(scored, key=lambda x: x[1])
+            told.append(
+                self.say["lowest"].format(
+                    aspect=self.names[of], start=f"{w.start:g}", end=f"{w.end:g}", score=f"{low:.2f}"
+                )
+            )
+        if found:
+            self._spoke(found)
+        return self._sentences(told) if told else self._nothing()
+
+    def fix(self) -> str:
+        found = [f for f in self._found() if f.remedy]
+        if not found:
+            return str(self.say["none"].format(where=self._where()))
+        self._spoke(found[:2])
+        return self._sentences([self._remedy(f, self.say["say"], "") for f in found[:2]])
+
+    def _remedy(self, f: Finding, template: str, gain: str) -> str:
+        kind = fault_kinds()[f.kind]
+        return template.format(kind=kind.name(self.language), remedy=kind.remedy.of(self.language), gain=gain)
+
+    def helps(self) -> str:
+        found = [f for f in self._found() if f.remedy][:1]
+        if not found:
+            none: str = self.words["topics"]["fix"]["none"]
+            return none.format(where="")
+        self._spoke(found)
+        gain = f"{found[0].gain:.2f}" if found[0].gain >= 0.05 else ""
+        told = self.say["gain"].format(gain=gain, side=self.names[found[0].side]) if gain else ""
+        return self._remedy(found[0], self.say["say"], told)
