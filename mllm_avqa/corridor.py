@@ -61,11 +61,14 @@ class EncodedFile:
         return self.windows[lowest(self.window_scores)]
 
 
-def pool_windows(scores: list[ScoreDistribution], worst: float) -> ScoreDistribution:
-    """(1 - worst) x mean of the windows + worst x lowest window, on the whole distribution."""
+def pool_windows(
+    scores: list[ScoreDistribution], worst: float, weights: Sequence[float] | None = None
+) -> ScoreDistribution:
+    """(1 - worst) x mean of the windows + worst x lowest window, on the whole distribution. weights: of the mean."""
     table = np.array([[s.probs[w] for w in WORDS] for s in scores])
     low = table[int(np.argmin([s.score for s in scores]))]
-    return summarise((1 - worst) * table.mean(0) + worst * low, min(s.mass for s in scores))
+    mean = table.mean(0) if weights is None or sum(weights) <= 0 else np.average(table, axis=0, weights=weights)
+    return summarise((1 - worst) * mean + worst * low, min(s.mass for s in scores))
 
 
 def lowest(windows: Sequence[Scores]) -> int:
@@ -248,14 +251,20 @@ class Corridor:
 
     # ---- a clip -----------------------------------------------------------------------------------------------------
 
-    def pool(self, windows: Sequence[Scores]) -> Scores:
-        """The scores of a clip from those of its windows, as the card says."""
+    def pool(self, windows: Sequence[Scores], weights: Sequence[float] | None = None) -> Scores:
+        """The scores of a clip from those of its windows, as the card says. weights: of the windows; None: all alike."""
+        weights = weights or [1.0] * len(windows)
+        alike = len(set(weights)) == 1
         aspects = dict.fromkeys(a for s in windows for a in s)
-        return {a: self.pooled([s[a] for s in windows if a in s]) for a in aspects}
+        out: Scores = {}
+        for a in aspects:
+            own = [w for s, w in zip(windows, weights, strict=True) if a in s]
+            out[a] = self.pooled([s[a] for s in windows if a in s], None if alike else own)
+        return out
 
-    def pooled(self, scores: list[ScoreDistribution]) -> ScoreDistribution:
+    def pooled(self, scores: list[ScoreDistribution], weights: Sequence[float] | None = None) -> ScoreDistribution:
         """One aspect's score of a clip from those of its windows."""
-        return pool_windows(scores, self.card.pooling.worst)
+        return pool_windows(scores, self.card.pooling.worst, weights)
 
     def clips(self, clips: Sequence[Sequence[Showable]], language: str) -> list[Scores]:
         """Scores of clips, each given by its windows."""

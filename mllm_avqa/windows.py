@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,16 +16,20 @@ from mllm_avqa.evidence import measure
 from mllm_avqa.model.views import Prepared, Views, make_views
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.clip import Clip
-from mllm_avqa.schema.errors import EmptyWindow, MediaNotFound
+from mllm_avqa.schema.errors import ConfigError, EmptyWindow, MediaNotFound
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import ContextLevel
 from mllm_avqa.schema.text import BEYOND, TextContext
+from mllm_avqa.schema.whole import Chosen, Whole
+from mllm_avqa.whole.choice import choose
+from mllm_avqa.whole.coverage import UNSEEN
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
     from mllm_avqa.context.sidecars import CueLike
     from mllm_avqa.media import MediaReader
     from mllm_avqa.schema.records import Record
+    from mllm_avqa.whole import Overview
 
 __all__ = ["Prepared", "Seconds", "ahead", "file_windows", "record_windows", "window_starts", "worst_evidence"]
 
@@ -34,7 +39,6 @@ SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was 
 CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
 SHORTEST = 0.2  # seconds of a window at the end of a span
-UNSEEN = 0.25  # seconds at the end of a file that no window has to reach
 
 
 class Seconds(dict[str, float]):
@@ -72,6 +76,32 @@ def window_starts(duration: float, spec: ViewSpec) -> list[float]:
     return starts
 
 
+def looked_at(spec: ViewSpec, windows: int | str, hop: float | None) -> ViewSpec:
+    """The spec with another number of windows ("auto": its own, "all": every one) and seconds between their starts.
+
+    Raises ConfigError for a number or a hop that is none.
+    """
+    if not (windows in ("auto", "all") or (isinstance(windows, int) and windows >= 1)):
+        raise ConfigError(f"windows {windows!r}: a number from 1 on, 'all' or 'auto' (--windows)")
+    if hop is not None and not 0 < hop <= spec.window_seconds:
+        raise ConfigError(f"hop {hop:g} s: more than 0 and at most a window's {spec.window_seconds:g} s (--hop)")
+    most = {"auto": spec.max_windows, "all": sys.maxsize}.get(str(windows), windows)
+    return spec.model_copy(update={"max_windows": most, "hop_seconds": hop or spec.hop_seconds})
+
+
+def chosen_windows(duration: float, spec: ViewSpec, whole: Whole | None) -> list[tuple[float, Chosen]]:
+    """Starts of the windows that are looked at, and why; of a long file by what the pass over it found, if there was one.
+
+    Either way they are some of those that would be looked at if all were.
+    """
+    every = window_starts(duration, spec.model_copy(update={"max_windows": sys.maxsize}))
+    if len(every) <= spec.max_windows:
+        return [(s, "all") for s in every]
+    if whole is None:
+        return [(s, "even") for s in window_starts(duration, spec)]
+    return choose(every, spec.window_seconds, spec.max_windows, whole)
+
+
 def record_windows(
     record: Record,
     base: Path,
@@ -104,12 +134,14 @@ def file_windows(
     asr: AsrEngine | None = None,
     start: float = 0.0,
     end: float | None = None,
+    seen: Overview | None = None,
 ) -> Iterator[Prepared]:
     """The windows of a file, or of its span from `start` to `end` seconds, each decoded when it is asked for.
 
-    texts: given with the clip, by origin ("user", ...); end: None is the end of the file. Raises MediaError subclasses.
+    texts: given with the clip, by origin ("user", ...); end: None is the end of the file; seen: what `look_over` has
+    found of all of the file. Raises MediaError subclasses.
     """
-    info = reader.probe(path)
+    info = reader.probe(path) if seen is None else seen.info
     end = info.duration if end is None else end
     begin = time.perf_counter()
     cues: list[CueLike] = []  # of the whole file
@@ -119,7 +151,8 @@ def file_windows(
     before: Prepared | None = None
     holes: list[str] = []  # before the first window that has something
     empty: EmptyWindow | None = None
-    for offset in window_starts(max(0.0, end - start), spec):
+    whole = seen.whole if seen is not None else None
+    for offset, chosen in chosen_windows(max(0.0, end - start), spec, whole):
         at = start + offset
         cut = end < info.duration - TAIL and at + spec.window_seconds > end  # the span ends before the file does
         own = spec.model_copy(update={"window_seconds": max(SHORTEST, end - at)}) if cut else spec
@@ -129,6 +162,7 @@ def file_windows(
             empty = empty or error
             (before.warnings if before is not None else holes).append(_hole(at, own))
             continue
+        p.chosen = chosen
         p.warnings += [] if before is not None else holes
         before = p
         p.seconds["context"] += reading  # the subtitles of a file are read once, for its first window

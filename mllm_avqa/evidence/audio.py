@@ -204,13 +204,16 @@ def silence(samples: np.ndarray, rate: int, start: float) -> Found:
     if n < 1:
         return Found(None, note="shorter than 10 ms")
     power = np.square(samples[:, : n * step]).reshape(samples.shape[0], n, step).mean(axis=2).max(axis=0)
-    spans = []
-    for a, b in runs(power < _SILENT):
-        if (b - a) * step / rate >= min(_MIN_SILENCE, n * step / rate):
-            spans.append((start + a * step / rate, start + b * step / rate))
+    spans = silences(power, step / rate, start)
     covered = sum(b - a for a, b in spans)
     note = "digital silence throughout" if not samples.any() else ""
     return Found(100.0 * covered / (n * step / rate), spans=spans, note=note)
+
+
+def silences(power: np.ndarray, step: float, start: float) -> list[tuple[float, float]]:
+    """Silent spans, from the mean square [n] of the loudest channel in every `step` seconds."""
+    shortest = min(_MIN_SILENCE, len(power) * step)
+    return [(start + a * step, start + b * step) for a, b in runs(power < _SILENT) if (b - a) * step >= shortest]
 
 
 def dropouts(mono: np.ndarray, rate: int, start: float) -> Found:
@@ -224,19 +227,25 @@ def dropouts(mono: np.ndarray, rate: int, start: float) -> Found:
     if n < 100:
         return Found(None, note="shorter than 0.1 s")
     db = 10 * np.log10(np.square(mono[: n * step]).reshape(n, step).mean(axis=1) + 1e-12)
-    side = int(_HOLE[1] / 2 / _HOP)
+    spans = holes(db, step / rate, start)
+    lost = sum(b - a for a, b in spans)
+    return Found(100.0 * lost / (n * step / rate), spans=merged(spans))
+
+
+def holes(db: np.ndarray, step: float, start: float) -> list[tuple[float, float]]:
+    """Dropouts, from the level [n] of the mix in every `step` seconds, a thousandth or so."""
+    side, n = int(_HOLE[1] / 2 / _HOP), len(db)
     low = (db < np.minimum(_recent_max(db, side), _recent_max(db[::-1], side)[::-1]) - 30) & (db < -45)
-    spans, lost = [], 0
+    spans = []
     for a, b in runs(low):
-        if a < 3 or b > n - 3 or not _HOLE[0] <= (b - a) * step / rate <= _HOLE[1]:
+        if a < 3 or b > n - 3 or not _HOLE[0] <= (b - a) * step <= _HOLE[1]:
             continue
         before = float(db[a - 3 : a].max())
         fall, rise = before - float(db[a : a + 2].min()), float(db[b : b + 3].max() - db[b - 2 : b].min())
         cut = fall >= 20 and before >= float(db[max(0, a - 30) : a].max()) - 15
         if cut and rise >= 8:
-            spans.append((start + a * step / rate, start + b * step / rate))
-            lost += b - a
-    return Found(100.0 * lost / n, spans=_merged(spans))
+            spans.append((start + a * step, start + b * step))
+    return spans
 
 
 def _recent_max(x: np.ndarray, n: int) -> np.ndarray:
@@ -246,7 +255,7 @@ def _recent_max(x: np.ndarray, n: int) -> np.ndarray:
     return maximum_filter1d(x, n, origin=(n - 1) // 2, mode="nearest")
 
 
-def _merged(spans: list[tuple[float, float]], gap: float = 0.03, limit: int = 40) -> list[tuple[float, float]]:
+def merged(spans: list[tuple[float, float]], gap: float = 0.03, limit: int = 40) -> list[tuple[float, float]]:
     """Neighbouring holes become one span; the longest `limit` are kept, in order."""
     out: list[tuple[float, float]] = []
     for a, b in spans:

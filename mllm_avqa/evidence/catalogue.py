@@ -31,6 +31,7 @@ class Fact:
     source: str  # where the measure comes from
     above: Thresholds | None = None
     below: Thresholds | None = None
+    stretch: Thresholds | None = None  # of its longest span in seconds, in a whole file
     usual: tuple[float, float] | None = None  # where most clips lie; for facts that describe and do not judge
     local: bool = False  # finds a fault in any part of the clip; the others average over it
     content: bool = False  # speaks of what was filmed and played as often as of a fault
@@ -70,15 +71,19 @@ def _grade(value: float, thresholds: Thresholds) -> float:
     return k + 1 + (v - t[k]) / (t[k + 1] - t[k])
 
 
+_NUMBERS = ("above", "below", "stretch", "usual")
+
+
 def _fact(entry: dict[str, Any]) -> Fact:
-    limits: dict[str, Any] = {k: tuple(float(t) for t in entry[k]) for k in ("above", "below", "usual") if k in entry}
+    limits: dict[str, Any] = {k: tuple(float(t) for t in entry[k]) for k in _NUMBERS if k in entry}
     return Fact(**{**{k: v for k, v in entry.items() if k != "what"}, "explained": entry["what"], **limits})
 
 
 _ENTRIES = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8"))
 FACTS: dict[str, Fact] = {name: _fact(e) for name, e in _ENTRIES["signal"].items()}  # in the order of the reports
 CAPTION_FACTS: dict[str, Fact] = {name: _fact(e) for name, e in _ENTRIES["captions"].items()}
-ALL_FACTS = FACTS | CAPTION_FACTS
+WHOLE_FACTS: dict[str, Fact] = {name: _fact(e) for name, e in _ENTRIES["whole"].items()}
+ALL_FACTS = FACTS | CAPTION_FACTS | WHOLE_FACTS
 
 
 def fact_name(name: str, language: str) -> str:
@@ -101,7 +106,7 @@ Findings = dict[str, Found]
 
 def as_measurement(name: str, found: Found) -> Measurement:
     """Round, grade and wrap one finding. Four significant digits keep the value stable across platforms."""
-    fact = FACTS[name]
+    fact = ALL_FACTS[name]
     value = found.value
     note = found.note
     if value is None or not math.isfinite(value):

@@ -29,11 +29,11 @@ def measure_temporal(clip: Clip) -> Findings:
     is_black[is_black] = np.count_nonzero(flat[is_black] > 32, axis=1) <= 0.02 * flat.shape[1]
     ends = np.append(pts[1:], pts[-1] + float(np.median(np.diff(pts))))  # when each frame leaves the screen
 
-    out: Findings = {"black": _black(is_black, pts, ends), "motion": Found(float(np.median(diff)))}
-    repeats = _repeats(diff)
-    out |= _cadence(repeats, is_black, pts, ends)
-    new = diff > 0.02 if repeats is None else ~repeats  # [m - 1] frame i + 1 differs from frame i
-    out["flicker"] = _flicker(mean, diff, is_black)
+    out: Findings = {"black": black(is_black, pts, ends), "motion": Found(float(np.median(diff)))}
+    repeated = repeats(diff)
+    out |= cadence(repeated, is_black, pts, ends)
+    new = diff > 0.02 if repeated is None else ~repeated  # [m - 1] frame i + 1 differs from frame i
+    out["flicker"] = flicker(mean, diff, is_black)
     out["shake"] = shake(thumbs, new)
     return out
 
@@ -42,7 +42,10 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(cv2.norm(a, b, cv2.NORM_L1)) / a.size
 
 
-def _repeats(diff: np.ndarray) -> np.ndarray | None:
+_AT_ONCE = 1 << 14  # frames: a film has hundreds of thousands
+
+
+def repeats(diff: np.ndarray) -> np.ndarray | None:
     """Which of the frames 1 .. m - 1 repeat the one before; None when next to nothing moves in the clip
     (a still scene, a screen, a slide show).
 
@@ -54,24 +57,25 @@ def _repeats(diff: np.ndarray) -> np.ndarray | None:
         return None
     usual = float(np.quantile(moving, 0.9))
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(diff, 10, mode="edge"), 21)
-    around = np.partition(windows, -2, axis=1)[:, -2]  # second largest: a single cut must not decide
+    parts = (windows[k : k + _AT_ONCE] for k in range(0, len(windows), _AT_ONCE))
+    around = np.concatenate([np.partition(p, -2, axis=1)[:, -2] for p in parts])  # a single cut must not decide
     low = diff <= np.clip(0.12 * usual, 0.02, 0.6)
     return low & ((diff <= 0.15 * around) | (diff <= max(0.05, 0.02 * usual)))
 
 
-def _black(is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Found:
+def black(is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Found:
     spans = [(pts[a], ends[b - 1]) for a, b in runs(is_black)]
     return Found(100.0 * float(is_black.mean()), spans=spans)
 
 
-def _cadence(repeats: np.ndarray | None, is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Findings:
+def cadence(repeated: np.ndarray | None, is_black: np.ndarray, pts: np.ndarray, ends: np.ndarray) -> Findings:
     """Freezes, repeated frames, the true frame rate outside freezes, and how regular it is."""
     nominal = (len(pts) - 1) / (pts[-1] - pts[0])
-    if repeats is None:
+    if repeated is None:
         note = "next to nothing moves: held frames cannot be told from new ones"
         out = {name: Found(None, note=note) for name in ("freeze", "duplicate_frames", "judder")}
         return out | {"frame_rate": Found(float(nominal), note="from timestamps alone, next to nothing moves")}
-    repeat = np.concatenate([[False], repeats]) & ~is_black
+    repeat = np.concatenate([[False], repeated]) & ~is_black
     frozen = np.zeros(len(pts), dtype=bool)
     spans = []
     for a, b in runs(repeat):
@@ -99,7 +103,7 @@ def _intervals(repeat: np.ndarray, frozen: np.ndarray, pts: np.ndarray) -> np.nd
     return gaps[~held]
 
 
-def _flicker(mean: np.ndarray, diff: np.ndarray, is_black: np.ndarray) -> Found:
+def flicker(mean: np.ndarray, diff: np.ndarray, is_black: np.ndarray) -> Found:
     """Second difference of the mean luma, relative; the largest twentieth is dropped (cuts, flashes)."""
     if len(mean) < 8:
         return Found(None, note="fewer than 8 frames")

@@ -22,6 +22,7 @@ from mllm_avqa.media.readers import check_reader
 from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits, MediaInfo
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import MediaError, MediaTimeout
+from mllm_avqa.schema.whole import Scan
 
 _log = logging.getLogger(__name__)
 _START_SECONDS = 60.0  # a busy machine may need long to start Python
@@ -118,6 +119,10 @@ class MediaReader:
         """Cues of the embedded text subtitle streams of `path`. Raises `MediaError` subclasses."""
         return cast(list[Cue], self.request("read_subtitles", path))
 
+    def scan(self, path: str | os.PathLike[str]) -> Scan:
+        """One pass over all of `path`, for at most `Limits.max_pass_seconds`. Raises `MediaError` subclasses."""
+        return cast(Scan, self.request("scan", path))
+
     def request(
         self,
         op: str,
@@ -125,7 +130,7 @@ class MediaReader:
         spec: DecodeSpec | None = None,
         reader: str | None = None,
         limits: Limits | None = None,
-    ) -> MediaInfo | Clip | list[Cue]:
+    ) -> wire.Answer:
         """One request, by default with this object's reader and limits."""
         limits = limits or self.limits
         message = {
@@ -165,16 +170,17 @@ class MediaReader:
     def _exchange(self, message: dict[str, Any], limits: Limits, last: bool) -> wire.Message | None:
         """Sends one request and returns the answer, or None if it is worth trying again."""
         child, path = self._running(), show(message["path"])
+        patience = wire.patience(message["op"], limits)
         complete = False
         try:
             wire.send(child.sock, message)
-            deadline = time.monotonic() + limits.max_seconds
+            deadline = time.monotonic() + patience
             header, arrays = wire.receive(child.sock, limits.max_memory_mb * 2**20, deadline)
             complete = "memory" not in header
             child.served += 1
             return None if not complete and child.served > 1 and not last else (header, arrays)
         except TimeoutError as error:
-            message_text = f"{path}: not done within {limits.max_seconds:g} s (--max-seconds)"
+            message_text = f"{path}: not done within {patience:g} s (--max-seconds)"
             raise MediaTimeout(message_text) from error
         except (wire.ConnectionLost, OSError) as error:
             tail = self._drop(_LAST_WORDS)

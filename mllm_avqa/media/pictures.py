@@ -55,15 +55,7 @@ class Pictures:
         """Takes the next frame of the window."""
         if self._thumb_pts and seconds <= self._thumb_pts[-1]:
             return  # a repeated timestamp: the first frame with it is the one on screen
-        if frame.colorspace not in _MATRICES:
-            frame.colorspace = _UNSPECIFIED
-            self._warn("the colour matrix is not supported; colours are read as BT.601")
-        if not self._thumbs:
-            self._stored = (frame.width, frame.height)
-            self._size = self._shape or self._stored
-        elif (frame.width, frame.height) != self._stored:
-            self._warn("the frame size changes; later frames are scaled to the first one's")
-        self.damaged += bool(frame.is_corrupt)
+        self._accept(frame, first=not self._thumbs)
         self._thumbs.append(self._thumbnail(frame))
         self._thumb_pts.append(seconds)
         for at, run in enumerate(self._runs):
@@ -72,6 +64,17 @@ class Pictures:
                 self._keep(frame, seconds)
                 return
         self._last = (frame, seconds)
+
+    def _accept(self, frame: VideoFrame, first: bool) -> None:
+        if frame.colorspace not in _MATRICES:
+            frame.colorspace = _UNSPECIFIED
+            self._warn("the colour matrix is not supported; colours are read as BT.601")
+        if first:
+            self._stored = (frame.width, frame.height)
+            self._size = self._shape or self._stored
+        elif (frame.width, frame.height) != self._stored:
+            self._warn("the frame size changes; later frames are scaled to the first one's")
+        self.damaged += bool(frame.is_corrupt)
 
     def track(self) -> VideoTrack | None:
         """What was collected, or None if no frame was."""

@@ -10,15 +10,16 @@ import json
 import socket
 import struct
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from mllm_avqa.schema import errors
-from mllm_avqa.schema.clip import AudioTrack, Clip, MediaInfo, VideoTrack
+from mllm_avqa.schema.clip import AudioTrack, Clip, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
+from mllm_avqa.schema.whole import PictureSeries, Scan, SoundSeries
 
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER = 256 << 20
@@ -29,6 +30,11 @@ Message = tuple[dict[str, Any], Arrays]
 
 class ConnectionLost(Exception):
     """The other end is gone or speaks nonsense."""
+
+
+def patience(op: str, limits: Limits) -> float:
+    """Seconds that a request may take; a pass over a whole file watches its own time, and then has to be sent."""
+    return limits.max_seconds + (limits.max_pass_seconds if op == "scan" else 0.0)
 
 
 def send(sock: socket.socket, header: dict[str, Any], arrays: Arrays | None = None) -> None:
@@ -94,12 +100,17 @@ def _exactly(sock: socket.socket, into: np.ndarray, deadline: float | None) -> n
     return into
 
 
-def pack(value: MediaInfo | Clip | list[Cue]) -> tuple[dict[str, Any], Arrays]:
+Answer = MediaInfo | Clip | Scan | list[Cue]
+
+
+def pack(value: Answer) -> tuple[dict[str, Any], Arrays]:
     """Header and arrays of a result."""
     if isinstance(value, MediaInfo):
         return {"info": value.model_dump()}, []
     if isinstance(value, list):
         return {"cues": [asdict(cue) for cue in value]}, []
+    if isinstance(value, Scan):
+        return _pack_scan(value)
     header: dict[str, Any] = {"info": value.info.model_dump(), "video": None, "audio": None}
     header["clip"] = {k: getattr(value, k) for k in ("start", "end", "absent", "warnings")}
     arrays: Arrays = []
@@ -112,7 +123,33 @@ def pack(value: MediaInfo | Clip | list[Cue]) -> tuple[dict[str, Any], Arrays]:
     return header, arrays
 
 
-def unpack(header: dict[str, Any], arrays: Arrays) -> MediaInfo | Clip | list[Cue]:
+def _pack_scan(value: Scan) -> tuple[dict[str, Any], Arrays]:
+    header: dict[str, Any] = {"scan": {"until": value.until, "complete": value.complete}}
+    arrays: Arrays = []
+    for name in ("pictures", "sound"):
+        series = getattr(value, name)
+        parts = {} if series is None else vars(series)
+        arrays += [x for x in parts.values() if isinstance(x, np.ndarray)]
+        rest = {k: None if isinstance(x, np.ndarray) else x for k, x in parts.items()}
+        header["scan"][name] = rest or None
+    return header, arrays
+
+
+def _unpack_scan(scan: dict[str, Any], arrays: Arrays) -> Scan:
+    left = iter(arrays)
+    given: dict[str, Any] = {}
+    for name, kind in (("pictures", PictureSeries), ("sound", SoundSeries)):
+        parts = scan.pop(name)
+        if parts is not None:
+            filled = {f.name for f in fields(kind) if f.type == "np.ndarray"}
+            parts |= {k: next(left) for k in parts if k in filled}
+            if "gaps" in parts:
+                parts["gaps"] = [(low, high) for low, high in parts["gaps"]]
+        given[name] = None if parts is None else kind(**parts)
+    return Scan(**scan, **given)
+
+
+def unpack(header: dict[str, Any], arrays: Arrays) -> Answer:
     """The result that `pack` took apart.
 
     Raises:
@@ -121,6 +158,8 @@ def unpack(header: dict[str, Any], arrays: Arrays) -> MediaInfo | Clip | list[Cu
     try:
         if "cues" in header:
             return [Cue(**cue) for cue in header["cues"]]
+        if "scan" in header:
+            return _unpack_scan(header["scan"], arrays)
         info = MediaInfo.model_validate(header["info"])
         if "clip" not in header:
             return info
@@ -133,7 +172,7 @@ def unpack(header: dict[str, Any], arrays: Arrays) -> MediaInfo | Clip | list[Cu
             facts["gaps"] = [(low, high) for low, high in facts["gaps"]]
             audio = AudioTrack(arrays[-1], **facts)
         return Clip(info=info, video=video, audio=audio, **header["clip"])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
         raise ConnectionLost(f"an answer that does not hold together: {error}") from error
 
 

@@ -38,7 +38,7 @@ def main() -> None:
                 return
             limits = Limits.model_validate(request["limits"])
             # The kernel ends this process even if native code never returns.
-            signal.setitimer(signal.ITIMER_REAL, limits.max_seconds + _GRACE)
+            signal.setitimer(signal.ITIMER_REAL, wire.patience(request["op"], limits) + _GRACE)
             try:
                 _limit_memory(base + limits.max_memory_mb * 2**20)
                 value = _answer(request, limits, readers)
@@ -72,6 +72,8 @@ def _answer(request: dict[str, Any], limits: Limits, readers: dict[str, Reader])
     reader, path = readers[name], request["path"]
     if request["op"] == "read_clip":
         return reader.read_clip(path, DecodeSpec.model_validate(request["spec"]), limits)
+    if request["op"] == "scan":
+        return reader.scan(path, limits)
     return reader.probe(path, limits) if request["op"] == "probe" else reader.read_subtitles(path, limits)
 
 

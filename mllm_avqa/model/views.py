@@ -19,6 +19,7 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.names import Withheld
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.whole import Chosen
 
 MIN_SOUND_SECONDS = 0.1  # shorter sound gives the audio tower no token
 
@@ -76,6 +77,7 @@ class Prepared:
     missing: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time per room
+    chosen: Chosen = "all"  # why it is looked at
 
     @property
     def aspects(self) -> list[str]:

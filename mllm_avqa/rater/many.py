@@ -15,6 +15,7 @@ from mllm_avqa.rater.scorer import Scorer
 from mllm_avqa.schema.clip import WHOLE, Limits, Span
 from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
 from mllm_avqa.schema.rating import Rating, RatingFailure
+from mllm_avqa.whole import Overview
 from mllm_avqa.windows import Prepared, Seconds, ahead
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class _ReadFile:
 
     path: str
     digest: str = ""
+    seen: Overview | None = None
     windows: list[tuple[Prepared, Encoded]] = field(default_factory=list)
     error: AvqaError | None = None
 
@@ -35,7 +37,8 @@ class Many:
     """How many files are rated. windows: of a file with a text of the user's."""
 
     scorer: Scorer
-    windows: Callable[[str, str | None, Span], Iterator[Prepared]]
+    look_over: Callable[[str, Span], Overview]
+    windows: Callable[[str, str | None, Span, Overview], Iterator[Prepared]]
     limits: Limits
     context: str
 
@@ -66,7 +69,9 @@ class Many:
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
             user_text = user_texts[k] if user_texts is not None else None
             file.digest = content_hash(path, self.limits)
-            for p in self.windows(path, user_text, WHOLE if spans is None else spans[k]):
+            span = WHOLE if spans is None else spans[k]
+            file.seen = self.look_over(path, span)
+            for p in self.windows(path, user_text, span, file.seen):
                 file.windows.append((p, self.scorer.encode(p)))
                 p.free()
         except Exception as e:
@@ -100,6 +105,7 @@ class Many:
         """The rating of a read file. together: the scores of its windows come next, after `share` seconds each."""
         if f.error is not None:
             raise f.error
+        assert f.seen is not None  # a file that was read without an error
         seconds = Seconds()
         held: list[tuple[Scores, EncodedClip | None]] = []
         for p, encoded in f.windows:
@@ -114,4 +120,4 @@ class Many:
             seconds.add({"model": share if together is not None else 0.0})
         windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
         worst = held[lowest([s for s, _ in held])][1]
-        return self.scorer.rating(f.path, f.digest, windows, seconds, self.context, worst, explain)
+        return self.scorer.rating(f.path, f.digest, windows, seconds, self.context, worst, explain, f.seen)

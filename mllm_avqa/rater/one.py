@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -29,7 +29,8 @@ from mllm_avqa.schema.clip import WHOLE, Limits, Span
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
 from mllm_avqa.schema.rating import Rating, RatingFailure
-from mllm_avqa.windows import Prepared, Seconds, file_windows
+from mllm_avqa.whole import Overview, look_over
+from mllm_avqa.windows import Prepared, Seconds, file_windows, looked_at
 
 
 class Rater:
@@ -48,11 +49,15 @@ class Rater:
         language: str = "en",
         without: Sequence[str] = (),
         free_text: bool | None = None,
+        full_pass: bool = True,
+        windows: int | Literal["auto", "all"] = "auto",
+        hop: float | None = None,
     ) -> None:
         if unknown := [w for w in without if w not in WITHHELD]:
             raise ConfigError(f"{unknown[0]!r} is none of {', '.join(WITHHELD)} (--without)")
         if context not in CONTEXT_LEVELS:
             raise ConfigError(f"context {context!r} is not one of {', '.join(CONTEXT_LEVELS)} (--context)")
+        card = card.model_copy(update={"views": looked_at(card.views, windows, hop)})
         self.card = card
         self.backbone = backbone
         self.language = language
@@ -67,7 +72,7 @@ class Rater:
         self.weights = weights
         self.scorer = Scorer(
             self.corridor, card, weights, self.reader.reader, language, tuple(w for w in WITHHELD if w in without),
-            card.free_text if free_text is None else free_text,
+            card.free_text if free_text is None else free_text, full_pass,
         )  # fmt: skip
 
     @classmethod
@@ -88,11 +93,17 @@ class Rater:
         allow_pickle: bool = False,
         without: Sequence[str] = (),
         free_text: bool | None = None,
+        full_pass: bool = True,
+        windows: int | Literal["auto", "all"] = "auto",
+        hop: float | None = None,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.
 
         without: what the model is kept from, so that one sees what scores rest on.
         free_text: explanations in the model's own words, `Card.free_text` unless given.
+        full_pass: pass over all of every file for its whole-file facts, and to choose the windows of long ones.
+        windows, hop: how many windows of a file are looked at ("auto": as the card says), and the seconds from one
+        start to the next.
         dtype, device, device_map, four_bit, allow_pickle: `checkpoint.open_checkpoint`.
         Raises CheckpointError (unknown name, unreadable directory, ambiguous level words) and ConfigError.
         """
@@ -110,7 +121,7 @@ class Rater:
         return cls(
             backbone, card, weights,
             reader=reader, limits=limits, context=context, asr=engine, language=language, without=without,
-            free_text=free_text,
+            free_text=free_text, full_pass=full_pass, windows=windows, hop=hop,
         )  # fmt: skip
 
     @cached_property
@@ -164,7 +175,11 @@ class Rater:
         """
         if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
             raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
-        many = Many(self.scorer, partial(self._span_windows, beside=True), self.reader.limits, self.context)
+
+        def windows(path: str, user_text: str | None, span: Span, seen: Overview) -> Iterator[Prepared]:
+            return self.windows(path, user_text, span=span, beside=True, seen=seen)
+
+        many = Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
         return many.rate(paths, batch_size, explain, user_texts, spans, findings)
 
     def close(self) -> None:
@@ -173,8 +188,10 @@ class Rater:
 
     # ---- one file ---------------------------------------------------------------------------------------------
 
-    def _span_windows(self, path: str, user_text: str | None, span: Span, beside: bool) -> Iterator[Prepared]:
-        return self.windows(path, user_text, span=span, beside=beside)
+    def look_over(self, path: str, span: Span = WHOLE, *, beside: bool = False) -> Overview:
+        """Probe a file and pass over all of it, unless that is off or only a span is asked for. Raises MediaError."""
+        reader = self._batch_reader if beside else self.reader
+        return look_over(path, reader, self.scorer.full_pass and span == WHOLE)
 
     def windows(
         self,
@@ -184,8 +201,12 @@ class Rater:
         *,
         span: Span = WHOLE,
         beside: bool = False,
+        seen: Overview | None = None,
     ) -> Iterator[Prepared]:
-        """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError."""
+        """The windows of a file, decoded and measured. beside: other work runs at the same time. Raises MediaError.
+
+        seen: what `look_over` found, by which those of a long file are chosen.
+        """
         return file_windows(
             path,
             self._batch_reader if beside else self.reader,
@@ -195,6 +216,7 @@ class Rater:
             asr=self.asr,
             start=span[0],
             end=span[1],
+            seen=seen,
         )
 
     def _rate(
@@ -210,7 +232,8 @@ class Rater:
         windows: list[tuple[Prepared, Scores]] = []
         whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
         seconds = Seconds()
-        for p in self.windows(path, user_text, context, span=span):
+        seen = self.look_over(path, span)
+        for p in self.windows(path, user_text, context, span=span, seen=seen):
             with seconds.of("model"):
                 scores, clip = self.corridor.hold(self.scorer.encode(p), self.language)
             seconds.add(p.seconds)
@@ -222,7 +245,7 @@ class Rater:
             windows.append((p, scores))
         assert worst is not None  # every file has a window
         rating = self.scorer.rating(
-            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain, seen
         )
         if attribution:
             with seconds.of("attribution"):

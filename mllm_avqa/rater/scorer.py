@@ -19,6 +19,8 @@ from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.names import Withheld
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
+from mllm_avqa.whole import Overview
+from mllm_avqa.whole.score import RULE, Looked, lowered, weigh
 from mllm_avqa.windows import Prepared, Seconds, worst_evidence
 
 log = logging.getLogger(__name__)
@@ -35,11 +37,12 @@ class Scorer:
     language: str = "en"
     without: tuple[Withheld, ...] = ()
     free_text: bool = False
+    full_pass: bool = True  # over files before their windows are chosen
 
     def fingerprint(self, context: str) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
         prompts = repr(load_prompts("rating", self.language))
-        settings = f"{self.card.scoring}{context}{self.reader}{','.join(self.without)}"
+        settings = f"{self.card.scoring}{context}{self.reader}{','.join(self.without)}{RULE * self.full_pass}"
         return {
             "model": self.card.name,
             "weights": self.weights,
@@ -69,28 +72,39 @@ class Scorer:
         context: str,
         clip: EncodedClip | None,
         explain: bool,
+        seen: Overview,
     ) -> Rating:
         """The rating of a file from its scored windows. digest: `content_hash`; clip: the worst of them, held."""
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
-        found = self.corridor.pool([s for _, s in windows])
+        weighing = weigh(seen, [Looked(p.start, p.end, p.chosen, frozenset(s)) for p, s in windows])
+        found = self.corridor.pool([s for _, s in windows], weighing.stands_for)
+        found |= {a: lowered(found[a], w) for a, w in weighing.moved.items() if a in found}
         for aspect in ASPECTS:
             scores[aspect] = pooled = found.get(aspect)
             if pooled is not None and self.calibration is not None:
                 pooled.interval = self.calibration.interval(pooled, aspect, self.language)
             if pooled is None:
                 missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
-        warnings = list(dict.fromkeys(w for p, _ in windows for w in p.warnings))
+        warnings = list(dict.fromkeys([*seen.warnings, *(w for p, _ in windows for w in p.warnings)]))
         rating = Rating(
             path=show(path),
             scores=scores,
             missing=missing,
             windows=[
-                Window(start=round(p.start, 3), end=round(p.end, 3), scores={a: s.get(a) for a in ASPECTS})
-                for p, s in windows
-            ],
-            evidence=worst_evidence(p.evidence for p, _ in windows),
+                Window(
+                    start=round(p.start, 3),
+                    end=round(p.end, 3),
+                    scores={a: s.get(a) for a in ASPECTS},
+                    chosen=p.chosen,
+                    stands_for=weighing.stands_for[k] if weighing.stands_for else None,
+                )
+                for k, (p, s) in enumerate(windows)
+            ],  # fmt: skip
+            coverage=weighing.coverage,
+            whole=weighing.whole,
+            evidence=weighing.evidence(worst_evidence(p.evidence for p, _ in windows)),
             context=first.context,
             media=first.info,
             warnings=warnings,
@@ -103,6 +117,7 @@ class Scorer:
             content_hash=digest,
             language=self.language,
         ).told()
+        seconds.add({"pass": seen.seconds} if seen.whole is not None else {})
         if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
             p, _ = windows[lowest([s for _, s in windows])]
             with seconds.of("explain"):

@@ -13,6 +13,7 @@ from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.measurement import Measurement, Severity
 from mllm_avqa.schema.names import ASPECTS, Aspect, Side
 from mllm_avqa.schema.text import TextContext
+from mllm_avqa.schema.whole import Chosen, Coverage, Whole
 from mllm_avqa.schema.words import translated
 
 __all__ = ["ASPECTS", "Aspect"]  # besides the models: names found here by all who read ratings
@@ -79,6 +80,8 @@ class Window(BaseModel):
     start: float
     end: float
     scores: dict[str, ScoreDistribution | None]
+    chosen: Chosen = "all"  # why it was looked at
+    stands_for: float | None = None  # seconds of the file in the mean of the clip's score; None: all windows alike
 
 
 class Shares(BaseModel):
@@ -117,6 +120,8 @@ class Rating(BaseModel):
     findings: list[Finding] = []  # worst first within a side
     withdrawn: list[Claim] = []  # what the model found and a measured fact refutes: not among findings, nor in the text
     windows: list[Window] = []
+    coverage: Coverage | None = None  # how much of the file the windows show
+    whole: Whole | None = None  # facts of the whole file; None: no pass over it
     attribution: Attribution | None = None  # None = not asked for
     evidence: list[Measurement] = []
     context: TextContext = TextContext()

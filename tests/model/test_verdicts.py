@@ -2,7 +2,7 @@
 
 import pytest
 
-from mllm_avqa.evidence.catalogue import ALL_FACTS, CAPTION_FACTS, FACTS
+from mllm_avqa.evidence.catalogue import ALL_FACTS, CAPTION_FACTS, FACTS, WHOLE_FACTS
 from mllm_avqa.model.verdicts import check_claims
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
@@ -295,7 +295,7 @@ def test_what_is_checked_is_measured():
 
 def test_facts_and_kinds_have_names_in_both_languages():
     assert all(f.zh and f.explained.keys() == {"en", "zh"} for f in ALL_FACTS.values())
-    assert len(FACTS) + len(CAPTION_FACTS) == len(ALL_FACTS)
+    assert len(FACTS) + len(CAPTION_FACTS) + len(WHOLE_FACTS) == len(ALL_FACTS)
     for language in LANGUAGES:
         names = load_prompts("questions", language)["names"]
         assert names.keys() == fault_kinds().keys()

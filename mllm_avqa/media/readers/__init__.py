@@ -8,6 +8,7 @@ from typing import Protocol
 from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits, MediaInfo
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.whole import Scan
 
 
 class Reader(Protocol):
@@ -18,6 +19,8 @@ class Reader(Protocol):
     def read_clip(self, path: str, spec: DecodeSpec, limits: Limits) -> Clip: ...
 
     def read_subtitles(self, path: str, limits: Limits) -> list[Cue]: ...
+
+    def scan(self, path: str, limits: Limits) -> Scan: ...
 
 
 def _pyav() -> Reader:

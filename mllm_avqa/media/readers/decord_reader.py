@@ -19,6 +19,7 @@ from mllm_avqa.media.readers.pyav_reader import PyAVReader, check_spec
 from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import ConfigError, NoUsableStream, UnsupportedCodec
+from mllm_avqa.schema.whole import Scan
 
 BLIND = "decord hides start times and timestamp gaps: A/V offset and dropouts are invisible; use --reader pyav"
 MONO = "decord mixes all channels into one, at another level; use --reader pyav for loudness and stereo"
@@ -49,6 +50,10 @@ class DecordReader:
     def read_subtitles(self, path: str, limits: Limits) -> list[Cue]:
         """Embedded subtitles of `path`, from PyAV."""
         return self._facts.read_subtitles(path, limits)
+
+    def scan(self, path: str, limits: Limits) -> Scan:
+        """The pass over all of `path`, by PyAV."""
+        return self._facts.scan(path, limits)
 
     def read_clip(self, path: str, spec: DecodeSpec, limits: Limits) -> Clip:
         """The window of `spec` on decord's own clock, where every stream starts at 0.

@@ -8,12 +8,14 @@ from mllm_avqa.media import paintings
 from mllm_avqa.media.facts import Facts, read_facts
 from mllm_avqa.media.opening import check_regular, open_media, show
 from mllm_avqa.media.pictures import Pictures
+from mllm_avqa.media.scan import scan
 from mllm_avqa.media.soundtrack import Soundtrack
 from mllm_avqa.media.subtitles import read_cues
 from mllm_avqa.media.window import DecodedWindow, Decoding, plan_video, read_plan
 from mllm_avqa.schema.clip import AudioTrack, Clip, DecodeSpec, Limits, MediaInfo, VideoTrack
 from mllm_avqa.schema.cues import Cue
 from mllm_avqa.schema.errors import ConfigError, EmptyWindow, UnsupportedFormat
+from mllm_avqa.schema.whole import Scan
 
 _PATIENCE = 120  # seconds into the file up to which decoding all of it again is bearable
 
@@ -40,6 +42,10 @@ class PyAVReader:
     def read_subtitles(self, path: str, limits: Limits) -> list[Cue]:
         """Cues of every embedded text subtitle stream, by start time."""
         return read_cues(path, limits)
+
+    def scan(self, path: str, limits: Limits) -> Scan:
+        """One pass over all of `path`."""
+        return scan(path, self._facts(path, limits), limits)
 
     def read_clip(self, path: str, spec: DecodeSpec, limits: Limits) -> Clip:
         """Decodes the window of `spec` in one pass, after one for the facts and one over packets that chooses frames.

@@ -1,0 +1,56 @@
+"""The first look at a file: its facts, and the pass over all of it unless that is not wanted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.errors import MediaError
+from mllm_avqa.schema.whole import Whole
+from mllm_avqa.whole.facts import whole_of
+
+if TYPE_CHECKING:
+    from mllm_avqa.media import MediaReader
+
+Passed = Literal["done", "partly", "failed", "off", "needless"]
+
+
+@dataclass
+class Overview:
+    """What is known of a file before its windows are chosen."""
+
+    info: MediaInfo
+    whole: Whole | None = None
+    passed: Passed = "off"
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def look_over(path: str, reader: MediaReader, full_pass: bool = True) -> Overview:
+    """Probe a file and pass over all of it. A pass that fails is a warning: windows may still be read.
+
+    Raises MediaError subclasses for a file that can not be rated.
+    """
+    begin = time.perf_counter()
+    info = reader.probe(path)
+    seen = Overview(info)
+    if not full_pass:
+        return seen
+    if info.duration <= 0 or (info.video is not None and info.video.still):
+        seen.passed = "needless"
+        return seen
+    try:
+        scan = reader.scan(path)
+    except MediaError as error:
+        seen.passed = "failed"
+        seen.warnings = [f"the pass over the whole file failed: {error}"]
+    else:
+        seen.whole = whole_of(scan, info)
+        seen.passed = "done" if scan.complete else "partly"
+        if not scan.complete:
+            read = f"{scan.until:.0f} of {info.duration:.0f} s"
+            seen.warnings = [f"the pass over the whole file ended after {read} (--max-pass-seconds)"]
+    seen.seconds = time.perf_counter() - begin
+    return seen
