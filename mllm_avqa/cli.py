@@ -23,6 +23,7 @@ from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.batch.stopping import Stopped, ends_on_signal
 from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_line, progress, reported, tally
 from mllm_avqa.schema.plain import json_text
+from mllm_avqa.serving.command import serve
 
 app = typer.Typer(
     help="Rates the audio-visual quality of clips the way people would, and explains why.",
@@ -54,6 +55,7 @@ def _version(wanted: bool) -> None:
 
 app.command()(weights)
 app.command()(schema)
+app.command()(serve)
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mllm_avqa.model.prompting import CHAT, Branch
@@ -17,4 +18,23 @@ class ChatSession:
     clip: EncodedClip
 
     def ask(self, question: str, max_tokens: int = 160) -> str:
-        return self.clip.generate(Branch(CHAT, question, quoted=True), max_tokens)
+        return self.clip.generate(_asked(question), max_tokens)
+
+    def stream(self, question: str, max_tokens: int = 160) -> Iterator[str]:
+        """The answer of `ask` as it is written: one piece a token, empty where a token ends no character."""
+        ids: list[int] = []
+        told = ""
+        for token in self.clip.tokens(_asked(question), max_tokens):
+            ids.append(token)
+            text = self.clip.backbone.tokenizer.decode(ids, skip_special_tokens=True).strip()
+            piece = text[len(told) :] if not text.endswith("\N{REPLACEMENT CHARACTER}") else ""
+            told += piece
+            yield piece
+
+    def asked_tokens(self, question: str) -> int:
+        """Tokens in front of an answer: the clip's, which are encoded already, and the question's."""
+        return self.clip.row.prefix_length + len(self.clip.backbone.encode_branch(_asked(question)).ids)
+
+
+def _asked(question: str) -> Branch:
+    return Branch(CHAT, question, quoted=True)
