@@ -24,6 +24,7 @@ from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_
 from mllm_avqa.pipeline.command import calibrate, merge, schema
 from mllm_avqa.scale.command import Engine, run_on_ray
 from mllm_avqa.schema.plain import json_text
+from mllm_avqa.serving.command import serve
 
 app = typer.Typer(
     help="Rates the audio-visual quality of clips the way people would, and explains why.",
@@ -57,6 +58,7 @@ app.command()(weights)
 app.command()(schema)
 app.command()(calibrate)
 app.command()(merge)
+app.command()(serve)
 
 
 @app.callback()

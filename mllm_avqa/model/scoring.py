@@ -7,7 +7,7 @@ Scores are read in fp32 with `log_softmax` over the five level tokens at the pos
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,30 +114,36 @@ class EncodedClip:
 
     def generate(self, branch: Branch, max_tokens: int = 160) -> str:
         """Greedy answer to a question. The cache is left as it was."""
+        answer = list(self.tokens(branch, max_tokens))
+        return (branch.stem + self.backbone.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+
+    def tokens(self, branch: Branch, max_tokens: int = 160) -> Iterator[int]:
+        """The answer token by token. The cache is left as it was, also by who stops listening."""
         b = self.backbone
         encoded = b.encode_branch(branch)
         start = self.row.next_position[branch.aspect]
         question = pack_on_prefix(self.row, encoded)
         ids = torch.tensor([encoded.ids])
-        answer: list[int] = []
         added = 0
-        with torch.inference_mode():
-            mask: Any = {"full_attention": question}
-            while len(answer) < max_tokens:
+        mask: Any = {"full_attention": question}
+        try:
+            for given in range(1, max_tokens + 1):
                 n = ids.shape[1]
                 position = (torch.arange(n) + start + added).expand(3, 1, -1)
                 batch = {"input_ids": ids, "position_ids": position, "attention_mask": mask}
-                out = b.hidden(on_device(batch, b), cache=self.cache)
-                added += n
-                token = int(b.head()(out.last_hidden_state[:, -1]).argmax())
+                with torch.inference_mode():
+                    out = b.hidden(on_device(batch, b), cache=self.cache)
+                    added += n
+                    token = int(b.head()(out.last_hidden_state[:, -1]).argmax())
                 if token == b.end_id:
-                    break
-                answer.append(token)
+                    return
+                yield token
                 ids = torch.tensor([[token]])
-                seen = torch.cat([question[:, :, -1:], torch.ones(1, 1, 1, len(answer), dtype=torch.bool)], -1)
+                seen = torch.cat([question[:, :, -1:], torch.ones(1, 1, 1, given, dtype=torch.bool)], -1)
                 mask = {"full_attention": seen}
-        self.cache.crop(-added)
-        return (branch.stem + b.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+        finally:
+            if added:
+                self.cache.crop(-added)
 
 
 def pack_on_prefix(prefix: PackedRow, branch: EncodedBranch) -> torch.Tensor:

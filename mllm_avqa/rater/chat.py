@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mllm_avqa.model.prompting import LANGUAGES
+from mllm_avqa.model.prompting import CHAT, LANGUAGES, Branch
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.talk.answers import Answer, answer
 from mllm_avqa.model.talk.reading import language_of, read
@@ -41,3 +41,23 @@ class ChatSession:
             given = write_answer(self.clip, question, given, self.rating, spoken, self.turns, max_tokens)
         self.turns.append((question, given))
         return given
+
+    def stream(self, question: str, max_tokens: int = MOST_TOKENS) -> Iterator[str]:
+        """The answer of `ask` in pieces, one a token; empty where a token ends no character.
+
+        It is whole before the first piece: what it claims was checked.
+        """
+        tokenizer, told = self.clip.backbone.tokenizer, ""
+        text = self.ask(question, max_tokens)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        for n in range(1, len(ids)):
+            said = tokenizer.decode(ids[:n])
+            piece = said[len(told) :] if text.startswith(said) else ""
+            told += piece
+            yield piece
+        yield text[len(told) :]
+
+    def asked_tokens(self, question: str) -> int:
+        """Tokens in front of an answer: the clip's, which are encoded already, and the question's."""
+        branch = self.clip.backbone.encode_branch(Branch(CHAT, question, quoted=True))
+        return self.clip.row.prefix_length + len(branch.ids)
