@@ -172,6 +172,8 @@ class Study(Command):
                 found[name] = root / value
             elif isinstance(value, dict) and value and all(isinstance(v, Path) for v in value.values()):
                 found[name] = {k: root / v for k, v in value.items()}
+            elif isinstance(value, tuple) and value and all(isinstance(v, Path) for v in value):
+                found[name] = tuple(root / v for v in value)
         return self.model_copy(update=found)
 
     def files(self) -> list[Path]:
@@ -181,8 +183,8 @@ class Study(Command):
             value = getattr(self, name)
             if isinstance(value, Path):
                 out.append(value)
-            elif isinstance(value, dict):
-                out += [v for v in value.values() if isinstance(v, Path)]
+            elif isinstance(value, dict | tuple):
+                out += [v for v in (value.values() if isinstance(value, dict) else value) if isinstance(v, Path)]
         return out
 
     def asked(self) -> dict[str, Any]:

@@ -169,15 +169,22 @@ def _overview(board: Board, kinds: dict[str, Heading]) -> BoardTable:
     for r, baseline in zip(board.results, baselines, strict=True):
         k = kinds[r.task]
         own = [_headline(r, name, k) for name in board.checkpoints]
-        table, what, column = k.headline
+        table, what, column = _respect(r, k)
         number = column if what == "all" else f"{what} {column}"
         number += f" ({table})" if table else ""
         rows.append(TableRow(r.task, number, False, [*own, *([baseline] if shown else [])], ""))
     return BoardTable("", ["", "number", *board.checkpoints, *(["best baseline"] if shown else []), ""], rows)
 
 
-def _headline(result: Result, who: str, k: Heading) -> Cell:
+def _respect(result: Result, k: Heading) -> tuple[str, str, str]:
+    """(table, what, column) of the overview: what the kind names, or the first that this task has, e.g. an aspect."""
     table, what, column = k.headline
+    there = [x.what for x in result.lines if x.table == table and column in x.values]
+    return table, what if what in there or not there else there[0], column
+
+
+def _headline(result: Result, who: str, k: Heading) -> Cell:
+    table, what, column = _respect(result, k)
     lines = [x for x in result.lines if (x.table, x.what) == (table, what)]
     own = next((x for x in lines if x.who == who and not x.baseline), None)
     if own is None:
@@ -186,7 +193,7 @@ def _headline(result: Result, who: str, k: Heading) -> Cell:
 
 
 def _best_baseline(result: Result, k: Heading) -> Cell:
-    table, what, column = k.headline
+    table, what, column = _respect(result, k)
     lines = [x for x in result.lines if (x.table, x.what) == (table, what) and column in x.values]
     given = [(x.values[column].value, x) for x in lines if x.baseline]
     known = [(v, x) for v, x in given if v is not None]

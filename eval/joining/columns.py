@@ -60,8 +60,11 @@ def account(joined: Joined, given: list[Entry], wanted: list[Entry], path: Path,
         notes.append(f"{named(joined.unused)} of {path.name} not used: no label")
     failures = Counter(p.error for _, p in joined.pairs if p is not None and p.error)
     notes += [f"predictions failed: {n} {kind}" for kind, n in failures.items()]
+    known, labelled = ({a for e in entries for a in e.values} for entries in (given, wanted))
+    for aspect in (a for a in ASPECTS if a in labelled - known and any(a in e.empty for e in given)):
+        notes.append(f"{aspect}: labelled, but {path.name} has no number of it")
     for entries, where, what in ((wanted, labels, "not counted"), (given, path, "counted as missing")):
-        for aspect in dict.fromkeys(a for e in entries for a in e.empty):
+        for aspect in (a for a in ASPECTS if a in known & labelled):
             empty = [e.name for e in entries if aspect in e.empty and e.error is None]
             if empty:
                 notes.append(f"{aspect}: {named(empty)} of {where.name} without a finite number: {what}")

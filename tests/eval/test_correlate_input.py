@@ -83,6 +83,14 @@ def test_empty_cells_are_named(tmp_path, labels):
     assert got.aspects["overall"].m == N - 1
 
 
+def test_an_aspect_that_only_one_side_has_is_not_told_to_lack_numbers(tmp_path):
+    video = table(tmp_path / "v.csv", "id,video,sync", range(N), GUESS, [""] * N)
+    truth = table(tmp_path / "t.csv", "id,video,sync,audio", range(N), TRUTH, TRUTH, [""] * N)
+    notes = Correlate(pred=video, labels=truth, draws=100).run().result.notes
+    assert not any("without a finite number" in n for n in notes)
+    assert "sync: labelled, but v.csv has no number of it" in notes
+
+
 def test_constant_predictions_have_no_correlation(tmp_path, labels):
     flat = table(tmp_path / "flat.csv", "id,score", range(N), [3.0] * N)
     got = run(flat, labels, "--json")

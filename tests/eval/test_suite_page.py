@@ -47,6 +47,14 @@ def test_a_baseline_wins_over_the_checkpoint_it_belongs_to_alone():
     assert view(found).overview.rows[0].cells[-1].span == "z"
 
 
+def test_the_overview_takes_the_first_aspect_that_is_labelled():
+    found = board(
+        line("a", 0.7).model_copy(update={"what": "video"}), line("b", 0.5).model_copy(update={"what": "video"})
+    )
+    row = view(found).overview.rows[0]
+    assert row.who == "video SRCC" and [c.text for c in row.cells] == ["0.700", "0.500"]
+
+
 def test_numbers_over_other_clips_are_not_compared():
     assert view(board(line("a", 0.5), line("x", 0.9, n=12, baseline=True))).wins == []
 
