@@ -36,7 +36,6 @@ __all__ = ["Prepared", "Seconds", "ahead", "file_windows", "record_windows", "wi
 T = TypeVar("T")
 X = TypeVar("X")
 SILENCE_PEAK = 10 ** (-90 / 20)  # below the noise of 16-bit sound: nothing was recorded
-CAPTION_ORIGINS = ("subtitle", "sidecar", "ocr")
 TAIL = 0.05  # seconds by which the end of a span may miss the end of the file
 SHORTEST = 0.2  # seconds of a window at the end of a span
 
@@ -245,8 +244,10 @@ def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[st
         missing["sync"] = "a still image has no timing"
     if "video" in missing and "audio" in missing:
         missing["overall"] = "; ".join(f"no {a}: {missing[a]}" for a in ("video", "audio"))
-    if not any(i.origin in CAPTION_ORIGINS for i in text.items):
-        missing["text"] = f"no captions and no on-screen text found (--context {level})"
+    if not any(i.caption for i in text.items):
+        seen = any(i.origin == "ocr" for i in text.items)
+        what = "found, only words on things in the scene" if seen else "and no on-screen text found"
+        missing["text"] = f"no captions {what} (--context {level})"
     return missing
 
 

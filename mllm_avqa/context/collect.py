@@ -11,8 +11,9 @@ import numpy as np
 from mllm_avqa.context.asr import AsrEngine, load_asr, resample_16k
 from mllm_avqa.context.clean import ITEM_CHARS, PRIORITY, clean_text, fit, metadata_items, shorten
 from mllm_avqa.context.gate import THRESHOLD, text_score
-from mllm_avqa.context.ocr import OcrEngine, TextBox, default_ocr, merge_frames
+from mllm_avqa.context.ocr import OcrEngine, default_ocr, merge_frames
 from mllm_avqa.context.sidecars import CueLike, cue_items, find_sidecars, read_sidecar, within_budget
+from mllm_avqa.context.standing import told_apart
 from mllm_avqa.schema.clip import Clip, Limits
 from mllm_avqa.schema.errors import ConfigError, ContextUnavailable, MediaError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, ContextLevel
@@ -194,7 +195,7 @@ def _ocr(clip: Clip, level: ContextLevel, engine: OcrEngine | None) -> Found:
         chosen = [best]
     engine = engine or default_ocr()
     try:
-        lines: list[tuple[float, list[TextBox]]] = [(float(pts[i]), engine.read(frames[i])) for i in chosen]
+        lines = [(float(pts[i]), told_apart(engine.read(frames[i]), frames, i)) for i in chosen]
     except ContextUnavailable as e:
         logger.info("on-screen text is not read: %s", e)
         return _unavailable("ocr", str(e))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mllm_avqa.schema.errors import ContextUnavailable
-from mllm_avqa.schema.text import TextItem
+from mllm_avqa.schema.text import SCENE, TextItem
 
 MIN_CONFIDENCE = 0.5
 MIN_CONFIDENCE_ALONE = 0.9  # of a single character: a tap or a ladybird is read as one letter with up to 0.8
@@ -27,6 +28,8 @@ class TextBox:
     text: str
     box: tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the frame
     confidence: float  # 0..1
+    tilt: float = 0.0  # degrees from level
+    scene: bool = False  # on a thing in the picture, not laid over it
 
 
 class OcrEngine(Protocol):
@@ -97,8 +100,18 @@ class RapidOcr:
             low = np.clip(np.min(quad, axis=0) / (width, height), 0, 1)
             high = np.clip(np.max(quad, axis=0) / (width, height), 0, 1)
             box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-            lines.append(TextBox(str(text), box, float(score)))
+            lines.append(TextBox(str(text), box, float(score), _tilt(np.asarray(quad, float))))
         return sorted(lines, key=lambda line: (line.box[1], line.box[0]))
+
+
+def _tilt(quad: np.ndarray) -> float:
+    """Degrees by which the longer edges of a box [4, 2], clockwise from its top left corner, are off level or upright.
+
+    Corners lie on whole pixels, so that a short line may seem to tilt: one pixel is forgiven.
+    """
+    edges = np.abs(quad[[1, 2]] - quad[[0, 3]]), np.abs(quad[[3, 2]] - quad[[0, 1]])
+    along, off = sorted(max(edges, key=lambda e: float(e.sum())).mean(0))[::-1]
+    return math.degrees(math.atan2(max(0.0, off - 1), along))
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +134,8 @@ def merge_frames(frames: list[tuple[float, list[TextBox]]], engine: str) -> list
     """Items of several frames' lines: near-equal text seen again only lengthens the first item's time span.
 
     frames: (pts in seconds, lines), in order of time. start and end are the pts of the first and last frame showing
-    the text (equal when one frame did); the wording is the most confident reading's, the box the first one's.
+    the text (equal when one frame did); the wording is the most confident reading's, the box the first one's. Words of
+    the scene are marked in `detail`, unless one reading took them for a caption.
     """
     merged: list[TextItem] = []
     for pts, lines in frames:
@@ -134,7 +148,7 @@ def merge_frames(frames: list[tuple[float, list[TextBox]]], engine: str) -> list
                         text=line.text,
                         start=pts,
                         end=pts,
-                        detail=f"engine={engine}",
+                        detail=f"engine={engine}; {SCENE}" if line.scene else f"engine={engine}",
                         box=line.box,
                         confidence=round(line.confidence, 4),
                     )
@@ -146,6 +160,7 @@ def merge_frames(frames: list[tuple[float, list[TextBox]]], engine: str) -> list
                 update={
                     "end": pts,
                     "text": line.text if better else item.text,
+                    "detail": item.detail if line.scene else f"engine={engine}",
                     "confidence": round(line.confidence, 4) if better else item.confidence,
                 }
             )

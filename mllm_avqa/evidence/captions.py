@@ -34,7 +34,7 @@ def caption_measurements(clip: Clip, context: TextContext) -> list[Measurement]:
     """
     cues = [i for i in context.items if i.origin in ("subtitle", "sidecar") and i.start is not None]
     speech = [i for i in context.items if i.origin == "asr"]
-    lines = [i for i in context.items if i.origin == "ocr" and i.box is not None]
+    lines = [i for i in context.items if i.origin == "ocr" and i.caption and i.box is not None]
     return [
         _speed(cues),
         _gap(clip, cues, speech),

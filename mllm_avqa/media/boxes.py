@@ -36,6 +36,7 @@ class Movie:
     primary: int | None = None  # id of the item that is the picture
     primary_kind: str = ""  # "av01", "hvc1", "grid" ...
     brand: str = ""
+    again: int | None = None  # where another file begins, joined to this one
 
 
 def is_movie(head: bytes) -> bool:
@@ -62,6 +63,9 @@ def read_movie(stream: BinaryIO, size: int) -> Movie:
     movie, indexed = Movie(), False
     for box in _boxes(stream, 0, size):
         if box.name not in TOP:  # bytes that follow the last box
+            break
+        if box.name == b"ftyp" and indexed:
+            movie.again = box.body - 8
             break
         movie.cut |= box.end > size
         indexed |= box.name in (b"moov", b"moof", b"meta")

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
 
-from mllm_avqa.media.boxes import is_movie, read_movie
+from mllm_avqa.media.boxes import is_movie, movie_of, read_movie
 from mllm_avqa.media.ebml import MAGIC, matroska_cut
 
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _UNKNOWN = 0x7FFF_F000  # what writes to a pipe announces this many bytes or more, or none, because it cannot know
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # in entropy-coded data, FF 00 and the restarts D0 to D7 are none
+_BEGINNINGS = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        b"RIFF....(?:WAVE|AVI )",
+        b"FORM....AIF[CF]",
+        b"FLV\x01[\0-\x05]\0\0\0\x09\0\0\0\0",
+        b"caff\0\x01\0\0desc",
+        b"TTA1\x01\0",
+        b"DKIF\0\0 \0",
+        re.escape(bytes.fromhex("060e2b34020501010d0102010102")),  # the header partition of MXF
+        re.escape(ASF),
+    )
+)
 
 
 def cut_off(path: str) -> bool | None:
@@ -35,8 +49,7 @@ def cut_off(path: str) -> bool | None:
         if head.startswith(b"\x89PNG"):
             return _png_cut(stream, size)
         if head.startswith(b"\xff\xd8\xff"):
-            stream.seek(0)
-            return _jpeg_cut(stream.read())
+            return jpeg_end(path) is None
     return None
 
 
@@ -84,13 +97,35 @@ def _png_cut(stream: BinaryIO, size: int) -> bool:
     return True
 
 
-def _jpeg_cut(data: bytes) -> bool:
-    """No end-of-image marker where the segments and scans lead to (an embedded thumbnail has one of its own)."""
+def jpeg_end(path: str) -> int | None:
+    """Where the first picture of a JPEG file ends; None: it has no end.
+
+    Its segments and scans are followed, because an embedded thumbnail has an end of its own.
+    """
     at = 2
-    while found := _MARKER.search(data, at):
-        marker, at = found[1][0], found.end()
-        if marker == 0xD9:
-            return False
-        if marker != 0xD8 and marker != 0x01:
-            at += int.from_bytes(data[at : at + 2], "big")
-    return True
+    with open(path, "rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        while found := _MARKER.search(data, at):
+            marker, at = found[1][0], found.end()
+            if marker == 0xD9:
+                return at
+            if marker != 0xD8 and marker != 0x01:
+                at += int.from_bytes(data[at : at + 2], "big")
+    return None
+
+
+def follows(path: str) -> int | None:
+    """Where a second file of the same kind begins in a file, if it was joined byte by byte and readers stop there.
+
+    Ogg, Matroska, FLAC, MPEG and raw streams are not asked: read on, they give their second part too.
+    """
+    if (movie := movie_of(path)) is not None:
+        return movie.again
+    size = os.path.getsize(path)
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+        kind = next((k for k in _BEGINNINGS if k.match(head)), None)
+        if kind is None or size < 128:
+            return None
+        with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+            found = kind.search(data, 64)
+            return found.start() if found else None

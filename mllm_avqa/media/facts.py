@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.media.boxes import movie_of
-from mllm_avqa.media.cutoff import counts_frames, cut_off
+from mllm_avqa.media.cutoff import counts_frames, cut_off, follows
 from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
 from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
@@ -52,6 +52,7 @@ class Facts:
     packets: list[PacketEntry] = field(default_factory=list)  # of the video stream; empty: not kept
     base: Fraction = Fraction(1)  # seconds of their ticks
     primed: bool = False  # the first packet of the video holds what later ones rely on
+    until: int | None = None  # byte at which another file begins, joined to this one
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,7 +71,8 @@ def read_facts(path: str, limits: Limits) -> Facts:
         surveyed = Survey()
         if size <= MAX_BYTES and not facts.still:
             with open_media(path, limits) as again:
-                surveyed = survey(again, [again.streams[index] for index in facts.chosen if index < len(again.streams)])
+                streams = [again.streams[index] for index in facts.chosen if index < len(again.streams)]
+                surveyed = survey(again, streams, facts.until)
         return facts.finish(surveyed)
 
 
@@ -103,6 +105,7 @@ class _Reading:
         self.still = container.format.name in STILL_FORMATS or (
             movie is not None and movie.primary is not None and not movie.tracks
         )
+        self.until = None if self.still or check_regular(path).st_size > MAX_BYTES else follows(path)
         self.chosen = [s.index for s in (self._video, self._audio) if s is not None]
 
     def finish(self, surveyed: Survey) -> Facts:
@@ -143,6 +146,9 @@ class _Reading:
         if (parts := len(surveyed.shifts)) > 1:
             facts.shifts = surveyed.shifts
             facts.warnings.append(f"the clock starts again in the file: its {parts} parts are judged one after another")
+        if self.until is not None:
+            facts.until = self.until
+            facts.warnings.append(f"another file begins at byte {self.until}; what follows is not judged")
         spans = {i: _relative(starts[i], ends[i], origin) for i in self.chosen}
         if self._video is not None:
             index = self._video.index
@@ -176,6 +182,8 @@ class _Reading:
     def _truncation(self, told: float | None, duration: float) -> list[str]:
         if self.still:
             return ["truncated: the picture is incomplete"] if self._cut else []
+        if self.until is not None:  # what the file declares may be of both its parts
+            return []
         announced = told or 0.0
         if self._cut is None:
             name = self._container.format.name

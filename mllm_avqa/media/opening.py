@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mllm_avqa.media.cutoff import cut_off
+from mllm_avqa.media.cutoff import cut_off, jpeg_end
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import (
     MediaNotFound,
@@ -168,8 +168,9 @@ def _still_format(path: str, limits: Limits) -> str | None:
             return "png_pipe"
         if head.startswith(b"\xff\xd8\xff"):
             stream.seek(0)
-            check_pixels(path, *_jpeg_size(stream.read(1 << 20)), limits)
-            return "jpeg_pipe"
+            header = stream.read(1 << 20)
+            check_pixels(path, *_jpeg_size(header), limits)
+            return "mjpeg" if b"MPF\0" not in header and _goes_on(path) else "jpeg_pipe"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         if head[12:16] == b"VP8X" and head[20] & 2:
             raise UnsupportedFormat(f"{show(path)} is an animated WebP picture, which FFmpeg does not read")
@@ -177,6 +178,16 @@ def _still_format(path: str, limits: Limits) -> str | None:
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return "bmp_pipe"
     return "tiff_pipe" if head.startswith((b"II*\0", b"MM\0*")) else None
+
+
+def _goes_on(path: str) -> bool:
+    """Does another JPEG picture follow the first? Then it is a film, if no index of pictures (MPF) says otherwise."""
+    end = jpeg_end(path)
+    if end is None:
+        return False
+    with open(path, "rb") as stream:
+        stream.seek(end)
+        return stream.read(3) == b"\xff\xd8\xff"
 
 
 def _known(path: str, kinds: tuple[tuple[int, bytes, str], ...] = _KNOWN) -> str | None:

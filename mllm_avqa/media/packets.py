@@ -35,7 +35,7 @@ def read_packets(
         try:
             for packet in container.demux(*streams):
                 failures = 0
-                if packet.size:
+                if packet.size and not clock.beyond(packet):
                     clock.move(packet)
                     yield packet
             return
@@ -84,9 +84,13 @@ class Continuous:
     MP4 is not looked at: it cannot be joined byte by byte, and its edit lists may well lead back.
     """
 
-    def __init__(self, container: InputContainer, shifts: tuple[float, ...] = ()) -> None:
-        """shifts: those that an earlier pass over all streams found; a pass over one would find others."""
+    def __init__(self, container: InputContainer, shifts: tuple[float, ...] = (), until: int | None = None) -> None:
+        """shifts: those that an earlier pass over all streams found; a pass over one would find others.
+
+        until: byte of the file from which packets are left out; None: none is.
+        """
         name = container.format.name
+        self._until = until
         self._watched = not name.startswith("mov,mp4")
         self._leaps = name in ("mpegts", "mpeg", "flv")
         self._shifts = [*(shifts or (0.0,))]  # seconds, of each part
@@ -98,6 +102,10 @@ class Continuous:
     def shifts(self) -> tuple[float, ...]:
         """Seconds that each part of the file is moved by; one part unless the clock started again."""
         return tuple(self._shifts)
+
+    def beyond(self, packet: Packet[Any]) -> bool:
+        """Does the packet lie where another file has begun?"""
+        return self._until is not None and packet.pos is not None and packet.pos >= self._until
 
     def move(self, packet: Packet[Any]) -> None:
         """Changes the times of the next packet of the file."""

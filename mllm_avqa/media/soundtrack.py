@@ -17,6 +17,7 @@ TOLERANCE = 0.010  # seconds
 # Containers stamp Vorbis as if all its blocks were equally long, which is off by 10 ms at every change of block size.
 TOLERANCES = {"vorbis": 0.050}
 
+_PLANES = 8  # from here on PyAV takes what follows the pointers to the channels for one more channel, and crashes
 LOUDEST = 16.0  # times full scale, +24 dBFS: louder than any recording, quiet enough for every measure
 
 
@@ -118,7 +119,14 @@ class Soundtrack:
 
 def as_float(frame: AudioFrame) -> np.ndarray:
     """float32 [channels, n]; integer formats are divided by their full scale."""
-    data, channels = frame.to_ndarray(), frame.layout.nb_channels
+    channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels >= _PLANES:
+        import av
+
+        packed = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+        frame.pts = None
+        (frame,) = packed.resample(frame)
+    data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(-1, channels).T
     if data.dtype == np.uint8:

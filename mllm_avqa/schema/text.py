@@ -10,6 +10,7 @@ Origin = Literal["metadata", "subtitle", "sidecar", "user", "ocr", "asr"]
 Status = Literal["ok", "absent", "unavailable", "skipped"]
 BEYOND = "beyond the limits are not read"  # in a status: of what lies beside a clip, some was left out
 REPAIRED = "times repaired"  # in `detail` of a cue whose times were impossible; `caption_measurements` counts them
+SCENE = "on a thing in the scene"  # in `detail` of words read on a frame that are no caption
 
 
 class TextItem(BaseModel):
@@ -25,6 +26,11 @@ class TextItem(BaseModel):
     box: tuple[float, float, float, float] | None = None  # OCR: x0, y0, x1, y1, fractions of the frame
     confidence: float | None = None
     words: list[tuple[float, float, str]] = []  # of speech: start, end, word, where the recogniser times them
+
+    @property
+    def caption(self) -> bool:
+        """Is it laid over the picture, to be read by who watches?"""
+        return self.origin in ("subtitle", "sidecar") or (self.origin == "ocr" and SCENE not in self.detail)
 
 
 class SourceStatus(BaseModel):

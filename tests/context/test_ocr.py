@@ -8,6 +8,7 @@ from mllm_avqa.context.gate import THRESHOLD, text_score
 from mllm_avqa.context.ocr import RapidOcr, TextBox, default_ocr, merge_frames
 from mllm_avqa.evidence.captions import caption_measurements
 from mllm_avqa.schema.errors import ContextUnavailable
+from mllm_avqa.schema.text import SCENE
 
 
 def test_reads_rendered_text_where_it_stands(draw) -> None:
@@ -73,7 +74,7 @@ def test_fast_reads_one_frame_at_most_and_only_past_the_gate(draw, make_clip, st
 
 
 def test_full_reads_one_frame_per_segment_and_merges(draw, make_clip, status, clip_path) -> None:
-    a, b = (0.1, 0.8, 0.6, 0.9), (0.1, 0.1, 0.3, 0.2)
+    a, b = (0.25, 0.8, 0.75, 0.9), (0.1, 0.1, 0.3, 0.2)
     engine = Script(
         [TextBox("Breaking news", a, 0.8)],
         [TextBox("Breaking newz", a, 0.7), TextBox("12:30", b, 0.9)],
@@ -87,7 +88,10 @@ def test_full_reads_one_frame_per_segment_and_merges(draw, make_clip, status, cl
     assert spans["BREAKING NEWS"] == (1.0, 5.0)  # the most confident reading, the whole time it stood
     assert "Breaking newz" not in spans
     assert set(spans) in ({"BREAKING NEWS", "12:30"}, {"BREAKING NEWS", "12:30", "12:31"})
-    assert all(i.detail == "engine=script" for i in context.items)
+    assert {(i.text[:2], i.detail, i.caption) for i in context.items} == {
+        ("BR", "engine=script", True),
+        ("12", f"engine=script; {SCENE}", False),
+    }
 
 
 def test_short_texts_are_not_confused() -> None:
@@ -105,7 +109,7 @@ def test_segment_frames() -> None:
 
 
 def test_height_and_contrast_of_read_text(draw, make_clip, clip_path) -> None:
-    frame = draw({(40, 300): "Small print here"}, size=14, background=(119, 119, 119))
+    frame = draw({(265, 300): "Small print here"}, size=14, background=(119, 119, 119))
     clip = make_clip(frame[None], pts=[0.5])
     context = gather(clip_path, clip, level="full")
     assert [i.text for i in context.items] == ["Small print here"]

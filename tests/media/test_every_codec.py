@@ -41,8 +41,8 @@ CASES = [(suffix, *pair, first) for suffix, pairs in CODECS.items() for pair in 
 
 def write(path: Path, video_codec: str, audio_codec: str, first: str) -> Path:
     """3 s of numbered pictures at 10 per second and a tone; the stream called `first` has index 0."""
-    rate = 48000 if audio_codec == "libopus" else 44100
-    fps = 25 if path.suffix == ".mpg" else FPS  # MPEG-2 knows a few rates only
+    rate = 48000 if audio_codec == "libopus" or path.suffix == ".mxf" else 44100
+    fps = 25 if path.suffix in (".mpg", ".mxf") else FPS  # MPEG-2 knows a few rates only
     with av.open(str(path), "w") as out:
 
         def add_audio():

@@ -145,6 +145,18 @@ def test_sample_formats(form: str, value: float, expected: float) -> None:
     np.testing.assert_allclose(samples, expected)
 
 
+@pytest.mark.parametrize("layout", ["5.1", "7.1", "hexadecagonal"])
+def test_many_planes(layout: str) -> None:
+    """Eight and more channels of their own: PyAV counts one too many, and read beyond it would end the process."""
+    channels = av.AudioLayout(layout).nb_channels
+    samples = np.arange(channels, dtype=np.float32).repeat(64).reshape(channels, 64) / 32
+    packed = _sound(np.ascontiguousarray(samples.T).reshape(1, -1), "flt", layout=layout)
+    (planar,) = av.AudioResampler("fltp", layout, 1000).resample(packed)
+    track = Soundtrack(0.0, 1.0)
+    track.add(planar, 0.0)
+    np.testing.assert_array_equal(track.track().samples, samples)
+
+
 def test_soundtrack_that_changes_its_layout() -> None:
     track = Soundtrack(0.0, 10.0)
     track.add(_sound(np.ones((2, 1024), np.float32), layout="stereo", rate=48000), 0.0)
