@@ -125,3 +125,21 @@ def test_cards_of_published_bases_are_pinned_and_fit_their_family(path):
     settings = getattr(family(base.family), "video_settings", {})  # VideoLLaMA2 cuts its frames itself
     assert base.views.patch == 2 * settings.get("patch_size", 14)  # default of Qwen2VLVideoProcessor, merged in pairs
     assert base.limits
+
+
+def test_sound_has_as_many_bands_as_the_tower_hears(tmp_path):
+    """Whisper-base hears 80 mel bands, the published Omni towers 128: the processor follows the model."""
+    from sample_views import make_views
+
+    from train.config import Size
+    from train.nano.tiny import build
+    from train.saving import save
+
+    size = Size(vocab=600, llm=(64, 1), vision=(64, 1), audio=(64, 1), heads=2, shared_heads=1, mel_bins=80)
+    model, tokenizer = build(["plain words"], size)
+    own = Card(name="t", family="qwen2_5_omni")
+    save(model, tokenizer, own, tmp_path)
+    backbone = load_backbone(tmp_path, own)
+    mel = backbone.media_tensors(make_views())["input_features"]
+    assert mel.shape[1] == 80
+    assert backbone.media_tokens({"input_features": mel, "feature_attention_mask": torch.ones(1, mel.shape[-1]).long()})
