@@ -24,6 +24,7 @@ NAMES = (
     "swift",
     "processes",
     "towers",
+    "processor",
 )
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

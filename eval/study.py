@@ -201,7 +201,9 @@ class Loading(Command):
     device: str | None = option(
         None, "cpu, cuda, cuda:1 ...; default: an accelerator if there is one.", place="command"
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "Precision of the model.", place="command")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "float32", "Precision of the model; auto: by its size and the processor.", place="command"
+    )
     four_bit: bool = option(False, "Language model in 4 bits (needs bitsandbytes).", place="command")
 
     def load(self, checkpoint: str, context: str) -> Rater:

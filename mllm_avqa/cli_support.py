@@ -45,16 +45,17 @@ class RaterOptions:
         ),
     ] = "fast"
     lang: Annotated[Language, typer.Option(help="Language of explanation and report.")] = "en"
-    checkpoint: Annotated[str, typer.Option(help="'nano' or a checkpoint directory (with avqa.yaml).")] = "nano"
+    checkpoint: Annotated[str, typer.Option(help="'nano', 'mini' or a checkpoint directory (with avqa.yaml).")] = "nano"
     reader: Annotated[Literal["pyav", "decord"], typer.Option(help="Library that decodes.")] = "pyav"
     asr: Annotated[str | None, typer.Option(help="Whisper checkpoint for --context full: file, folder or name.")] = None
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: an accelerator if there is one.")
     ] = None
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the model.")] = (
-        "float32"
-    )
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Precision of the model; auto: bfloat16 for large ones, where the processor multiplies it."),
+    ] = "auto"
     four_bit: Annotated[bool, typer.Option("--four-bit", help="Language model in 4 bits (needs bitsandbytes).")] = False
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors too.")] = (
         False

@@ -32,7 +32,10 @@ class Size(Strict):
     llm: tuple[int, int] = (192, 4)  # width, layers
     vision: tuple[int, int] = (128, 3)
     audio: tuple[int, int] = (128, 3)
-    heads: int = 4  # LLM attention heads; two key-value heads
+    heads: int = 4  # LLM attention heads
+    shared_heads: int = 2  # of keys and values
+    rope_theta: float = 1e6
+    mel_bins: int = 128
 
 
 class Build(Strict):

@@ -26,8 +26,10 @@ from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import ALL, SEES, aspect_branch
 from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
+from mllm_avqa.model.weights import kept
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
+from mllm_avqa.schema.files import whole_file
 from mllm_avqa.windows import Prepared
 from train.start import reopened, write_merged
 
@@ -47,11 +49,30 @@ SMALL = {"video": "video_second_per_grid", "audio": "feature_attention_mask"}  #
 
 
 def publish(stage: Path, directory: Path) -> None:
-    """Write `stage` as a full-weight bf16 checkpoint into `directory` (existing weights there are replaced).
+    """Write `stage` in bf16 into `directory` (existing weights there are replaced): full weights, its adapter merged.
 
-    Raises CheckpointError when `stage` is not a checkpoint.
+    An adapter on a base that everybody can assemble (`mllm_avqa.bases`) stays one: adapter and card are all that is
+    written. Raises CheckpointError when `stage` is not a checkpoint.
     """
+    card = Card.load(stage)
+    if kept(card):
+        _publish_adapter(stage, card, directory)
+        return
     write_merged(*reopened(stage), directory, torch.bfloat16)
+
+
+def _publish_adapter(stage: Path, card: Card, directory: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = "adapter_model.safetensors"
+    if not (stage / weights).is_file():
+        raise CheckpointError(f"{stage} was trained on {card.base_model} but holds no adapter")
+    directory.mkdir(parents=True, exist_ok=True)
+    small = {name: t.to(torch.bfloat16).contiguous() for name, t in load_file(stage / weights).items()}
+    with whole_file(directory / weights) as part:
+        save_file(small, part, {"format": "pt"})
+    shutil.copyfile(stage / "adapter_config.json", directory / "adapter_config.json")
+    card.save(directory)
 
 
 def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloat16") -> dict[str, Any]:

@@ -28,7 +28,8 @@ def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
 
     flag: how the user named it.
     """
-    directory = Path(__file__).parents[1] / name if name in EMBEDDED else Path(name).expanduser()
+    own = Path(__file__).parents[1] / name
+    directory = own if name in EMBEDDED and own.is_dir() else Path(name).expanduser()
     if not directory.is_dir():
         raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml ({flag})")
     return directory

@@ -86,7 +86,7 @@ class Rater:
         asr: str | None = None,
         language: str = "en",
         threads: int | None = None,
-        dtype: torch.dtype | str = torch.float32,
+        dtype: torch.dtype | str = "auto",
         device: str | None = None,
         device_map: str | dict[str, Any] | None = None,
         four_bit: bool = False,

@@ -10,7 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from mllm_avqa.cli import app
-from mllm_avqa.model.backbones import loading
+from mllm_avqa.model import checkpoint
+from mllm_avqa.model.backbones import load_backbone, loading
+from mllm_avqa.model.backbones.lora import lora_config
 from mllm_avqa.model.checkpoint import open_checkpoint
 from mllm_avqa.model.weights import weights_hash
 from mllm_avqa.rater import Rater
@@ -94,7 +96,8 @@ def test_four_bit_weights_are_made_where_they_stay(tiny_dir, monkeypatch):
 
     monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", load)
     _, _, weights = open_checkpoint(str(tiny_dir), device="cpu", dtype="bfloat16", four_bit=True)
-    assert asked == {"device_map": {"": "cpu"}, "four_bit": True, "dtype": torch.bfloat16, "allow_pickle": False}
+    options = {"device_map": {"": "cpu"}, "four_bit": True, "allow_pickle": False, "merged": True}
+    assert asked == options | {"dtype": torch.bfloat16}
     assert weights == f"{weights_hash(tiny_dir)}-bfloat16-nf4"
 
 
@@ -103,7 +106,7 @@ def test_four_bit_weights_are_made_where_they_stay(tiny_dir, monkeypatch):
     [
         ({"device": "cuda:99"}, r"device 'cuda:99' is not one of cpu.*\(--device\)"),
         ({"device": "gpu"}, r"device 'gpu' is not one of cpu"),
-        ({"dtype": "int8"}, r"dtype 'int8' is not one of float32, bfloat16, float16 \(--dtype\)"),
+        ({"dtype": "int8"}, r"dtype 'int8' is not one of auto, float32, bfloat16, float16 \(--dtype\)"),
         ({"dtype": torch.float64}, "dtype 'float64' is not one of"),
         ({"device": "cpu", "device_map": "auto"}, "device 'cpu' and device_map 'auto' both place the model"),
     ],
@@ -112,3 +115,46 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(tiny_dir, monkeypat
     monkeypatch.setattr("mllm_avqa.model.backbones.load_backbone", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(ConfigError, match=message):
         open_checkpoint(str(tiny_dir), **options)
+
+
+@pytest.mark.parametrize(
+    ("large", "fast", "expected"),
+    [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")],
+)
+def test_auto_is_bfloat16_for_a_large_model_where_the_processor_multiplies_it(
+    tiny_dir, monkeypatch, large, fast, expected
+):
+    monkeypatch.setattr(checkpoint, "LARGE", 1000 if large else 1 << 40)
+    monkeypatch.setattr(checkpoint, "fast_bfloat16", lambda device: fast)
+    backbone, _, weights = open_checkpoint(str(tiny_dir), device="cpu", dtype="auto")
+    assert next(backbone.model.parameters()).dtype == getattr(torch, expected)
+    assert weights.endswith("-bfloat16") == (expected == "bfloat16")
+
+
+def test_an_adapter_is_part_of_the_weights_where_a_checkpoint_is_opened(tiny_dir, tmp_path):
+    """Low rank, projectors and rows of added tokens: the logits of the adapter beside the weights, at half its cost."""
+    from peft import get_peft_model
+
+    own = Card.load(tiny_dir)
+    trained = load_backbone(tiny_dir, own)
+    added = sorted(trained.tokenizer.added_tokens_decoder)
+    net = get_peft_model(trained.model, lora_config(trained, 4, 8, tokens=True))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if any(part in name for part in ("lora_", "modules_to_save", "trainable_tokens")):
+                p.add_(torch.randn_like(p) * 0.1)
+    net.save_pretrained(tmp_path)
+    own.model_copy(update={"base_model": str(tiny_dir), "training": {"s": {}}}).save(tmp_path)
+    opened, card, _ = open_checkpoint(str(tmp_path), device="cpu")
+    beside = load_backbone(tmp_path, card)
+    assert hasattr(beside.model, "peft_config")
+    assert not hasattr(opened.model, "peft_config")
+    assert not any("lora" in name for name, _ in opened.model.named_parameters())
+    ids = torch.tensor([[*added, *opened.text_ids("How good is the picture of this clip?")]])
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.no_grad():
+        plain = load_backbone(tiny_dir, own).model(**batch).logits
+        merged, apart = opened.model(**batch).logits, beside.model(**batch).logits
+    torch.testing.assert_close(merged, apart, atol=1e-4, rtol=0)
+    assert float((merged - plain).abs().max()) > 0.1

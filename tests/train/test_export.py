@@ -9,6 +9,7 @@ import pytest
 import torch
 from sample_views import make_views
 
+from mllm_avqa.bases import catalogue
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.lora import lora_config
 from mllm_avqa.schema.card import Card
@@ -98,3 +99,23 @@ def test_refusals(adapter, tmp_path):
         exporting.export(adapter, adapter)
     with pytest.raises(CheckpointError, match=r"avqa\.yaml"):
         exporting.export(tmp_path, tmp_path / "o")
+
+
+def test_an_adapter_on_a_base_that_all_can_assemble_is_published_as_one(tmp_path):
+    """In half the bytes, with its card, without tokenizer or base: those are made anew from the cache."""
+    from safetensors.torch import load_file, save_file
+
+    stage, out = tmp_path / "stage", tmp_path / "out"
+    stage.mkdir()
+    own = Card(name="m", family="qwen2_5_omni", base_model="mini-base", revision=catalogue()["mini-base"]["sha256"])
+    own.save(stage)
+    with pytest.raises(CheckpointError, match="holds no adapter"):
+        exporting.publish(stage, out)
+    save_file({"lora_A": torch.full((4, 4), 1 / 3)}, stage / "adapter_model.safetensors")
+    (stage / "adapter_config.json").write_text("{}")
+    (stage / "tokenizer.json").write_text("{}")
+    exporting.publish(stage, out)
+    found = load_file(out / "adapter_model.safetensors")["lora_A"]
+    torch.testing.assert_close(found, torch.full((4, 4), 1 / 3).bfloat16(), atol=0, rtol=0)
+    assert Card.load(out) == own
+    assert sorted(p.name for p in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors", "avqa.yaml"]

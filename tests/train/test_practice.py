@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.model.prompting import explain_branch, load_prompts
+from mllm_avqa.model.prompting import CHAT, explain_branch, load_prompts
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import WORDS
@@ -19,6 +19,7 @@ from mllm_avqa.schema.text import TextContext, TextItem
 from train.cache import CachedWindow
 from train.config import PracticeShares, Stage
 from train.losses import target
+from train.mini.replay import answers
 from train.nano.practice import FactClips, Practice, mix, renamed
 from train.nano.teacher import Teacher, _predict, code, codes, names_of
 from train.questions import Sample, teaches_lists
@@ -317,3 +318,16 @@ def test_a_card_says_whether_lists_were_taught(items, mixture, practice, taught)
     records = [with_lists(i)["record"] for i in items[:3]]
     assert teaches_lists(stage, records) is taught
     assert not teaches_lists(stage, [i["record"] for i in items[:3]])
+
+
+def test_replayed_rows_ask_general_questions_and_show_no_clip(items):
+    """What the base answered before it learnt to rate: its own words, behind the system prompt alone."""
+    practice = Practice(FactClips(items), 1, PracticeShares(replay=1), lambda *_: pytest.fail("whole"))
+    rows = practice.draw(practice.clips.items[:6], ["en"], random.Random(0))
+    known = {(d["question"], d["answer"]) for d in answers()}
+    assert len(rows) == 6
+    assert len(known) >= 90
+    for row in rows:
+        (asked,) = row.questions
+        assert (asked.question, asked.answer) in known
+        assert (asked.aspect, asked.stem, asked.quoted, row.only, row.language) == (CHAT, "", True, ("system",), "en")

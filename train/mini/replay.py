@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def write(backbone: Backbone, batch: int = 16) -> int:
         )  # fmt: skip
         for question, row in zip(some, found, strict=True):
             text = tokens.decode(row[longest:], skip_special_tokens=True).strip()
-            whole = text[: max(text.rfind(e) for e in ".!?") + 1]
+            whole = re.sub(r"\s+\d+\.$", "", text[: max(text.rfind(e) for e in ".!?") + 1])  # a list cut at a number
             if whole:
                 lines.append(json.dumps({"question": question, "answer": whole}, ensure_ascii=False))
     with whole_file(ANSWERS) as part:

@@ -75,10 +75,10 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
             intermediate_size=width * 8 // 3 // 32 * 32,
             num_hidden_layers=layers,
             num_attention_heads=size.heads,
-            num_key_value_heads=2,
+            num_key_value_heads=size.shared_heads,
             rope_parameters=dict(
                 rope_type="default",
-                rope_theta=1e6,
+                rope_theta=size.rope_theta,
                 mrope_section=[half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8],
             ),
             tie_word_embeddings=True,
@@ -95,7 +95,7 @@ def thinker_config(tokenizer: Any, size: Size) -> Any:
             window_size=112,
         ),
         audio_config=dict(
-            num_mel_bins=128,
+            num_mel_bins=size.mel_bins,
             d_model=size.audio[0],
             encoder_layers=size.audio[1],
             encoder_attention_heads=max(1, size.audio[0] // 64),
