@@ -74,6 +74,16 @@ class RaterOptions:
     free_text: Annotated[
         bool, typer.Option("--free-text", help="Explanations in the model's own words; its claims are checked.")
     ] = False
+    full_pass: Annotated[
+        bool, typer.Option("--full-pass/--no-full-pass", help="Measure all of every file, beside the windows rated.")
+    ] = True
+    windows: Annotated[
+        str, typer.Option(help="Windows of a file that the model looks at: a number, all, or auto (the card's).")
+    ] = "auto"
+    hop: Annotated[float | None, typer.Option(help="Seconds from one window's start to the next.")] = None
+    max_pass_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for measuring all of a file.")] = (
+        _LIMITS.max_pass_seconds
+    )
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Wall time for decoding one window.")] = (
         _LIMITS.max_seconds
     )
@@ -100,6 +110,8 @@ class RaterOptions:
             self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
             language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
             allow_pickle=self.allow_pickle, without=self.without or (), free_text=self.free_text or None,
+            full_pass=self.full_pass, windows=int(self.windows) if self.windows.isdecimal() else self.windows,
+            hop=self.hop,
         )  # fmt: skip
 
     @property
@@ -111,7 +123,9 @@ class RaterOptions:
             told["without"] = ",".join(sorted(self.without))
         if self.free_text:
             told["text"] = "free"
-        return told
+        looked = {"pass": None if self.full_pass else "no", "hop": self.hop}
+        looked["windows"] = None if self.windows == "auto" else self.windows
+        return told | {k: str(v) for k, v in looked.items() if v is not None}
 
 
 def flattened(command: C) -> C:

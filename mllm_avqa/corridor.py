@@ -252,7 +252,7 @@ class Corridor:
     # ---- a clip -----------------------------------------------------------------------------------------------------
 
     def pool(self, windows: Sequence[Scores], weights: Sequence[float] | None = None) -> Scores:
-        """The scores of a clip from those of its windows, as the card says. weights: of the windows; None: all alike."""
+        """The scores of a clip from those of its windows, as the card says. weights: of them; None: all alike."""
         weights = weights or [1.0] * len(windows)
         alike = len(set(weights)) == 1
         aspects = dict.fromkeys(a for s in windows for a in s)

@@ -89,7 +89,7 @@ def looked_at(spec: ViewSpec, windows: int | str, hop: float | None) -> ViewSpec
 
 
 def chosen_windows(duration: float, spec: ViewSpec, whole: Whole | None) -> list[tuple[float, Chosen]]:
-    """Starts of the windows that are looked at, and why; of a long file by what the pass over it found, if there was one.
+    """Starts of the windows that are looked at, and why; of a long file by what the pass over it found.
 
     Either way they are some of those that would be looked at if all were.
     """

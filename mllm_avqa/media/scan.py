@@ -1,4 +1,4 @@
-"""One pass over a whole file: every picture as a thumbnail's statistics, all of the sound as levels. Memory stays small.
+"""One pass over a whole file: every picture as a thumbnail's statistics, all sound as levels. Memory stays small.
 
 Thumbnails and the filling of gaps are those of the windows, so that a fact means the same here and there.
 """
@@ -90,7 +90,7 @@ class _PictureNumbers(Pictures):
         self._change.append(float(np.abs(thumb - self._before).mean()) if alike else 0.0)  # type: ignore[operator]
         self._times.append(seconds)
         self._mean.append(mean)
-        self._dark.append(dark)
+        self._dark.append(int(dark))
         self._before = thumb
 
     def series(self) -> PictureSeries | None:

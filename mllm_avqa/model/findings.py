@@ -176,16 +176,22 @@ def _times(seconds: float, language: str) -> list[tuple[str, Span | None]]:
     return [(words["whole"], None), *((words["part"].format(start=f"{a:g}", end=f"{z:g}"), (a, z)) for a, z in parts)]
 
 
-def measured(rating: Rating, rules: FindingRules) -> list[Finding]:
-    """What severe facts say without any model: for each the kind that it sees most directly."""
+def measured(rating: Rating, rules: FindingRules, facts: Sequence[Measurement] | None = None) -> list[Finding]:
+    """What severe facts say without any model: for each the kind that it sees most directly.
+
+    facts: of the whole file, with exact spans, in place of the rating's evidence; they name kinds of any teaching.
+    """
     found: dict[str, Finding] = {}
-    for m in sorted(rating.evidence, key=lambda m: -SEVERITIES.index(m.severity)):
+    for m in sorted(rating.evidence if facts is None else facts, key=lambda m: -SEVERITIES.index(m.severity)):
         if m.modality in scored(rating) and SEVERITIES.index(m.severity) >= SEVERE:
-            own = [k for k in taught(m.modality, rules) if _seen_first(k, m)]
+            kinds = taught(m.modality, rules if facts is None else FindingRules())
+            own = [k for k in kinds if _seen_first(k, m)]
             if own:
                 kind = min(own, key=lambda k: len(fault_kinds()[k].measures))
-                span = _measured_span([m])
-                found.setdefault(kind, _finding(kind, m.severity, rating.language, span=span, origin="measured"))
+                told: dict[str, object] = {"span": _measured_span([m])}
+                if facts is not None and m.spans:
+                    told = {"span": max(m.spans, key=lambda s: s[1] - s[0]), "spans": m.spans if m.spans[1:] else []}
+                found.setdefault(kind, _finding(kind, m.severity, rating.language, origin="measured", **told))
     return list(found.values())
 
 

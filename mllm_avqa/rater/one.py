@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -50,7 +50,7 @@ class Rater:
         without: Sequence[str] = (),
         free_text: bool | None = None,
         full_pass: bool = True,
-        windows: int | Literal["auto", "all"] = "auto",
+        windows: int | str = "auto",
         hop: float | None = None,
     ) -> None:
         if unknown := [w for w in without if w not in WITHHELD]:
@@ -94,7 +94,7 @@ class Rater:
         without: Sequence[str] = (),
         free_text: bool | None = None,
         full_pass: bool = True,
-        windows: int | Literal["auto", "all"] = "auto",
+        windows: int | str = "auto",
         hop: float | None = None,
     ) -> Rater:
         """Load a checkpoint. asr: path or name of a Whisper model (used with context="full"); threads: torch threads.

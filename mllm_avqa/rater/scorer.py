@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -88,20 +89,12 @@ class Scorer:
             if pooled is None:
                 missing[aspect] = first.missing.get(aspect, f"{self.card.name} does not score this aspect")
         warnings = list(dict.fromkeys([*seen.warnings, *(w for p, _ in windows for w in p.warnings)]))
+        held: Sequence[float | None] = weighing.stands_for or [None] * len(windows)
         rating = Rating(
             path=show(path),
             scores=scores,
             missing=missing,
-            windows=[
-                Window(
-                    start=round(p.start, 3),
-                    end=round(p.end, 3),
-                    scores={a: s.get(a) for a in ASPECTS},
-                    chosen=p.chosen,
-                    stands_for=weighing.stands_for[k] if weighing.stands_for else None,
-                )
-                for k, (p, s) in enumerate(windows)
-            ],  # fmt: skip
+            windows=[_window(p, s, alone) for (p, s), alone in zip(windows, held, strict=True)],
             coverage=weighing.coverage,
             whole=weighing.whole,
             evidence=weighing.evidence(worst_evidence(p.evidence for p, _ in windows)),
@@ -133,7 +126,13 @@ class Scorer:
             found, rating.withdrawn = self.corridor.findings(clip, rating, span)
         else:
             found = measured(rating, self.card.findings)
+        if rating.whole is not None and rating.coverage is not None and not rating.coverage.whole:
+            known = {f.kind for f in found}  # the whole file's faults, which the window need not show
+            found += [f for f in measured(rating, self.card.findings, rating.whole.facts) if f.kind not in known]
         rating.findings = settled(found, rating)
+        if len(rating.windows) > 1:  # "throughout" was said of one window
+            for f in rating.findings:
+                f.span = span if f.span is None and f.origin == "model" else f.span
 
     def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
         """Put an explanation into a rating that has its findings, and check its claims."""
@@ -142,3 +141,8 @@ class Scorer:
         else:
             text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
         rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
+
+
+def _window(p: Prepared, scores: Scores, stands_for: float | None) -> Window:
+    own: dict[str, ScoreDistribution | None] = {a: scores.get(a) for a in ASPECTS}
+    return Window(start=round(p.start, 3), end=round(p.end, 3), scores=own, chosen=p.chosen, stands_for=stands_for)

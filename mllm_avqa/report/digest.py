@@ -8,6 +8,7 @@ from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.attribution import MODALITIES
+from mllm_avqa.report.coverage import where
 from mllm_avqa.report.labels import amount, clock, size
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import ASPECTS, Attribution, Claim, Rating, ScoreDistribution
@@ -71,8 +72,7 @@ def finding_lines(rating: Rating, language: str) -> list[FindingLine]:
         seen = [known[name] for name in f.facts if name in known]
         told = ", ".join(f"{fact_label(m.name, language)} {value(m, language)}" for m in seen)
         sure = words["measured"] if f.probability is None else f"{100 * f.probability:.0f} %"
-        where = words["whole"] if f.span is None else f"{clock(f.span[0])}–{clock(f.span[1])}"
-        lines.append(FindingLine(f.side, f.name, f.severity, sure, where, told, f.remedy))
+        lines.append(FindingLine(f.side, f.name, f.severity, sure, where(f, rating, language), told, f.remedy))
     return lines
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mllm_avqa.report import digest, labels
+from mllm_avqa.report.coverage import coverage_lines, where
 from mllm_avqa.report.page import render_page, write_page
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.names import LANGUAGES
@@ -72,6 +73,8 @@ def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbn
         called=lambda name: digest.fact_label(name, lang),
         describe=lambda name: digest.explained(name, lang),
         seconds=seconds,
+        coverage=coverage_lines(rating, lang),
+        where=lambda m: where(m, rating, lang),
         bar=lambda start, end: _bar(start, end, seconds),
         attribution=rating.attribution,
         shares=_share_rows(rating, words),

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mllm_avqa.report import digest
+from mllm_avqa.report.coverage import coverage_lines, spans_told
 from mllm_avqa.report.labels import clock, signed, visible
 from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import Attribution, Rating, ScoreDistribution
@@ -36,6 +37,7 @@ def render(rating: Rating, limits: str = "") -> RenderableType:
     media = ", ".join(visible(v) for _, v in digest.media_facts(rating, lang)[1:])
     parts: list[RenderableType] = [Text(visible(rating.path), "bold"), Text(media, "dim"), Text()]
     parts.append(_scores(rating, tables))
+    parts += [_in(Text(line, "dim")) for line in coverage_lines(rating, lang)]
     if len(rating.windows) > 1:
         parts += [_head(words["timeline"]), _timeline(rating, tables)]
     if digest.claims(rating):
@@ -134,8 +136,7 @@ def _evidence(rating: Rating, tables: Tables) -> RenderableType:
     table = _grid(None, None, None, 1)
     for m in found[:_FAULTS]:
         style = _SEVERITY_STYLE[m.severity]
-        where = ", ".join(f"{clock(a)}–{clock(b)}" for a, b in m.spans[:3]) + (" …" if len(m.spans) > 3 else "")
-        detail = "; ".join(x for x in (where, visible(m.note)) if x)
+        detail = "; ".join(x for x in (spans_told(m.spans), visible(m.note)) if x)
         name, value = digest.fact_label(m.name, tables["language"]), digest.value(m, tables["language"])
         severity = Text(tables["severities"][m.severity], style)
         table.add_row(severity, Text(visible(name)), Text(visible(value)), Text(detail, "dim"))

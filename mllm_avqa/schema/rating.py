@@ -66,6 +66,7 @@ class Finding(BaseModel):
     severity: Severity
     probability: float | None = None  # that the kind is there; None: measured
     span: tuple[float, float] | None = None  # seconds; None = throughout
+    spans: list[tuple[float, float]] = []  # all stretches of a measured one, where there are several
     facts: list[str] = []  # names of the measured facts that bear on it, worst first
     gain: float = 0.0  # points that the score of its side would gain without it, by its share of what is lost there
     remedy: str = ""

@@ -1,4 +1,4 @@
-"""From the series of a pass to facts with exact spans, in the definitions of the windows' facts where they share a name."""
+"""From the series of a pass to facts with exact spans; those that share a name with a window's share its definition."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def _flickers(p: PictureSeries, dark: np.ndarray) -> Found:
 
 
 def _cuts(p: PictureSeries) -> Found:
-    """As FFmpeg's scdet: a large difference to the frame before, unlike the difference before that."""
+    """As FFmpeg's scdet: a large difference to the frame before, unlike the one before that; a fall is no cut."""
     change = p.change.astype(np.float64) * 100 / 256
-    score = np.minimum(change[1:], np.abs(np.diff(change)))
+    score = np.minimum(change[1:], np.diff(change))
     at = [float(p.times[k + 1]) for k in np.flatnonzero(score >= _CUT)]
     return Found(float(len(at)), spans=[(t, t) for t in at])
 

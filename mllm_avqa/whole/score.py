@@ -37,7 +37,7 @@ class Weighing:
     moved: dict[str, float] = field(default_factory=dict)
 
     def evidence(self, windows: list[Measurement]) -> list[Measurement]:
-        """Facts for people: of the windows, with those of the whole file in their place where these show only a part."""
+        """Facts for people: the windows', or the whole file's in their place where windows show only a part."""
         return windows if self.whole is None or self.coverage.whole else replaced(windows, self.whole)
 
 
