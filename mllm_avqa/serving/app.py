@@ -27,6 +27,7 @@ from mllm_avqa.serving.doors import Doors
 from mllm_avqa.serving.house import House
 from mllm_avqa.serving.meters import Meters
 from mllm_avqa.serving.orders import Orders
+from mllm_avqa.serving.page import page_routes
 from mllm_avqa.serving.ratings import ratings_routes
 from mllm_avqa.serving.refusals import (
     NotHeld,
@@ -96,6 +97,7 @@ def make_app(
     app.state.house = house
     app.include_router(ratings_routes(house))
     app.include_router(chat_routes(house))
+    app.include_router(page_routes(house))
     _health(app, house)
     _refusals(app, house)
     app.add_middleware(_Porch, meters=meters)

@@ -116,7 +116,7 @@ async def _talk(house: House, body: ChatRequest, owner: str) -> tuple[Talk, Comp
     rater = house.desk.raters[language]
     try:
         digest = known[1] if known else await asyncio.to_thread(content_hash, _path(delivered), rater.reader.limits)
-        key = (owner, digest, language, *rater.fingerprint.values())
+        key = house.desk.key(owner, digest, language)
         path = delivered.path if delivered else None
         session, cached = await asyncio.wrap_future(house.desk.call(lambda: house.desk.session(key, path, language)))
     except AvqaError as e:

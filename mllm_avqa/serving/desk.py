@@ -54,13 +54,14 @@ class Wanted:
     explain: bool
     text: str | None
     tell: Callable[[float], None]
+    holder: str | None = None  # whose chats the clip is kept encoded for
     future: Future[Rating] = field(default_factory=Future)
     dropped: bool = False
 
     @property
-    def kind(self) -> tuple[str, bool]:
-        """What clips must share to be scored together."""
-        return self.language, self.explain
+    def kind(self) -> tuple[object, ...]:
+        """What clips must share to be scored together; those that are held are scored one by one."""
+        return self.language, self.explain, self.holder
 
 
 @dataclass
@@ -140,11 +141,22 @@ class Desk:
             return found, True
         if path is None:
             raise NotHeld("this clip is not held any more: send it again")
-        made = self.raters[language].chat(path)
-        self._sessions[key] = made
+        return self._hold(key, self.raters[language].chat(path)), False
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Let a held clip go. Call it in the desk's thread."""
+        self._sessions.pop(key, None)
+
+    def key(self, owner: str, digest: str, language: str) -> tuple[str, ...]:
+        """What a held clip is found by: its owner, its content, and how it was looked at."""
+        return (owner, digest, language, *self.raters[language].fingerprint.values())
+
+    def _hold(self, key: tuple[str, ...], session: ChatSession) -> ChatSession:
+        self._sessions[key] = session
+        self._sessions.move_to_end(key)
         while len(self._sessions) > self.held:
             self._sessions.popitem(last=False)
-        return made, False
+        return session
 
     def _work(self) -> None:
         try:
@@ -158,8 +170,10 @@ class Desk:
             self.error = e
         self._loaded()
         while self.error is None and (item := self._take(None)) is not None:
-            if isinstance(item, Wanted):
+            if isinstance(item, Wanted) and item.holder is None:
                 self._rate(item)
+            elif isinstance(item, Wanted):
+                self._rate_held(item, item.holder)
             else:
                 future, work = item
                 if future.set_running_or_notify_cancel():
@@ -207,7 +221,26 @@ class Desk:
             self.seen(len(taken))
             self.pace += 0.2 * ((time.monotonic() - begin) / len(taken) - self.pace)
 
-    def _alike(self, kind: tuple[str, bool]) -> Wanted | None:
+    def _rate_held(self, wanted: Wanted, holder: str) -> None:
+        """Rate one clip and keep it encoded."""
+        if not wanted.future.set_running_or_notify_cancel():
+            return
+        self._reading.setdefault(str(wanted.path), []).append(wanted)
+        rater = self.raters[wanted.language]
+        try:
+            session = rater.chat(wanted.path, user_text=wanted.text)
+            rating = session.rating.model_copy()
+            if wanted.explain and any(rating.scores.values()):
+                rater.explain(rating, session.clip)
+            self._hold(self.key(holder, rating.content_hash, wanted.language), session)
+            self.seen(1)
+            wanted.future.set_result(rating)
+        except Exception as e:
+            wanted.future.set_exception(typed(e))
+        finally:
+            self._reading.pop(str(wanted.path), None)
+
+    def _alike(self, kind: tuple[object, ...]) -> Wanted | None:
         """The next in line if it is of this kind: nobody is overtaken."""
         with self._news:
             self._news.wait_for(lambda: self._line or self._closed, _LINGER)

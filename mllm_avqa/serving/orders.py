@@ -29,6 +29,7 @@ class Order:
     explain: bool
     text: str | None
     frames: bool  # whether pictures of the frames are wanted too
+    hold: bool = False  # whether the clip is kept encoded for chats
     id: str = field(default_factory=lambda: token_urlsafe(16))
     state: str = "queued"  # queued, running, done, failed
     progress: float = 0.0  # of the file that has been read
@@ -88,6 +89,9 @@ class Orders:
         if order.task is not None and not order.task.done():
             order.task.cancel()
             await asyncio.wait({order.task})
+        if order.hold and order.rating is not None:
+            key = self.desk.key(order.owner, order.rating.content_hash, order.language)
+            self.desk.call(lambda: self.desk.forget(key))
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is under way."""
@@ -109,7 +113,9 @@ class Orders:
         def tell(done: float) -> None:  # called in the desk's thread
             loop.call_soon_threadsafe(lambda: None if order.over else order.tell(state="running", progress=done))
 
-        wanted = Wanted(delivered.path, order.language, order.explain, order.text, tell)
+        wanted = Wanted(
+            delivered.path, order.language, order.explain, order.text, tell, order.owner if order.hold else None
+        )
         try:
             rating = await asyncio.wrap_future(self.desk.rate(wanted))
             if order.frames:

@@ -45,6 +45,9 @@ def ratings_routes(house: House) -> APIRouter:
         lang: Annotated[str | None, Query(description="en or zh.")] = None,
         windows: Annotated[bool, Query(description="Tell the windows' own scores too.")] = True,
         frames: Annotated[bool, Query(description="Keep small pictures of the frames the model saw.")] = False,
+        hold: Annotated[
+            bool, Query(description="Keep the clip encoded, so that chats find it as sha256:HASH.")
+        ] = False,
         wait: Annotated[float | None, Query(ge=0, description="Seconds to wait before 202.")] = None,
     ) -> Response:
         owner = house.owner(request)
@@ -55,7 +58,8 @@ def ratings_routes(house: House) -> APIRouter:
         except BaseException:
             place.leave()
             raise
-        order = Order(owner, delivered.name, language, explain, text, frames or _wants(request, "text/html"))
+        pictures = frames or _wants(request, "text/html")
+        order = Order(owner, delivered.name, language, explain, text, pictures, hold)
         house.orders.begin(order, delivered, place)
         most = house.bounds.wait_seconds
         await _ended(house, request, order, most if wait is None else min(wait, most))
@@ -69,7 +73,7 @@ def ratings_routes(house: House) -> APIRouter:
         return _told(house, request, order, windows)
 
     @router.get("/v1/ratings/{name}/frames")
-    async def pictures(request: Request, name: str) -> Response:
+    async def frames_of(request: Request, name: str) -> Response:
         order = house.orders.get(name, house.owner(request))
         return JSONResponse([{"time": t.time, "image": data_uri(t.image)} for t in order.thumbnails])
 
