@@ -29,7 +29,7 @@ NO = {"en": r"no\b", "zh": "没|不|否|未"}
 NOTHING = {"en": "no fault", "zh": "没有发现"}
 
 
-class Item(BaseModel):
+class BankItem(BaseModel):
     """A question and what it asks, as the bank has it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,25 +42,25 @@ class Item(BaseModel):
     after: tuple[str, ...] = ()  # questions before it
 
 
-def bank(language: str, half: str) -> list[Item]:
+def bank(language: str, half: str) -> list[BankItem]:
     """The questions of a half. half: seen, unseen."""
-    return [Item.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
+    return [BankItem.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
 
 
-def outcome(item: Item, rating: Rating, language: str, text: str, refused: bool) -> Outcome:
+def outcome(item: BankItem, rating: Rating, language: str, text: str, refused: bool) -> Outcome:
     if item.want == "refuse":
         return "refused rightly" if refused else "wrong"
     if refused:
         return "refused"
-    wanted: Callable[[], bool] = getattr(Truth(item, rating, language, text), item.want)
+    wanted: Callable[[], bool] = getattr(RatingTruth(item, rating, language, text), item.want)
     return "right" if wanted() else "wrong"
 
 
 @dataclass(frozen=True)
-class Truth:
+class RatingTruth:
     """Whether a text says what the rating knows; a method for everything that is asked."""
 
-    item: Item
+    item: BankItem
     rating: Rating
     language: str
     text: str

@@ -302,6 +302,12 @@ def _each(spelling: str, text: str, what: Any) -> Iterator[_Mention]:
     return (_Mention(m.start(), m.end(), what) for m in _pattern(spelling).finditer(text))
 
 
+def side_words(language: str) -> list[tuple[str, str]]:
+    """Every word for a side or the whole clip, and which it is."""
+    w = _words(language)
+    return [*w.sides, *w.aspects]
+
+
 def named(text: str, words: Iterable[tuple[str, Any]]) -> list[tuple[int, int, Any]]:
     """Where a text in small letters names any of `words`, and what they mean; earlier words hide later ones."""
     return [(m.start, m.end, m.what) for m in _take(text, words)[0]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.chatting import Item, Truth, bank, outcome
+from eval.chatting import BankItem, RatingTruth, bank, outcome
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
@@ -17,7 +17,9 @@ def rated():
     return Rating(
         path="c.mp4", scores={"overall": score(2.5), "video": score(3.42), "audio": score(1.93)},
         findings=[
-            Finding(side="audio", kind="hum", name="hum", severity="strong", span=(1, 2.5), gain=2.0, remedy=hum.remedy.en)
+            Finding(
+                side="audio", kind="hum", name="hum", severity="strong", span=(1, 2.5), gain=2.0, remedy=hum.remedy.en
+            )
         ],
         media=MediaInfo(path="c.mp4", container="mp4", size_bytes=1, duration=4.0),
     )  # fmt: skip
@@ -40,13 +42,13 @@ def rated():
     ],
 )
 def test_outcomes(want, text, how):
-    assert outcome(Item(ask="?", **want), rated(), "en", text, False) == how
+    assert outcome(BankItem(ask="?", **want), rated(), "en", text, False) == how
 
 
 def test_refusing_is_right_only_where_nothing_can_be_known():
-    assert outcome(Item(ask="?", want="refuse"), rated(), "en", "", True) == "refused rightly"
-    assert outcome(Item(ask="?", want="refuse"), rated(), "en", "He is Tom.", False) == "wrong"
-    assert outcome(Item(ask="?", want="score"), rated(), "en", "", True) == "refused"
+    assert outcome(BankItem(ask="?", want="refuse"), rated(), "en", "", True) == "refused rightly"
+    assert outcome(BankItem(ask="?", want="refuse"), rated(), "en", "He is Tom.", False) == "wrong"
+    assert outcome(BankItem(ask="?", want="score"), rated(), "en", "", True) == "refused"
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -55,6 +57,6 @@ def test_the_bank_is_sixty_questions_of_which_half_is_unseen(language):
 
     unseen, seen = bank(language, "unseen"), bank(language, "seen")
     assert len(unseen) == len(seen) == 30
-    assert all(i.want == "refuse" or hasattr(Truth, i.want) for i in unseen + seen)
+    assert all(i.want == "refuse" or hasattr(RatingTruth, i.want) for i in unseen + seen)
     learnt = set(reader(language).texts)
     assert not learnt & {i.ask.lower().rstrip("?？") for i in unseen}

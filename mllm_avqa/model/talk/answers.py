@@ -11,7 +11,7 @@ from typing import Any
 from mllm_avqa.model.explain import filled, measured_text, told_fact
 from mllm_avqa.model.talk.particulars import Particulars
 from mllm_avqa.model.talk.phrases import THERE, Answer, capital
-from mllm_avqa.model.talk.reading import Question
+from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.model.verdicts import seen_by
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
@@ -22,13 +22,13 @@ __all__ = ["Answer", "answer"]
 SAME = 0.15  # points that beginning and end may differ by and still be about the same
 
 
-def answer(question: Question, rating: Rating, before: Sequence[Answer] = ()) -> Answer:
+def answer(question: Query, rating: Rating, before: Sequence[Answer] = ()) -> Answer:
     """The answer to a question on a rating, after others."""
     last = next((a for a in reversed(before) if not a.refused), None)
-    return Answers(question, rating, last).given()
+    return Answering(question, rating, last).given()
 
 
-class Answers(Particulars):
+class Answering(Particulars):
     """Every topic of scores and faults is a method with its name."""
 
     def given(self) -> Answer:

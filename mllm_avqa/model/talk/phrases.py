@@ -8,7 +8,7 @@ from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.explain import filled
-from mllm_avqa.model.talk.reading import Question
+from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES
 from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
@@ -36,7 +36,7 @@ class Answer:
 class Phrases:
     """One question to one rating. last: the last answer that was none of those refused."""
 
-    q: Question
+    q: Query
     rating: Rating
     last: Answer | None = None
 

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
-from mllm_avqa.model.claims import named
+from mllm_avqa.model.claims import named, side_words, spellings
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.words import load_prompts
 
 MOST_CHARACTERS = 1000  # of a question
 OTHER = "other"  # the topic of what the rating does not know
-RIDGE = 0.3  # chosen with the threshold: `Reader.left_out`
+RIDGE = 0.3  # chosen with the threshold: `TopicReader.left_out`
 CLOSE = 0.8  # likeness from which an unknown word is taken for a misspelt known one
 SHORTEST = 4  # letters of a word that can be misspelt
 BLANKS = ("{kind}", "{fact}", "{side}", "{sync}", "{text}", "{number}")
@@ -37,7 +37,7 @@ _HAN = re.compile("[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """A question as it was read. topic None: nothing that a rating can answer."""
 
     text: str
@@ -68,7 +68,7 @@ def language_of(text: str, known: Sequence[str], default: str) -> str:
     return found
 
 
-def read(text: str, language: str) -> Question:
+def read(text: str, language: str) -> Query:
     """What a question asks."""
     return reader(language).read(text)
 
@@ -87,7 +87,7 @@ class Blanked:
 
 
 @dataclass
-class Reader:
+class TopicReader:
     """The paraphrases of one language, and what was learnt from them."""
 
     language: str
@@ -129,23 +129,23 @@ class Reader:
         told: np.ndarray = self._targets - self._learnt / np.diag(self._inverse)[:, None]
         return told
 
-    def read(self, text: str) -> Question:
+    def read(self, text: str) -> Query:
         found = blanked(text, self.language)
         scores = self.scores(found)
         best = int(scores.argmax())
         topic = self.names[best]
         known = topic != OTHER and scores[best] >= self.threshold
-        return Question(
+        return Query(
             text, self.language, topic if known else None, found.sides, found.kinds, found.spelling, found.facts,
             found.number, round(float(scores[best]), 4),
         )  # fmt: skip
 
 
 @cache
-def reader(language: str) -> Reader:
+def reader(language: str) -> TopicReader:
     words = load_prompts("chat", language)
     asked = [(ask.lower(), topic) for topic, entry in words["topics"].items() for ask in entry["ask"]]
-    return Reader(language, [a for a, _ in asked], [t for _, t in asked], float(words["threshold"]))
+    return TopicReader(language, [a for a, _ in asked], [t for _, t in asked], float(words["threshold"]))
 
 
 def _parts(found: Blanked) -> Iterator[str]:
@@ -203,9 +203,9 @@ def _blank(what: str, value: Any) -> str:
 @cache
 def _lexicon(language: str) -> tuple[tuple[str, tuple[str, Any]], ...]:
     """Every spelling that is a blank, longest first: they hide shorter ones inside them."""
-    words, claims = load_prompts("chat", language), load_prompts("claims", language)
-    found: dict[str, tuple[str, Any]] = {}
-    for side, own in [*words["sides"].items(), *claims["aspects"].items(), *claims["sides"].items()]:
+    words = load_prompts("chat", language)
+    found: dict[str, tuple[str, Any]] = {w.lower(): ("side", side) for w, side in side_words(language)}
+    for side, own in words["sides"].items():
         found |= {w.lower(): ("side", side) for w in own}
     for name in ALL_FACTS:
         found[fact_name(name, language).replace("_", " ")] = ("fact", name)
@@ -221,8 +221,6 @@ def _lexicon(language: str) -> tuple[tuple[str, tuple[str, Any]], ...]:
 
 def spellings_of_kinds(language: str) -> dict[str, tuple[str, ...]]:
     """Every word for a fault and the kinds it can mean, on all sides."""
-    from mllm_avqa.model.claims import spellings
-
     found = {w: tuple(sorted({k for _, ks, _ in meanings for k in ks})) for w, meanings in spellings(language).items()}
     return found | {w: tuple(ks) for w, ks in load_prompts("chat", language)["kinds"].items()}
 

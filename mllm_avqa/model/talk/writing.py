@@ -11,7 +11,7 @@ from dataclasses import replace
 from mllm_avqa.model.prompting import CHAT, Branch
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.talk.answers import Answer, answer
-from mllm_avqa.model.talk.reading import Question
+from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.model.verdicts import check_claims
 from mllm_avqa.schema.rating import Rating
 from mllm_avqa.schema.words import load_prompts
@@ -53,4 +53,4 @@ def _asked(question: str, given: Answer, rating: Rating, language: str, turns: S
 
 def _data(rating: Rating, language: str) -> Iterator[str]:
     for topic in TOLD:
-        yield answer(Question("", language, topic), rating).text
+        yield answer(Query("", language, topic), rating).text

@@ -77,14 +77,14 @@ def test_without_a_fault_it_says_so():
 
 def test_every_topic_has_an_answer_in_both_languages():
     from mllm_avqa.model.prompting import load_prompts
-    from mllm_avqa.model.talk.reading import Question
+    from mllm_avqa.model.talk.reading import Query
 
     for language in ("en", "zh"):
         topics = load_prompts("chat", language)["topics"]
         assert list(topics) == list(load_prompts("chat", "en")["topics"])
         for topic in topics:
             if topic not in ("other", "scores"):
-                told = answer(Question("", language, topic, facts=("loudness",)), talked())
+                told = answer(Query("", language, topic, facts=("loudness",)), talked())
                 assert told.text and "{" not in told.text
 
 
