@@ -17,23 +17,23 @@ import typer
 
 from mllm_avqa import __version__
 from mllm_avqa.bases.command import weights
-from mllm_avqa.batch.command import schema
 from mllm_avqa.batch.gates import FAILED, Gate
 from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.batch.stopping import Stopped, ends_on_signal
 from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_line, progress, reported, tally
+from mllm_avqa.pipeline.command import calibrate, merge, schema
 from mllm_avqa.scale.command import Engine, run_on_ray
 from mllm_avqa.schema.plain import json_text
 
 app = typer.Typer(
     help="Rates the audio-visual quality of clips the way people would, and explains why.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 _DEFAULT = RaterOptions()
 _COLUMNS, _NO_GATE, _HERE = ManifestColumns(), Gate(), Engine()
+STDIN = Path("-")
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")]
 
 
@@ -55,6 +55,8 @@ def _version(wanted: bool) -> None:
 
 app.command()(weights)
 app.command()(schema)
+app.command()(calibrate)
+app.command()(merge)
 
 
 @app.callback()
@@ -67,7 +69,7 @@ def _root(
 @app.command()
 @flattened
 def rate(
-    clip: Annotated[Path, typer.Argument(help="The file to rate.", show_default=False)],
+    clip: Annotated[Path, typer.Argument(help="The file to rate; -: standard input.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole rating as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a self-contained HTML report.")] = None,
     text: Annotated[str | None, typer.Option(help="Caption or description that belongs to the clip.")] = None,
@@ -80,19 +82,23 @@ def rate(
     debug: Debug = False,
 ) -> None:
     """Rate one clip and explain the rating: a report for people, or JSON."""
+    from mllm_avqa.media.sources import as_file, called
+    from mllm_avqa.report.frames import thumbnails
+    from mllm_avqa.report.html import write_html
+
     with reported(debug) as console:
         gate.check()
-        with console.status("rating ..."):
-            rater = options.load()
-            rating = rater.rate(clip, user_text=text, explain=explain, attribution=attribution)
-        card_limits = rater.card.limits
-        if html is not None:
-            from mllm_avqa.report.frames import thumbnails
-            from mllm_avqa.report.html import write_html
-
-            write_html(rating, html, limits=card_limits, thumbnails=thumbnails(rating, rater.reader, rater.card.views))
-            console.print(f"wrote {html}")
+        with as_file(sys.stdin.buffer if clip == STDIN else clip, options.limits) as (path, name):
+            with console.status("rating ..."):
+                rater = options.load()
+                rating = rater.rate(path, user_text=text, explain=explain, attribution=attribution)
+            card_limits = rater.card.limits
+            shown = thumbnails(rating, rater.reader, rater.card.views) if html is not None else []
+            rating = rating if name == path else called(rating, name)
         rating.gate = gate.passed(rating, clip)
+        if html is not None:
+            write_html(rating, html, limits=card_limits, thumbnails=shown)
+            console.print(f"wrote {html}")
     if as_json:
         typer.echo(json_text(rating.model_dump(mode="json"), indent=2))
     else:
@@ -110,7 +116,10 @@ def rate(
 @flattened
 def score(
     output: Annotated[Path, typer.Option("--output", "-o", help="OUT.jsonl, .csv or .parquet; -: rows on stdout.")],
-    inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories (recursive), globs.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, directories (recursive), globs; -: a path per line of standard input."),
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(help="List of clips: .txt, or .csv/.tsv/.jsonl/.parquet, whose columns rows carry on."),
@@ -119,9 +128,15 @@ def score(
     batch_size: Annotated[int, typer.Option(help="Clips the model scores at once.")] = 4,
     workers: Annotated[int, typer.Option(help="Processes, each with its own copy of the model.")] = 1,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write explanations (slower).")] = False,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Look for faults too (slower); implied by --explain.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="JSONL only: the nested rating in every row.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start the output anew instead of continuing it.")] = False,
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 though clips failed.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="K/N: only part K of N, by the clips' bytes; `merge` joins them.")
+    ] = None,
     export: Annotated[bool, typer.Option("--export", help="Rate nothing: write OUT from its journal.")] = False,
     gate: Gate = _NO_GATE,
     engine: Engine = _HERE,
@@ -130,7 +145,7 @@ def score(
 ) -> None:
     """Score many clips into one file. Run it again to continue: what is done and unchanged is not rated twice."""
     from mllm_avqa.batch import BatchOptions, check_options, run_batch
-    from mllm_avqa.batch.inputs import expand
+    from mllm_avqa.batch.inputs import expand, listed, read_shard
     from mllm_avqa.batch.outputs import check_output, journal_path
     from mllm_avqa.batch.outputs import export as export_rows
 
@@ -139,23 +154,26 @@ def score(
             check_output(output)
             console.print(f"{export_rows(output)} rows: {output}")
         return
-    batch = BatchOptions(
-        output=output,
-        inputs=inputs or (),
-        manifest=manifest,
-        columns=columns,
-        gate=gate,
-        batch_size=batch_size,
-        workers=workers,
-        explain=explain,
-        fresh=fresh,
-        full=full,
-        settings=options.settings,
-        limits=options.limits,
-        stdout=sys.stdout.buffer,
-    )
+    rows_out = sys.stdout.buffer
     load = replace(options, threads=options.threads or _share(workers)).load
     with reported(debug) as console:
+        batch = BatchOptions(
+            output=output,
+            inputs=listed(inputs or (), sys.stdin),
+            manifest=manifest,
+            columns=columns,
+            gate=gate,
+            batch_size=batch_size,
+            workers=workers,
+            explain=explain,
+            findings=findings,
+            fresh=fresh,
+            full=full,
+            shard=read_shard(shard) if shard else None,
+            settings=options.settings,
+            limits=options.limits,
+            stdout=rows_out,
+        )
         on_ray = engine.engine == "ray"
         if not on_ray:
             check_options(batch)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TextIO, Typ
 
 import typer
 
+from mllm_avqa.batch.settings import JsonLines, json_handler, json_wanted, log_as_json, read_config
 from mllm_avqa.batch.stopping import Stopped
 from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError, ContextUnavailable, OutputError
@@ -62,6 +63,13 @@ class RaterOptions:
         list[str] | None,
         typer.Option(help=f"Keep the model from a part: {', '.join(WITHHELD)}; repeatable. Shows what scores rest on."),
     ] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(callback=read_config, is_eager=True, help="TOML file with defaults: for all, or by [command]."),
+    ] = None
+    log_json: Annotated[
+        bool, typer.Option("--log-json", callback=log_as_json, is_eager=True, help="Messages as a JSON object a line.")
+    ] = False
     free_text: Annotated[
         bool, typer.Option("--free-text", help="Explanations in the model's own words; its claims are checked.")
     ] = False
@@ -142,10 +150,15 @@ def reported(debug: bool) -> Iterator[Console]:
     from rich.logging import RichHandler
 
     stderr = sys.stderr.whole if isinstance(sys.stderr, Shown) else sys.stderr
-    console = Console(file=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
-    shown = Shown(stderr, console)
-    handler = RichHandler(console=console, show_time=debug, show_path=debug, markup=False)
-    handler.setFormatter(_Visible("%(message)s"))
+    handler: logging.Handler
+    if json_wanted():
+        console = Console(file=JsonLines(stderr), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        shown, handler = Shown(cast(TextIO, console.file)), json_handler(stderr)
+    else:
+        console = Console(file=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        shown = Shown(stderr, console)
+        handler = RichHandler(console=console, show_time=debug, show_path=debug, markup=False)
+        handler.setFormatter(_Visible("%(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
     if not debug:
         sys.excepthook = _one_line
@@ -217,7 +230,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
     """A bar on stderr and the function that moves it; counts what was rated, failed and already there."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    counts = {"rated": 0, "failed": 0, "current": 0}
+    counts = {"rated": 0, "failed": 0, "current": 0, "elsewhere": 0}
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("loading the model", total=total)
@@ -226,7 +239,8 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
             counts[what] += 1
             failed = f", {counts['failed']} failed" if counts["failed"] else ""
             there = f", {counts['current']} already there" if counts["current"] else ""
-            bar.update(task, advance=1, description=f"{counts['rated']} rated{failed}{there}")
+            other = f", {counts['elsewhere']} of other shards" if counts["elsewhere"] else ""
+            bar.update(task, advance=1, description=f"{counts['rated']} rated{failed}{there}{other}")
 
         yield tick
 

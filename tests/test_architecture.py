@@ -16,7 +16,7 @@ MAY_IMPORT = {
 # Rooms of the library, each may import those before it
 ORDER = (
     "schema", "bases", "media", "evidence", "context", "model", "windows", "corridor", "rater",
-    "report", "batch", "scale", "serving", "doctor", "cli_support", "cli", "__main__",
+    "report", "batch", "scale", "serving", "doctor", "cli_support", "pipeline", "cli", "__main__",
 )  # fmt: skip
 TOP_FILES = 8
 # Calls that stand in one file alone, whatever folder asks

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import BinaryIO
 
 from mllm_avqa.batch.gates import Gate
-from mllm_avqa.batch.inputs import check_inputs, expand
+from mllm_avqa.batch.inputs import Shard, check_inputs, expand, in_shard
 from mllm_avqa.batch.journal import Cells
-from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns
+from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns, numbered
 from mllm_avqa.batch.outputs import Rows, check_output, open_rows
 from mllm_avqa.batch.rows import fingerprint_of
 from mllm_avqa.batch.stopping import Stop, stop_on_signal
@@ -54,6 +54,8 @@ class BatchOptions:
     full: bool = False
     columns: ManifestColumns = field(default_factory=ManifestColumns)
     gate: Gate = field(default_factory=Gate)
+    findings: bool = False
+    shard: Shard | None = None  # of how many equal parts of the clips which one
     settings: dict[str, str] = field(default_factory=dict)  # what else changes a row: context, language, reader ...
     limits: Limits = field(default_factory=Limits)  # of hashing; those of decoding are the rater's
     stdout: BinaryIO | None = None  # where `-o -` writes
@@ -69,7 +71,7 @@ class BatchResult:
     gated: list[tuple[str, str]] = field(default_factory=list)  # clips that do not pass the gate, and why
 
 
-Tick = Callable[[str], None]  # called with "rated", "failed" or "current" once per clip
+Tick = Callable[[str], None]  # called with "rated", "failed", "current" or "elsewhere" (another shard's) once per clip
 
 
 def check_options(options: BatchOptions) -> None:
@@ -92,7 +94,7 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
     result = BatchResult()
 
     with stop_on_signal() as stop, _rating(load, options, stop) as (fingerprint, rate):
-        how = How(options.batch_size, options.explain, options.full, fingerprint, options.gate)
+        how = How(options.batch_size, options.explain, options.full, fingerprint, options.gate, _finds(options))
         with open_rows(
             options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
         ) as rows:
@@ -116,7 +118,6 @@ class _Desk:
     result: BatchResult
     tick: Tick
     stop: Stop
-    seen: dict[int, int] = field(default_factory=dict)  # how often by hash: a batch may be long
     waiting: dict[Key, list[Item]] = field(default_factory=dict)  # by clip: lines that get a copy of its row
     again: set[int] = field(default_factory=set)  # hashes of clips that are listed more than once
     told: dict[Key, Cells] = field(default_factory=dict)  # their rows
@@ -144,10 +145,9 @@ class _Desk:
 
     def pending(self) -> Iterator[Job]:
         """Clips to rate, each once however often it is listed."""
-        for listed in expand(self.options.inputs, self.options.manifest, columns=self.options.columns):
+        for item in numbered(expand(self.options.inputs, self.options.manifest, columns=self.options.columns)):
             if self.stop.is_set():
                 return
-            item = self._numbered(listed)
             if item is None:
                 self.result.current += 1
                 self.tick("current")
@@ -155,7 +155,9 @@ class _Desk:
             job = job_of(item, self.options.limits, self.stop.is_set)
             if self.stop.is_set():
                 return
-            if job.error is None and self.rows.is_current(item, job.content_hash):
+            if self.options.shard and not in_shard(job.content_hash or str(item.file), self.options.shard):
+                self.tick("elsewhere")
+            elif job.error is None and self.rows.is_current(item, job.content_hash):
                 self.result.current += 1
                 self._gate(item.listed, self.rows.reason(item))
                 self.tick("current")
@@ -167,14 +169,6 @@ class _Desk:
                 if item.error is None and hash(item.same_clip) in self.again:
                     self.waiting[item.same_clip] = []
                 yield job
-
-    def _numbered(self, item: Item) -> Item | None:
-        """None: listed before. A line of a manifest that says the same as an earlier one is a row too."""
-        key = hash(item.key)
-        n = self.seen[key] = self.seen.get(key, 0) + 1
-        if n == 1:
-            return item
-        return None if item.line is None else replace(item, repeat=n)
 
     def _copy(self, cells: Cells, item: Item) -> None:
         own = {name: value for name, value in cells.items() if name in OURS}
@@ -202,12 +196,12 @@ def _rating(load: Load, options: BatchOptions, stop: Stop) -> Iterator[tuple[str
                         return
 
         with closing(rater):
-            yield fingerprint_of(rater.fingerprint, options.settings, options.explain, options.full), here
+            yield fingerprint_of(rater.fingerprint, _settings(options), options.explain, options.full), here
         return
     with closing(_Pool(load, options)) as pool:
         try:
             told = pool.running.submit(worker_fingerprint).result()
-            fingerprint = fingerprint_of(told, options.settings, options.explain, options.full)
+            fingerprint = fingerprint_of(told, _settings(options), options.explain, options.full)
         except BrokenProcessPool as e:
             raise AvqaError("a worker process died while it loaded the model (out of memory? fewer --workers)") from e
         yield fingerprint, lambda jobs, how: pool.rate(jobs, how, stop)
@@ -287,3 +281,12 @@ def _chunks(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
             chunk = []
     if chunk:
         yield chunk
+
+
+def _finds(options: BatchOptions) -> bool:
+    """Faults are looked for without explanations too."""
+    return not options.explain and (options.findings or options.gate.asks_the_model)
+
+
+def _settings(options: BatchOptions) -> dict[str, str]:
+    return {**options.settings, "findings": "yes"} if _finds(options) else options.settings

@@ -81,6 +81,11 @@ class Gate:
             out[kind] = SEVERITIES.index(severity or LEAST)  # type: ignore[arg-type]
         return out
 
+    @property
+    def asks_the_model(self) -> bool:
+        """True where a fault is banned that no measured fact is called by: the model has to look for it."""
+        return any(kind not in ALL_FACTS for kind in self.banned)
+
     def reasons(self, cells: Mapping[str, Any]) -> str | None:
         """Why this row does not pass, in one line; None where it does. A score that is not there passes no limit."""
         return "; ".join(self._failures(cells)) or None

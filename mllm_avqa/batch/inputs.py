@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from mllm_avqa.batch.manifests import Item, ManifestColumns, read_manifest
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.plain import refused_url
 
 _VIDEO = """3g2 3gp amv asf avi divx dv f4v flv gxf h261 h263 h264 264 h265 265 hevc ivf m1v m2v m4v mjpeg mjpg mkv mov
     mp4 mpe mpeg mpg mpv mxf nut obu ogm ogv ogx qt rm rmvb roq vob webm wmv wtv y4m"""
@@ -21,12 +25,37 @@ _IMAGE = """apng avif bmp dib gif heic heif j2k jfif jp2 jpe jpeg jpg jxl pbm pc
 MEDIA_SUFFIXES = frozenset(f".{e}" for e in f"{_VIDEO} {_TRANSPORT} {_AUDIO} {_IMAGE}".split())
 
 
+def listed(inputs: Sequence[str], stream: TextIO) -> list[str]:
+    """INPUTS, with the lines of a stream in place of `-`."""
+    return [name for given in inputs for name in (stream.read().splitlines() if given == "-" else [given]) if name]
+
+
+Shard = tuple[int, int]  # which, from 1 on, of how many
+
+
+def read_shard(text: str) -> Shard:
+    """Raises ConfigError for anything but K/N."""
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    k, n = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= k <= n:
+        raise ConfigError(f"--shard {text}: must be K/N, the part K of N equal ones, as 3/16")
+    return k, n
+
+
+def in_shard(content: str, shard: Shard) -> bool:
+    """Whether a clip is a shard's: by its bytes, so that names, lists and their order do not matter."""
+    digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) % shard[1] == shard[0] - 1
+
+
 def check_inputs(inputs: Sequence[str], manifest: Path | None) -> None:
     """Raises ConfigError for inputs that can not mean anything, before a model is loaded."""
     if not inputs and manifest is None:
         raise ConfigError("nothing to rate: give INPUTS (files, directories, globs) or --manifest FILE")
     for given in inputs:
         if not os.path.lexists(given) and not (glob.has_magic(given) and next(glob.iglob(given, recursive=True), None)):
+            if refused := refused_url(given):
+                raise ConfigError(f"INPUTS: {refused}")
             what = "matches no file" if glob.has_magic(given) else "does not exist"
             raise ConfigError(f"INPUTS: {given!r} {what}")
         if os.path.isdir(given) and next(_walk(given), None) is None:

@@ -51,10 +51,10 @@ class Journal:
     ) -> None:
         """earlier: rows to begin with where there is no journal yet, those of a table that was exported before.
 
-        gate: rows of an earlier run pass or fail it anew.
+        gate: rows of an earlier run pass or fail it anew; None: they keep what they say.
         """
         self.path, self.fingerprint, self.fresh, self.earlier = path, fingerprint, fresh, earlier
-        self.gate = gate or Gate()
+        self.gate = gate
         self.tidy = True  # superseded rows are dropped at the end
         self._superseded = 0  # rows a newer row replaces, still in the file
         self._outdated = False  # some row has a gate or columns of the user's that are not those of this run
@@ -181,20 +181,23 @@ class Journal:
         self._superseded += identity in self._version
         self._version[identity] = _digest(cells["content_hash"]) if ok else None
         self._reasons.pop(identity, None)
-        if reason := self.gate.reasons(cells):
+        if reason := self._gate(cells):
             self._reasons[identity] = reason
         self._outdated |= reason != cells.get("gate")
         if carried := carried_by(cells):
             self._carried[identity] = _told(carried) or b""
         if ok:
-            self._moved.add(_moved(cells["path"], cells["content_hash"], *_key(cells)[1:]))
+            self._moved.add(_moved(cells["path"], cells["content_hash"], *row_key(cells)[1:]))
+
+    def _gate(self, cells: Cells) -> str | None:
+        return cells.get("gate") if self.gate is None else self.gate.reasons(cells)
 
     def _as_of_now(self, line: bytes) -> bytes:
         """A row with the gate and the columns of this run."""
         cells = decode(line)
         carried = self._restated.get(_identity(cells), carried_by(cells))
         own = {name: value for name, value in cells.items() if name in OURS}
-        own["gate"] = self.gate.reasons(cells)
+        own["gate"] = self._gate(cells)
         return json_line({**own, **carried})
 
 
@@ -250,12 +253,13 @@ def _last_ones(path: Path) -> Iterator[bytes]:
         yield from (line for n, line in enumerate(whole_lines(f)) if n in keep)
 
 
-def _key(cells: Cells) -> Key:
+def row_key(cells: Cells) -> Key:
+    """`Item.key` of a row."""
     return (cells["file"], *(cells.get(name) for name in ("user_text", "id", "start", "end", "repeat")))
 
 
 def _identity(cells: Cells) -> bytes:
-    return _digest(*_key(cells))
+    return _digest(*row_key(cells))
 
 
 def _moved(path: str, content_hash: str, *key: object) -> bytes:

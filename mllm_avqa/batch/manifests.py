@@ -7,15 +7,15 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
 from mllm_avqa.batch.rows import COLUMNS, LONGEST
-from mllm_avqa.schema.errors import AvqaError, ConfigError
-from mllm_avqa.schema.plain import plain
+from mllm_avqa.schema.errors import AvqaError, ConfigError, MediaNotFound
+from mllm_avqa.schema.plain import plain, refused_url
 
 LONGEST_LINE = 4_000_000  # bytes of one line of a manifest
 LONGEST_TEXT = LONGEST  # characters of the text given with a clip
@@ -79,6 +79,18 @@ class Item:
         return (plain(self.file), self.user_text, None, self.start, self.end, None)
 
 
+def numbered(items: Iterable[Item]) -> Iterator[Item | None]:
+    """Every line of a manifest is a row, though it says what an earlier one says: it gets the number of its repetition.
+
+    None in place of what is listed again on the command line.
+    """
+    seen: dict[int, int] = {}  # by hash: a list may be long
+    for item in items:
+        key = hash(item.key)
+        n = seen[key] = seen.get(key, 0) + 1
+        yield item if n == 1 else None if item.line is None else replace(item, repeat=n)
+
+
 Line = tuple[int, Mapping[str, Any] | AvqaError]  # number of a line, and its cells or what is wrong with it
 
 
@@ -113,7 +125,8 @@ def items_of(manifest: Path, base: Path, columns: ManifestColumns, lines: Iterab
             raise ConfigError(f"--manifest {where}: the path (--path-column {columns.path_column}) {kind}")
         role = {r: columns.of(r, cells) for r in ("id", "caption", "start", "end")}
         given = {r: None if c is None or cells.get(c) == "" else cells.get(c) for r, c in role.items()}
-        error: AvqaError | None = None
+        refused = refused_url(path)
+        error: AvqaError | None = MediaNotFound(f"{where}: {refused}") if refused else None
         text = given["caption"]
         if text is not None and not isinstance(text, str):
             raise ConfigError(f"--manifest {where}: {role['caption']!r} must be a string, not {type(text).__name__}")

@@ -101,7 +101,7 @@ def open_rows(
         return
     journal = journal_path(output)
     exported = journal != output
-    earlier = (lambda: _table_rows(output)) if exported and output.exists() else None
+    earlier = (lambda: table_rows(output)) if exported and output.exists() else None
     with Journal(journal, fingerprint, fresh=fresh, earlier=earlier, gate=gate) as rows:
         yield rows
         if exported and rows.tidy:
@@ -120,7 +120,7 @@ def export(output: Path) -> int:
     if not journal.is_file() and not output.is_file():
         raise OutputError(f"-o {output}: there is no journal {journal} to write it from")
     if journal == output or not journal.is_file():  # all is there already
-        return sum(1 for _ in (read_rows if journal == output else _table_rows)(output))
+        return sum(1 for _ in (read_rows if journal == output else table_rows)(output))
     write = _write_csv if output.suffix.lower() == ".csv" else _write_parquet
     try:
         with whole_file(output) as part:
@@ -220,7 +220,7 @@ def parquet_schema(more: Mapping[str, set[type]] | None = None) -> pa.Schema:
     )
 
 
-def _table_rows(output: Path) -> Iterator[Cells]:
+def table_rows(output: Path) -> Iterator[Cells]:
     """The rows of a table that this version or the one before wrote. Raises OutputError for any other file."""
     read = _read_csv if output.suffix.lower() == ".csv" else _read_parquet
     try:

@@ -42,6 +42,7 @@ class BatchRater(Protocol):
         explain: bool = False,
         user_texts: Sequence[str | None] | None = None,
         spans: Sequence[Span] | None = None,
+        findings: bool = False,
     ) -> Iterator[Rating | RatingFailure]: ...
 
     def close(self) -> None: ...
@@ -68,6 +69,7 @@ class How:
     full: bool
     fingerprint: str
     gate: Gate = field(default_factory=Gate)
+    findings: bool = False
 
 
 def job_of(item: Item, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Job:
@@ -117,12 +119,15 @@ def _outcomes(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rati
 
 def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating | AvqaError]:
     spans = [(j.item.start or 0.0, j.item.end) for j in jobs]
+    more: dict[str, Any] = {"spans": spans} if any(s != WHOLE for s in spans) else {}
+    if how.findings:
+        more["findings"] = True
     outcomes = rater.rate_many(
         [j.item.file for j in jobs],
         batch_size=how.batch_size,
         explain=how.explain,
         user_texts=[j.item.user_text for j in jobs],
-        **({"spans": spans} if any(s != WHOLE for s in spans) else {}),
+        **more,
     )
     return (o if isinstance(o, Rating) else o.error for o in outcomes)
 

@@ -20,7 +20,7 @@ from mllm_avqa.schema.errors import (
     TruncatedMedia,
     UnsupportedFormat,
 )
-from mllm_avqa.schema.plain import plain
+from mllm_avqa.schema.plain import plain, refused_url
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -77,6 +77,8 @@ def check_regular(path: str) -> os.stat_result:
     try:
         facts = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        if refused := refused_url(path):
+            raise MediaNotFound(refused) from error
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaNotFound(f"{show(path)}: {reason}; a path of an existing media file is needed") from error
     if not stat.S_ISREG(facts.st_mode):

@@ -46,6 +46,7 @@ class Many:
         explain: bool,
         user_texts: Sequence[str | None] | None,
         spans: Sequence[Span] | None = None,
+        findings: bool = False,
     ) -> Iterator[Rating | RatingFailure]:
         on_cpu = next(self.scorer.corridor.backbone.model.parameters()).device.type == "cpu"
         rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
@@ -53,7 +54,7 @@ class Many:
         # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
         threads = 1 if self.context == "full" else 2
         for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
-            yield from self._finish(files, rows, explain)
+            yield from self._finish(files, rows, explain, findings)
 
     def _read(
         self, path: str, k: int, user_texts: Sequence[str | None] | None, spans: Sequence[Span] | None
@@ -72,12 +73,14 @@ class Many:
             file.error = typed(e)
         return file
 
-    def _finish(self, files: Sequence[_ReadFile], rows: int, explain: bool) -> Iterator[Rating | RatingFailure]:
-        """Score files together, `rows` windows per forward; one by one where explanations are wanted or one fails."""
+    def _finish(
+        self, files: Sequence[_ReadFile], rows: int, explain: bool, findings: bool
+    ) -> Iterator[Rating | RatingFailure]:
+        """Score files together, `rows` windows per forward; one by one where more is asked of them or one fails."""
         flat = [encoded for f in files for _, encoded in f.windows if f.error is None]
         together: Iterator[Scores] | None = None
         begin = time.perf_counter()
-        if not explain:
+        if not (explain or findings):
             try:
                 together = iter(self.scorer.corridor.score(flat, self.scorer.language, rows))
             except Exception:  # of which file is found out below, and said in its place
@@ -86,12 +89,14 @@ class Many:
         for f in files:
             result: Rating | RatingFailure
             try:
-                result = self._rating(f, together, share, explain)
+                result = self._rating(f, together, share, explain, findings)
             except Exception as e:
                 result = RatingFailure(f.path, typed(e))
             yield result
 
-    def _rating(self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool) -> Rating:
+    def _rating(
+        self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool, findings: bool
+    ) -> Rating:
         """The rating of a read file. together: the scores of its windows come next, after `share` seconds each."""
         if f.error is not None:
             raise f.error
@@ -102,7 +107,7 @@ class Many:
             with seconds.of("model"):
                 if together is not None:
                     held.append((next(together), None))
-                elif explain:
+                elif explain or findings:
                     held.append(self.scorer.corridor.hold(encoded, self.scorer.language))
                 else:
                     held.append((self.scorer.corridor.score([encoded], self.scorer.language)[0], None))

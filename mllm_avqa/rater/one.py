@@ -13,6 +13,7 @@ import torch
 from mllm_avqa.context.asr import AsrEngine, load_asr
 from mllm_avqa.corridor import Corridor, Scores, lowest
 from mllm_avqa.media import MediaReader, content_hash
+from mllm_avqa.media.sources import Source, as_file, called
 from mllm_avqa.media.window import cores
 from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
@@ -121,7 +122,7 @@ class Rater:
 
     def rate(
         self,
-        path: str | Path,
+        source: Source,
         *,
         user_text: str | None = None,
         explain: bool = True,
@@ -129,11 +130,15 @@ class Rater:
         attribution: bool = False,
         span: Span = WHOLE,
     ) -> Rating:
-        """Rate one file, or `span` seconds of it. Raises MediaError subclasses for a file that cannot be rated.
+        """Rate a file, or `span` seconds of it: a path, bytes, an open file, or `Arrays` with their rates.
+
+        Raises MediaError subclasses for what cannot be rated.
 
         attribution: also say what the scores rest on; up to `attribution.BUDGET` more forwards per window.
         """
-        return self._rate(str(path), user_text, explain, context or self.context, attribution, span)[0]
+        with as_file(source, self.reader.limits) as (path, name):
+            rating = self._rate(path, user_text, explain, context or self.context, attribution, span)[0]
+        return rating if name == path else called(rating, name)
 
     def chat(self, path: str | Path, *, user_text: str | None = None) -> ChatSession:
         """Rate a file and keep its encoding for questions."""
@@ -148,17 +153,19 @@ class Rater:
         explain: bool = False,
         user_texts: Sequence[str | None] | None = None,
         spans: Sequence[Span] | None = None,
+        findings: bool = False,
     ) -> Iterator[Rating | RatingFailure]:
         """Rate files in order; a file that fails gives a `RatingFailure` in its place.
 
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
-        spans: seconds to rate of each file, from .. to (None: its end).
+        spans: seconds to rate of each file, from .. to (None: its end). findings: look for faults without an
+        explanation too.
         """
         if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
             raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
         many = Many(self.scorer, partial(self._span_windows, beside=True), self.reader.limits, self.context)
-        return many.rate(paths, batch_size, explain, user_texts, spans)
+        return many.rate(paths, batch_size, explain, user_texts, spans, findings)
 
     def close(self) -> None:
         self.reader.close()

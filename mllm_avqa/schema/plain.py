@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -21,6 +22,15 @@ def json_text(data: Any, indent: int | None = None) -> str:
     """JSON that any reader takes and that moves no terminal: numbers without a value are null, texts are `plain`."""
     text = json.dumps(_clean(data), ensure_ascii=False, allow_nan=False, indent=indent)
     return _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def refused_url(path: str) -> str | None:
+    """For an address of the web, that nothing is fetched here, and how to rate it; None for any other name."""
+    found = re.match(r"(https?):/+", path, re.IGNORECASE)
+    if not found:
+        return None
+    url = plain(f"{found[1]}://{path[found.end() :]}")  # a `Path` has one slash
+    return f"{url}: only files are opened, no addresses; fetch it: curl -fL {shlex.quote(url)} | mllm-avqa rate -"
 
 
 def _named(found: re.Match[str]) -> str:

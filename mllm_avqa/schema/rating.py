@@ -129,6 +129,21 @@ class Rating(BaseModel):
     language: str = "en"
     seconds: dict[str, float] = {}  # wall time per room
 
+    def _repr_html_(self) -> str:
+        """Scores and findings as a small table, for notebooks; everything is escaped."""
+        from html import escape
+
+        from mllm_avqa.schema.words import load_prompts
+
+        names = load_prompts("tasks", self.language)["what"]
+        rows = []
+        for aspect, d in self.scores.items():
+            told = [f"{d.score:.2f}", d.level, str(d.interval or "")] if d else ["–", "", self.missing.get(aspect, "")]
+            found = ", ".join(f"{f.name} ({f.severity})" for f in self.findings if f.side == aspect)
+            rows.append("".join(f"<td>{escape(c)}</td>" for c in (names.get(aspect, aspect), *told, found)))
+        body = "".join(f"<tr>{r}</tr>" for r in rows)
+        return f"<table><caption>{escape(self.path)}</caption>{body}</table>"
+
     def told(self) -> Rating:
         """The same rating with everything that the rooms say of the clip in the rating's language."""
         say = partial(translated, language=self.language)

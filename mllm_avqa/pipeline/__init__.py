@@ -1,0 +1,1 @@
+"""What pipelines need around ratings: schemas, gates calibrated on own labels, shards, comparisons."""
