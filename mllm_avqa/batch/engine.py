@@ -196,11 +196,12 @@ def _rating(load: Load, options: BatchOptions, stop: Stop) -> Iterator[tuple[str
                         return
 
         with closing(rater):
-            yield _fingerprint(rater.fingerprint, options), here
+            yield fingerprint_of(rater.fingerprint, _settings(options), options.explain, options.full), here
         return
     with closing(_Pool(load, options)) as pool:
         try:
-            fingerprint = _fingerprint(pool.running.submit(worker_fingerprint).result(), options)
+            told = pool.running.submit(worker_fingerprint).result()
+            fingerprint = fingerprint_of(told, _settings(options), options.explain, options.full)
         except BrokenProcessPool as e:
             raise AvqaError("a worker process died while it loaded the model (out of memory? fewer --workers)") from e
         yield fingerprint, lambda jobs, how: pool.rate(jobs, how, stop)
@@ -287,6 +288,5 @@ def _finds(options: BatchOptions) -> bool:
     return not options.explain and (options.findings or options.gate.asks_the_model)
 
 
-def _fingerprint(rater: dict[str, str], options: BatchOptions) -> str:
-    found = {"findings": "yes"} if _finds(options) else {}
-    return fingerprint_of(rater, {**options.settings, **found}, options.explain, options.full)
+def _settings(options: BatchOptions) -> dict[str, str]:
+    return {**options.settings, "findings": "yes"} if _finds(options) else options.settings
