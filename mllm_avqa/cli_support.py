@@ -97,6 +97,7 @@ class RaterOptions:
         _LIMITS.max_hash_seconds
     )
     max_sidecars: Annotated[int, typer.Option(min=0, help="Subtitle files beside a clip.")] = _LIMITS.max_sidecars
+    max_frames: Annotated[int, typer.Option(min=1, help="Frames of an animated picture.")] = _LIMITS.max_frames
     max_sidecar_bytes: Annotated[int, typer.Option(min=0, help="Bytes of them in all.")] = _LIMITS.max_sidecar_bytes
 
     @property

@@ -244,6 +244,15 @@ def test_a_file_without_its_text_fails_alone(rater, tmp_path):
     assert isinstance(two.error, ConfigError) and "only 1 user_texts" in str(two.error)
 
 
+def test_a_known_digest_is_taken_and_the_file_is_not_hashed_again(rater, tmp_path, monkeypatch):
+    import mllm_avqa.rater.many as module
+
+    clips = [write_video(tmp_path / f"{k}.mp4", seconds=0.5 + 0.1 * k) for k in range(2)]
+    digests = [module.content_hash(clip) for clip in clips]
+    monkeypatch.delattr(module, "content_hash")
+    assert [r.content_hash for r in rater.rate_many(clips, digests=digests)] == digests
+
+
 @pytest.mark.parametrize("explain", [False, True])
 def test_any_error_of_one_clip_is_its_failure_and_the_batch_goes_on(rater, tmp_path, monkeypatch, explain):
     import mllm_avqa.rater.many as module

@@ -43,6 +43,7 @@ class BatchRater(Protocol):
         user_texts: Sequence[str | None] | None = None,
         spans: Sequence[Span] | None = None,
         findings: bool = False,
+        digests: Sequence[str] | None = None,
     ) -> Iterator[Rating | RatingFailure]: ...
 
     def close(self) -> None: ...
@@ -127,6 +128,7 @@ def _rated(rater: BatchRater, jobs: Sequence[Job], how: How) -> Iterator[Rating 
         batch_size=how.batch_size,
         explain=how.explain,
         user_texts=[j.item.user_text for j in jobs],
+        digests=[j.content_hash for j in jobs],
         **more,
     )
     return (o if isinstance(o, Rating) else o.error for o in outcomes)

@@ -11,7 +11,7 @@ from mllm_avqa.media.boxes import movie_of
 from mllm_avqa.media.cutoff import counts_frames, cut_off, follows
 from mllm_avqa.media.light import HDR
 from mllm_avqa.media.locks import encryption
-from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show
+from mllm_avqa.media.opening import STILL_FORMATS, check_pixels, check_regular, open_media, show, too_many_frames
 from mllm_avqa.media.orientation import Orientation, of_frame
 from mllm_avqa.media.packets import PacketEntry
 from mllm_avqa.media.streams import choose, first_frames, nothing_usable, prepare
@@ -72,7 +72,7 @@ def read_facts(path: str, limits: Limits) -> Facts:
         if size <= MAX_BYTES and not facts.still:
             with open_media(path, limits) as again:
                 streams = [again.streams[index] for index in facts.chosen if index < len(again.streams)]
-                surveyed = survey(again, streams, facts.until)
+                surveyed = survey(again, streams, facts.until, facts.most)
         return facts.finish(surveyed)
 
 
@@ -106,11 +106,15 @@ class _Reading:
             movie is not None and movie.primary is not None and not movie.tracks
         )
         self.until = None if self.still or check_regular(path).st_size > MAX_BYTES else follows(path)
+        # A picture that moves costs by its frames: each may take a few bytes and a few microseconds to show.
+        self.most = limits.max_frames if container.format.name in ("gif", "apng") else None
         self.chosen = [s.index for s in (self._video, self._audio) if s is not None]
 
     def finish(self, surveyed: Survey) -> Facts:
         """The facts, with lengths, rates and bit rates as the packets have them."""
         container, first = self._container, self._first
+        if self.most is not None and any(e.count > self.most for e in surveyed.extents.values()):
+            raise too_many_frames(self._path, self._limits)
         starts = {i: _start(container.streams[i], first.get(i)) for i in self.chosen}
         origin = self._origin(starts, surveyed)
         starts = {i: max(start, origin) for i, start in starts.items()}

@@ -207,6 +207,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
+def too_many_frames(path: str, limits: Limits) -> MediaTooLarge:
+    return MediaTooLarge(f"{show(path)}: an animation of more than {limits.max_frames} frames (--max-frames)")
+
+
 def check_pixels(path: str, width: int, height: int, limits: Limits) -> None:
     """Raises `MediaTooLarge` if one frame has more than `limits.max_pixels`."""
     if width * height > limits.max_pixels:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mllm_avqa.media.boxes import movie_of
-from mllm_avqa.media.opening import check_pixels, check_regular, show
+from mllm_avqa.media.opening import check_pixels, check_regular, show, too_many_frames
 from mllm_avqa.media.orientation import Orientation
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.plan import plan_runs
@@ -113,6 +113,8 @@ def _frames(path: str) -> tuple[bytes, list[int], bool]:
 def _info(path: str, image: Image, times: list[int], limits: Limits) -> MediaInfo:
     count, seconds = len(times) - 1, times[-1] / _TICKS
     still = count == 1
+    if count > limits.max_frames:
+        raise too_many_frames(path, limits)
     if not still and seconds > limits.max_duration:
         raise MediaTooLarge(
             f"{show(path)}: {seconds:.1f} s long, at most {limits.max_duration:g} s are allowed (--max-duration)"

@@ -62,13 +62,17 @@ class Survey:
     shifts: tuple[float, ...] = ()  # of the parts of a file whose clock starts again
 
 
-def survey(container: InputContainer, streams: Iterable[Any], until: int | None = None) -> Survey:
-    """Reads a freshly opened container to its end, or to a byte of it; decodes nothing."""
+def survey(
+    container: InputContainer, streams: Iterable[Any], until: int | None = None, most: int | None = None
+) -> Survey:
+    """Reads a freshly opened container to its end, a byte of it, or one packet more than `most`; decodes nothing."""
     streams = list(streams)
     notes = {stream.index: _Notes(stream) for stream in streams}
     clock = Continuous(container, until=until)
-    for packet in read_packets(container, streams, clock=clock):
+    for count, packet in enumerate(read_packets(container, streams, clock=clock)):
         notes[packet.stream.index].add(packet)
+        if count == most:
+            break
     found = {index: extent for index, note in notes.items() if (extent := note.extent()) is not None}
     return Survey(found, clock.shifts)
 

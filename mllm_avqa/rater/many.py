@@ -50,17 +50,23 @@ class Many:
         user_texts: Sequence[str | None] | None,
         spans: Sequence[Span] | None = None,
         findings: bool = False,
+        digests: Sequence[str] | None = None,
     ) -> Iterator[Rating | RatingFailure]:
         on_cpu = next(self.scorer.corridor.backbone.model.parameters()).device.type == "cpu"
         rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
-        jobs = ((str(path), k, user_texts, spans) for k, path in enumerate(paths))
+        jobs = ((str(path), k, user_texts, spans, digests) for k, path in enumerate(paths))
         # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
         threads = 1 if self.context == "full" else 2
         for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
             yield from self._finish(files, rows, explain, findings)
 
     def _read(
-        self, path: str, k: int, user_texts: Sequence[str | None] | None, spans: Sequence[Span] | None
+        self,
+        path: str,
+        k: int,
+        user_texts: Sequence[str | None] | None,
+        spans: Sequence[Span] | None,
+        digests: Sequence[str] | None,
     ) -> _ReadFile:
         """Everything before scoring. Runs beside it, in a thread."""
         file = _ReadFile(path)
@@ -68,7 +74,7 @@ class Many:
             if user_texts is not None and k >= len(user_texts):
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
             user_text = user_texts[k] if user_texts is not None else None
-            file.digest = content_hash(path, self.limits)
+            file.digest = content_hash(path, self.limits) if digests is None else digests[k]
             span = WHOLE if spans is None else spans[k]
             file.seen = self.look_over(path, span)
             for p in self.windows(path, user_text, span, file.seen):

@@ -165,13 +165,14 @@ class Rater:
         user_texts: Sequence[str | None] | None = None,
         spans: Sequence[Span] | None = None,
         findings: bool = False,
+        digests: Sequence[str] | None = None,
     ) -> Iterator[Rating | RatingFailure]:
         """Rate files in order; a file that fails gives a `RatingFailure` in its place.
 
         The next files are decoded and measured beside scoring; at most 2 x batch_size files are held at a time. An
         accelerator scores batch_size files in one forward; a processor is busy with one, more would only cost memory.
         spans: seconds to rate of each file, from .. to (None: its end). findings: look for faults without an
-        explanation too.
+        explanation too. digests: `content_hash` of each, where known.
         """
         if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
             raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
@@ -180,7 +181,7 @@ class Rater:
             return self.windows(path, user_text, span=span, beside=True, seen=seen)
 
         many = Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
-        return many.rate(paths, batch_size, explain, user_texts, spans, findings)
+        return many.rate(paths, batch_size, explain, user_texts, spans, findings, digests)
 
     def close(self) -> None:
         self.reader.close()

@@ -128,6 +128,7 @@ class FakeRater:
         batch_size: int = 4,
         explain: bool = False,
         user_texts: Iterable[str | None] | None = None,
+        digests: Iterable[str] | None = None,
     ) -> Iterator[Rating | Failure]:
         for path, text in zip(paths, user_texts or (), strict=True):
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_synth import numbers, steady, tone, write_clip, write_subtitles
+from PIL import Image
 
 from mllm_avqa.media import Limits, MediaReader, content_hash
 from mllm_avqa.schema.errors import (
@@ -157,6 +158,17 @@ def test_pixel_limit_of_video(tmp_path: Path, plain: Path) -> None:
 def test_duration_limit(reader: MediaReader, plain: Path) -> None:
     with pytest.raises(MediaTooLarge, match=r"2\.0 s long.*--max-duration"):
         reader.request("probe", plain, limits=Limits(max_duration=1.0))
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "apng"])
+def test_frames_of_an_animation(reader: MediaReader, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    images = [Image.new("RGB", (16, 16), (40 * n, 9, 9)) for n in range(6)]
+    images[0].save(path, format="PNG" if suffix == "apng" else None, save_all=True, append_images=images[1:])
+    assert reader.probe(path).video.still is False
+    assert reader.request("probe", path, limits=Limits(max_frames=6)).video is not None
+    with pytest.raises(MediaTooLarge, match=r"more than 5 frames \(--max-frames\)"):
+        reader.request("probe", path, limits=Limits(max_frames=5))
 
 
 def test_memory_limit(tmp_path: Path) -> None:
