@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mllm_avqa.bases.fetch import base_folder, catalogue, fetch, have, wanted
+from mllm_avqa.schema.errors import AvqaError
 
 
 def weights(
@@ -21,6 +22,9 @@ def weights(
             )
             print(f"{base}\t{told['licence']}\t{told['bytes'] / 1e6:.0f} MB\t{told['what']}\t{state}")
         return
-    for base in wanted(name):
-        file = fetch(base, lambda line: print(line, file=sys.stderr))
-        print(file)
+    try:
+        for base in wanted(name):
+            print(fetch(base, lambda line: print(line, file=sys.stderr)))
+    except AvqaError as e:
+        print(f"error: {e}", file=sys.stderr)
+        raise typer.Exit(2) from None

@@ -103,4 +103,13 @@ def test_a_cache_that_is_no_folder_is_named_with_the_way_out(shop, tmp_path, mon
 
 def test_the_command_names_what_it_knows(shop):
     run = CliRunner().invoke(app, ["weights", "nonsense"])
-    assert run.exit_code != 0 and "known: " in (run.output + str(run.exception))
+    assert run.exit_code == 2
+    assert run.stderr.startswith("error: no weights are called 'nonsense'; known: ")
+
+
+def test_what_cannot_be_had_is_one_line(shop):
+    _, _, offline = shop
+    offline += list(PARTS)
+    run = CliRunner().invoke(app, ["weights", "tiny"])
+    assert (run.exit_code, run.stdout) == (2, "")
+    assert run.stderr.splitlines()[-1].startswith("error: the weights tiny-base are not to be had: ")

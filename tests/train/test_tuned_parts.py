@@ -53,6 +53,18 @@ def test_low_rank_on_towers_as_well(backbone):
     assert size["llm"]["trained"] == 2 * 2 * sum(a + b for a, b in linear)
 
 
+def test_embeddings_of_added_tokens_are_trained_where_asked(backbone):
+    """Their rows alone, of head and embedding together, which share their weights."""
+    select(backbone, stage("lora", projectors="full", lora={"r": 2, "tokens": True}))
+    ((name, delta),) = [(n, p) for n, p in backbone.model.named_parameters() if "trainable_tokens" in n]
+    assert part_of(name, backbone) == "llm"
+    assert (delta.requires_grad, len(delta)) == (True, len(backbone.tokenizer.added_tokens_decoder))
+    select(backbone, stage("lora", projectors="full", lora={"r": 2}))
+    assert delta.requires_grad  # a later stage trains them on
+    select(backbone, stage(projectors="full"))
+    assert not delta.requires_grad
+
+
 def test_a_tower_alone_takes_an_adapter_without_projectors(backbone):
     select(backbone, stage(vision="lora"))
     assert trained(backbone) == {"vision"}
