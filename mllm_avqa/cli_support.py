@@ -168,7 +168,9 @@ def reported(debug: bool) -> Iterator[Console]:
     stderr = sys.stderr.whole if isinstance(sys.stderr, Shown) else sys.stderr
     handler: logging.Handler
     if json_wanted():
-        console = Console(file=JsonLines(stderr), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        console = Console(
+            file=cast(TextIO, JsonLines(stderr)), highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
         shown, handler = Shown(cast(TextIO, console.file)), json_handler(stderr)
     else:
         console = Console(file=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)

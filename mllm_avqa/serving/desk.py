@@ -172,7 +172,7 @@ class Desk:
         while self.error is None and (item := self._take(None)) is not None:
             if isinstance(item, Wanted) and item.holder is None:
                 self._rate(item)
-            elif isinstance(item, Wanted):
+            elif isinstance(item, Wanted) and item.holder is not None:
                 self._rate_held(item, item.holder)
             else:
                 future, work = item
