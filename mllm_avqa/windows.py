@@ -22,7 +22,7 @@ from mllm_avqa.schema.names import ContextLevel
 from mllm_avqa.schema.text import BEYOND, TextContext
 from mllm_avqa.schema.whole import Chosen, Whole
 from mllm_avqa.whole.choice import choose
-from mllm_avqa.whole.coverage import UNSEEN
+from mllm_avqa.whole.overview import UNSEEN
 
 if TYPE_CHECKING:
     from mllm_avqa.context.asr import AsrEngine
@@ -156,7 +156,7 @@ def file_windows(
         cut = end < info.duration - TAIL and at + spec.window_seconds > end  # the span ends before the file does
         own = spec.model_copy(update={"window_seconds": max(SHORTEST, end - at)}) if cut else spec
         try:
-            p = _prepare(path, at, reader, own, context, texts or {}, cues, asr)
+            p = _prepare(path, at, reader, own, context, texts or {}, cues, asr, seen)
         except EmptyWindow as error:  # a hole, or an end that came before the announced one: what is there is rated
             empty = empty or error
             (before.warnings if before is not None else holes).append(_hole(at, own))
@@ -184,6 +184,7 @@ def _prepare(
     texts: Mapping[str, str],
     cues: Sequence[CueLike],
     asr: AsrEngine | None,
+    seen: Overview | None,
 ) -> Prepared:
     """Decode a window and look at it with every room."""
     from mllm_avqa.evidence.captions import caption_measurements
@@ -191,6 +192,9 @@ def _prepare(
     seconds = Seconds()
     with seconds.of("media"):
         clip: Clip = reader.read_clip(path, spec.decode(start))
+    if seen is not None and seen.at_once:
+        with seconds.of("pass"):
+            seen.take(clip)
     with seconds.of("views"):
         views = make_views(clip, spec)
     with seconds.of("evidence"):

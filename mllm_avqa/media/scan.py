@@ -19,7 +19,7 @@ from mllm_avqa.media.opening import open_media
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import LOUDEST, Soundtrack
 from mllm_avqa.media.window import DecodedWindow, Decoding
-from mllm_avqa.schema.clip import DecodeSpec, Limits
+from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits
 from mllm_avqa.schema.whole import CLIPPED_EVERY, FLOOR, PictureSeries, Scan, SoundSeries
 
 if TYPE_CHECKING:
@@ -68,6 +68,35 @@ def scan(path: str, facts: Facts, limits: Limits) -> Scan:
     return Scan(info.duration if complete else max(ends, default=0.0), complete, seen, heard)
 
 
+def scan_of(clip: Clip) -> Scan:
+    """The same numbers of a file that one window holds whole: nothing is decoded again.
+
+    The sound may have one or two channels; what more of them mean is not known here.
+    """
+    seen = heard = None
+    if clip.video is not None and len(clip.video.thumbs):
+        thumbs = clip.video.thumbs.astype(np.int16)
+        change = np.abs(np.diff(thumbs, axis=0)).mean(axis=(1, 2))
+        seen = PictureSeries(
+            clip.video.thumb_pts.astype(np.float64),
+            thumbs.mean(axis=(1, 2)).astype(np.float32),
+            np.concatenate([[0.0], change]).astype(np.float32),
+            np.array([_is_dark(t) for t in thumbs], np.uint8),
+            clip.video.damaged,
+        )
+    if clip.audio is not None and clip.audio.samples.size:
+        a = clip.audio
+        levels = _Levels(a.rate, "mono" if len(a.samples) == 1 else "stereo")
+        for at in range(0, a.samples.shape[1], a.rate):
+            levels.add(a.samples[:, at : at + a.rate])
+        heard = levels.series(a.start, a.start + a.samples.shape[1] / a.rate, a.gaps, a.damaged)
+    return Scan(clip.info.duration, True, seen, heard)
+
+
+def _is_dark(thumb: np.ndarray) -> bool:
+    return bool(thumb.mean() <= _BLACK_MEAN and np.count_nonzero(thumb > _BLACK_PIXEL) <= _BLACK_SHARE * thumb.size)
+
+
 class _PictureNumbers(Pictures):
     """Keeps numbers of a picture instead of the picture."""
 
@@ -84,13 +113,11 @@ class _PictureNumbers(Pictures):
         self._spend()
         self._accept(frame, first=not self._times)
         thumb = self._thumbnail(frame).astype(np.int16)
-        mean = float(thumb.mean())
-        dark = mean <= _BLACK_MEAN and np.count_nonzero(thumb > _BLACK_PIXEL) <= _BLACK_SHARE * thumb.size
         alike = self._before is not None and self._before.shape == thumb.shape
         self._change.append(float(np.abs(thumb - self._before).mean()) if alike else 0.0)  # type: ignore[operator]
         self._times.append(seconds)
-        self._mean.append(mean)
-        self._dark.append(int(dark))
+        self._mean.append(float(thumb.mean()))
+        self._dark.append(_is_dark(thumb))
         self._before = thumb
 
     def series(self) -> PictureSeries | None:

@@ -170,10 +170,11 @@ class Desk:
             self.error = e
         self._loaded()
         while self.error is None and (item := self._take(None)) is not None:
-            if isinstance(item, Wanted) and item.holder is None:
-                self._rate(item)
-            elif isinstance(item, Wanted) and item.holder is not None:
-                self._rate_held(item, item.holder)
+            if isinstance(item, Wanted):
+                if item.holder is None:
+                    self._rate(item)
+                else:
+                    self._rate_held(item, item.holder)
             else:
                 future, work = item
                 if future.set_running_or_notify_cancel():

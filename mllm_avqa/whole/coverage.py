@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mllm_avqa.schema.whole import Coverage, Span
-from mllm_avqa.whole.overview import Overview
+from mllm_avqa.whole.overview import UNSEEN, Overview
 from mllm_avqa.whole.spans import length
 
-UNSEEN = 0.25  # seconds at the end of a file that no window has to reach
 _SLACK = 0.05  # seconds by which the ends of windows may miss those of the file
 
 

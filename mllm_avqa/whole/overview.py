@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.media.scan import scan_of
+from mllm_avqa.schema.clip import Clip, MediaInfo
 from mllm_avqa.schema.errors import MediaError
 from mllm_avqa.schema.whole import Whole
 from mllm_avqa.whole.facts import whole_of
@@ -14,6 +15,7 @@ from mllm_avqa.whole.facts import whole_of
 if TYPE_CHECKING:
     from mllm_avqa.media import MediaReader
 
+UNSEEN = 0.25  # seconds at the end of a file that no window has to reach
 Passed = Literal["done", "partly", "failed", "off", "needless"]
 
 
@@ -26,11 +28,17 @@ class Overview:
     passed: Passed = "off"
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    at_once: bool = False  # the first window holds all of the file: it is the pass
+
+    def take(self, clip: Clip) -> None:
+        """The facts of a file from the window that holds all of it."""
+        self.whole, self.passed = whole_of(scan_of(clip), self.info), "done"
 
 
-def look_over(path: str, reader: MediaReader, full_pass: bool = True) -> Overview:
+def look_over(path: str, reader: MediaReader, full_pass: bool = True, window: float = 0.0) -> Overview:
     """Probe a file and pass over all of it. A pass that fails is a warning: windows may still be read.
 
+    window: seconds of the first window; a file that it holds whole is decoded once, for that window.
     Raises MediaError subclasses for a file that can not be rated.
     """
     begin = time.perf_counter()
@@ -40,6 +48,9 @@ def look_over(path: str, reader: MediaReader, full_pass: bool = True) -> Overvie
         return seen
     if info.duration <= 0 or (info.video is not None and info.video.still):
         seen.passed = "needless"
+        return seen
+    if info.duration < window + UNSEEN and (info.audio is None or info.audio.channels <= 2):
+        seen.at_once, seen.passed = True, "failed"  # until the window is there
         return seen
     try:
         scan = reader.scan(path)

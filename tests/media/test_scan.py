@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from faulty_clips import FPS, SECONDS, write
 
-from mllm_avqa.media import Limits, MediaReader
+from mllm_avqa.media import DecodeSpec, Limits, MediaReader
 from mllm_avqa.whole.overview import look_over
 from mllm_avqa.whole.spans import length, union
 
@@ -147,3 +147,17 @@ def test_still_images_and_refused_passes(tmp_path, reader, monkeypatch, clip):
     seen = look_over(str(clip), reader)
     assert (seen.passed, seen.whole) == ("failed", None)
     assert "too slow" in seen.warnings[0]
+
+
+def test_a_file_that_one_window_holds_is_decoded_once_and_told_the_same(tmp_path, reader, monkeypatch):
+    path = str(write(tmp_path / "b.mkv", black=[(2, 4)], silence=[(3, 5)], full=[(5, 6)], cuts=(1,), seconds=7))
+    passed = look_over(path, reader)
+    at_once = look_over(path, reader, window=8.0)
+    assert at_once.whole is None and at_once.passed == "failed"  # nothing is known until the window is there
+    monkeypatch.setattr(reader, "scan", None)
+    at_once.take(reader.read_clip(path, DecodeSpec(duration=8.0)))
+    assert at_once.passed == "done"
+    for mine, other in zip(at_once.whole.facts, passed.whole.facts, strict=True):
+        assert mine.name == other.name
+        assert mine.value == pytest.approx(other.value, rel=0.01, abs=0.02), mine.name
+        assert np.array(mine.spans) == pytest.approx(np.array(other.spans), abs=0.011), mine.name
