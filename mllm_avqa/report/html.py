@@ -81,7 +81,7 @@ def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbn
         media=digest.media_facts(rating, lang),
         inputs=digest.input_facts(rating, lang),
         limits=" ".join(translated(limits, lang).split()),
-        thumbnails=[(t.time, _data_uri(t.image)) for t in thumbnails],
+        thumbnails=[(t.time, picture_uri(t.image)) for t in thumbnails],
     )
 
 
@@ -140,7 +140,7 @@ def _tracks(rating: Rating, words: Mapping[str, Any], seconds: float) -> list[tu
     return tracks
 
 
-def _data_uri(image: bytes) -> str:
+def picture_uri(image: bytes) -> str:
     for magic, mime in _MAGIC.items():
         if image.startswith(magic):
             return f"data:{mime};base64,{base64.b64encode(image).decode()}"
