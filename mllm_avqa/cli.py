@@ -22,6 +22,7 @@ from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.batch.stopping import Stopped, ends_on_signal
 from mllm_avqa.cli_support import RaterOptions, Shown, converse, flattened, one_line, progress, reported, tally
 from mllm_avqa.pipeline.command import calibrate, merge, schema
+from mllm_avqa.pipeline.takes import compare, pick
 from mllm_avqa.scale.command import Engine, run_on_ray
 from mllm_avqa.schema.plain import json_text
 from mllm_avqa.serving.command import serve
@@ -55,6 +56,8 @@ def _version(wanted: bool) -> None:
 
 
 app.command()(weights)
+app.command()(compare)
+app.command()(pick)
 app.command()(schema)
 app.command()(calibrate)
 app.command()(merge)

@@ -18,7 +18,7 @@ import torch
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.findings import read
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
-from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack
+from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack, stack_media
 from mllm_avqa.model.scoring import (
     EncodedClip,
     distribution,
@@ -240,6 +240,22 @@ class Corridor:
             for path, e in zip(tree.paths, encoded, strict=True)
         ]
 
+    def better(self, first: Encoded, second: Encoded, aspect: str, language: str) -> float:
+        """The model's own answer: the probability that the first of two windows is better in an aspect.
+
+        Asked in both orders, as in training (`data_recipes.questions.stage2.compare`); a draw is split.
+        """
+        words = load_prompts("tasks", language)
+        told = words["compare"]
+        question = told["ask"][0].format(what=words["what"][aspect])
+        asked = [Branch(aspect, question, answer=told[outcome]) for outcome in ("first", "second", "same")]
+        found = []
+        for one, other in ((first, second), (second, first)):
+            _, held = self.hold(_joined(one, other), language)
+            found.append(torch.softmax(torch.tensor([sum(t) for t in self.likelihoods(held, asked)]), 0).tolist())
+        here, turned = found
+        return float((here[0] + turned[1] + 0.5 * (here[2] + turned[2])) / 2)
+
     def findings(
         self, clip: EncodedClip, rating: Rating, span: tuple[float, float]
     ) -> tuple[list[Finding], list[Claim]]:
@@ -276,6 +292,18 @@ class Corridor:
         held = [self.hold(self.encode(p, language, remember=True), language) for p in windows]
         scores = [s for s, _ in held]
         return EncodedFile([c for _, c in held], scores, self.pool(scores))
+
+
+def _joined(first: Encoded, second: Encoded) -> Encoded:
+    """Two windows as one prefix: each segment of the second goes on where that of the first ends."""
+    behind = {s.name: s for s in second.segments if s.name != "system"}
+    segments = []
+    for s in first.segments:
+        other = behind.pop(s.name, None)
+        if other is not None:
+            s = EncodedSegment(s.name, s.ids + other.ids, torch.cat([s.positions, other.positions + s.span], 1))
+        segments.append(s)
+    return Encoded([*segments, *behind.values()], stack_media([first.media, second.media]), [])
 
 
 def _content(arrays: Sequence[np.ndarray], pair: float) -> bytes:

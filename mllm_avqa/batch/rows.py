@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.schema.errors import AvqaError
-from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.plain import json_text, plain
 from mllm_avqa.schema.rating import ASPECTS, Finding, Rating
 
@@ -135,7 +134,7 @@ def json_line(cells: Mapping[str, Any]) -> bytes:
 
 def rating_row(rating: Rating, *, path: str, file: Path, **given: Any) -> FlatRow:
     """Flatten a rating. `path` is the name the user knows, `file` where it was read from; given: other own cells."""
-    cells: dict[str, Any] = {name: m.value for name, m in facts_of(rating).items() if name in ALL_FACTS}
+    cells: dict[str, Any] = {name: m.value for name, m in rating.facts().items() if name in ALL_FACTS}
     for aspect in ASPECTS:
         dist = rating.scores.get(aspect)
         cells[aspect] = dist.score if dist else None
@@ -185,11 +184,6 @@ def error_row(error: AvqaError, *, path: str, file: Path, **given: Any) -> FlatR
     return FlatRow(path=path, file=str(file), status="error", error_kind=error.kind, error=str(error), **given)
 
 
-def facts_of(rating: Rating) -> dict[str, Measurement]:
-    """Every measured fact of a clip by name: what rows, gates and comparisons know of it."""
-    return {m.name: m for m in rating.evidence}
-
-
 def frames_used(rating: Rating) -> int | None:
     """Number of frames the model saw over all windows, from `inputs["windows"][*]["frame_times"]`; None if not told."""
     windows = rating.inputs.get("windows")
@@ -199,7 +193,7 @@ def frames_used(rating: Rating) -> int | None:
 
 
 def _graded(rating: Rating, severities: Sequence[str]) -> str | None:
-    worst = [f"{m.name} ({m.severity})" for s in severities for m in facts_of(rating).values() if m.severity == s]
+    worst = [f"{m.name} ({m.severity})" for s in severities for m in rating.facts().values() if m.severity == s]
     return "; ".join(worst) or None
 
 

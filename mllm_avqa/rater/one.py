@@ -22,12 +22,14 @@ from mllm_avqa.model.explain import MOST_TOKENS
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
 from mllm_avqa.rater.chat import ChatSession
+from mllm_avqa.rater.comparing import Takes
 from mllm_avqa.rater.many import Many
 from mllm_avqa.rater.scorer import Scorer
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import WHOLE, Limits, Span
+from mllm_avqa.schema.comparison import Comparison, Picked
 from mllm_avqa.schema.errors import ConfigError
-from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD
+from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD, Aspect
 from mllm_avqa.schema.rating import Rating, RatingFailure
 from mllm_avqa.whole import Overview, look_over
 from mllm_avqa.windows import Prepared, Seconds, file_windows, looked_at
@@ -182,6 +184,20 @@ class Rater:
 
         many = Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
         return many.rate(paths, batch_size, explain, user_texts, spans, findings, digests)
+
+    def compare(self, first: Source, second: Source, *, user_text: str | None = None) -> Comparison:
+        """Two clips, aspect by aspect: which is better, by how much, how sure and why.
+
+        Where they show or play the same, the windows are laid over the same content. Raises MediaError subclasses.
+        """
+        return Takes(self).compare(first, second, user_text)
+
+    def pick(self, sources: Sequence[Source], *, aspect: Aspect = "overall", user_text: str | None = None) -> Picked:
+        """Several takes in order, the best first; one that cannot be rated is named in `failed`.
+
+        Raises ConfigError for fewer than two, and the first clip's error when none can be rated.
+        """
+        return Takes(self).pick(sources, aspect, user_text)
 
     def close(self) -> None:
         self.reader.close()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.clip import DecodeSpec
+from mllm_avqa.schema.comparison import PairRules
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.files import read_yaml, whole_file
 from mllm_avqa.schema.levels import WORDS
@@ -108,6 +109,8 @@ class Card(BaseModel):
     results: dict[str, object] = {}  # measured on held-out sources
     free_text: bool = False  # explanations in its own words; otherwise of the wordings in prompts/explain.*.yaml
     findings: FindingRules = FindingRules()
+    compares: bool = False  # taught questions on two clips, the second one's segments behind the first's
+    pairs: PairRules | None = None  # how differences of scores are read; `python -m eval compare --write-card`
     calibration: Calibration | None = None  # intervals of the scores; `python -m eval calibrate --write-card`
 
     @field_validator("aspects")

@@ -135,6 +135,10 @@ class Rating(BaseModel):
     language: str = "en"
     seconds: dict[str, float] = {}  # wall time per room
 
+    def facts(self) -> dict[str, Measurement]:
+        """Every measured fact of the clip by name: what rows, gates and comparisons know of it."""
+        return {m.name: m for m in self.evidence}
+
     def _repr_html_(self) -> str:
         """Scores and findings as a small table, for notebooks; everything is escaped."""
         from html import escape
