@@ -14,7 +14,7 @@ from mllm_avqa.whole.facts import whole_of
 if TYPE_CHECKING:
     from mllm_avqa.media import MediaReader
 
-Passed = Literal["done", "partly", "failed", "off", "needless"]
+Passed = Literal["done", "partly", "failed", "off", "needless", "span"]
 
 
 @dataclass
@@ -26,16 +26,30 @@ class Overview:
     passed: Passed = "off"
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    span: tuple[float, float | None] = (0.0, None)  # of it that is rated
+
+    @property
+    def rated(self) -> float:
+        """Seconds that are rated."""
+        start, end = self.span
+        return max(0.0, (self.info.duration if end is None else min(end, self.info.duration)) - start)
 
 
-def look_over(path: str, reader: MediaReader, full_pass: bool = True) -> Overview:
+def look_over(
+    path: str, reader: MediaReader, full_pass: bool = True, span: tuple[float, float | None] | None = None
+) -> Overview:
     """Probe a file and pass over all of it. A pass that fails is a warning: windows may still be read.
+
+    span: seconds of it that are rated alone; None: all of it. With a span there is no pass.
 
     Raises MediaError subclasses for a file that can not be rated.
     """
     begin = time.perf_counter()
     info = reader.probe(path)
     seen = Overview(info)
+    if span is not None:
+        seen.passed, seen.span = "span", span
+        return seen
     if not full_pass:
         return seen
     if info.duration <= 0 or (info.video is not None and info.video.still):
