@@ -18,6 +18,7 @@ NAMES = (
     "batch",
     "rooms",
     "memory",
+    "whole",
     "synthesis",
     "conversion",
     "questions",

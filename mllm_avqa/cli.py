@@ -77,6 +77,9 @@ def rate(
     clip: Annotated[Path, typer.Argument(help="The file to rate; -: standard input.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole rating as JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a self-contained HTML report.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Also write facts and scores of every second: .csv, .parquet.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Caption or description that belongs to the clip.")] = None,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Write the explanation.")] = True,
     attribution: Annotated[
@@ -90,6 +93,7 @@ def rate(
     from mllm_avqa.media.sources import as_file, called
     from mllm_avqa.report.frames import thumbnails
     from mllm_avqa.report.html import write_html
+    from mllm_avqa.report.timeline import write_timeline
 
     with reported(debug) as console:
         gate.check()
@@ -102,8 +106,11 @@ def rate(
             rating = rating if name == path else called(rating, name)
         rating.gate = gate.passed(rating, clip)
         if html is not None:
-            write_html(rating, html, limits=card_limits, thumbnails=shown)
+            played = None if clip == STDIN else clip
+            write_html(rating, html, limits=card_limits, thumbnails=shown, clip=played)
             console.print(f"wrote {html}")
+        if timeline is not None:
+            console.print(f"{write_timeline(rating, timeline)} rows: {timeline}")
     if as_json:
         typer.echo(json_text(rating.model_dump(mode="json"), indent=2))
     else:

@@ -208,8 +208,8 @@ class Rater:
     def look_over(self, path: str, span: Span = WHOLE, *, beside: bool = False) -> Overview:
         """Probe a file and pass over all of it, unless that is off or only a span is asked for. Raises MediaError."""
         reader = self._batch_reader if beside else self.reader
-        wanted = self.scorer.full_pass and span == WHOLE
-        return look_over(path, reader, wanted, self.card.views.window_seconds)
+        chosen = None if span == WHOLE else span
+        return look_over(path, reader, self.scorer.full_pass, chosen, self.card.views.window_seconds)
 
     def windows(
         self,

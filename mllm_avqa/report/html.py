@@ -1,23 +1,50 @@
-"""A rating as one HTML file that asks nothing of the network: no scripts, no fonts, no images but data URIs."""
+"""A rating as one HTML file that asks nothing of the network: no fonts, no images but data URIs.
+
+Where the clip lies beside the page it is played there, and a few lines of script, the only ones, seek to a span.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from mllm_avqa.report import digest, labels
-from mllm_avqa.report.coverage import coverage_lines, where
+from mllm_avqa.report.coverage import coverage_lines
 from mllm_avqa.report.page import render_page, write_page
+from mllm_avqa.report.timeline import lanes, linked, loudness_curve, source_beside
 from mllm_avqa.schema.errors import OutputError
 from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import ASPECTS, Rating
 from mllm_avqa.schema.words import load_prompts, translated
 
 _WIDTH, _HEIGHT = 1000.0, 160.0  # drawing units of the timeline
+_COLOURS = {
+    "windows": "accent", "black": "video", "freeze": "video", "flicker": "video", "scene_cuts": "soft",
+    "silence": "audio", "dropouts": "audio", "clipped": "audio", "stream_gaps": "sync", "timestamp_gaps": "sync",
+}  # fmt: skip
+_SEEK = """
+const player = document.querySelector("video, audio"), now = document.getElementById("now");
+document.addEventListener("click", e => {
+  const span = e.target.closest("[data-t]");
+  if (!span) return;
+  e.preventDefault();
+  player.currentTime = +span.dataset.t;
+  player.play();
+  player.scrollIntoView({block: "nearest"});
+});
+if (now) player.addEventListener("timeupdate", () => {
+  const x = Math.min(1000, 1000 * player.currentTime / now.dataset.seconds);
+  now.setAttribute("x1", x);
+  now.setAttribute("x2", x);
+});
+"""  # of the page's policy by its hash
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -40,20 +67,36 @@ class Step:
     tip: str
 
 
-def write_html(rating: Rating, path: str | Path, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> None:
-    """Write `render_html` to a file, whole or not at all. Raises OutputError when it can not be written."""
-    write_page(path, render_html(rating, limits=limits, thumbnails=thumbnails), "--html")
+def write_html(
+    rating: Rating,
+    path: str | Path,
+    *,
+    limits: str = "",
+    thumbnails: Sequence[Thumbnail] = (),
+    clip: Path | None = None,
+) -> None:
+    """Write `render_html` to a file, whole or not at all. clip: the rated file, played where it lies beside the page.
+
+    Raises OutputError when it can not be written.
+    """
+    source = source_beside(Path(path), clip) if clip is not None else None
+    write_page(path, render_html(rating, limits=limits, thumbnails=thumbnails, source=source), "--html")
 
 
-def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbnail] = ()) -> str:
+def render_html(
+    rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbnail] = (), source: str | None = None
+) -> str:
     """The report of one clip in the rating's language. Everything a stranger wrote is escaped and kept visible.
 
-    limits: what the checkpoint's card says it can not do.
+    limits: what the checkpoint's card says it can not do; source: address of the clip from where the page lies.
     Raises OutputError for a thumbnail that is neither PNG nor JPEG.
     """
     lang = rating.language if rating.language in LANGUAGES else "en"
     words = load_prompts("words", lang)
     seconds = digest.clip_seconds(rating)
+    playable = source is not None and (rating.media.audio is not None or seconds > 0)
+    source = source if playable else None
+    script = Markup(_SEEK) if source else ""
     return render_page(
         files("mllm_avqa.report").joinpath("rating.html.j2"),
         rating=rating,
@@ -74,18 +117,44 @@ def render_html(rating: Rating, *, limits: str = "", thumbnails: Sequence[Thumbn
         describe=lambda name: digest.explained(name, lang),
         seconds=seconds,
         coverage=coverage_lines(rating, lang),
-        where=lambda m: where(m, rating, lang),
+        linked=lambda found: linked(found, rating, lang, source),
+        timeline=_timeline(rating, lang, seconds, source),
+        script=script,
+        allowed=_allowed(_SEEK) if source else "",
         bar=lambda start, end: _bar(start, end, seconds),
         attribution=rating.attribution,
         shares=_share_rows(rating, words),
         share_notes=digest.share_notes(rating.attribution, lang) if rating.attribution else [],
         signed=labels.signed,
-        tracks=_tracks(rating, words, seconds),
         media=digest.media_facts(rating, lang),
         inputs=digest.input_facts(rating, lang),
         limits=" ".join(translated(limits, lang).split()),
         thumbnails=[(t.time, data_uri(t.image)) for t in thumbnails],
     )
+
+
+def _timeline(rating: Rating, lang: str, seconds: float, source: str | None) -> Markup:
+    words = load_prompts("words", lang)
+    page = render_page(
+        files("mllm_avqa.report").joinpath("timeline.html.j2"),
+        words=words["report"],
+        tables=words,
+        source=source,
+        kind="audio" if rating.media.video is None else "video",
+        seconds=seconds,
+        tracks=_tracks(rating, words, seconds),
+        lanes=lanes(rating, lang, seconds),
+        colours=_COLOURS,
+        curve=loudness_curve(rating, seconds, 56.0),
+        loudness=digest.fact_label("momentary_loudness", lang),
+    )
+    return Markup(page)
+
+
+def _allowed(script: str) -> str:
+    """What the page's policy allows beside pictures: the clip, and this very script."""
+    digest_ = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"; media-src 'self' file:; script-src 'sha256-{digest_}'"
 
 
 def _bar(start: float, end: float, seconds: float) -> tuple[float, float]:

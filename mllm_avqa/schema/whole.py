@@ -65,11 +65,11 @@ class Coverage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    duration: float  # seconds of the file
+    duration: float  # seconds of the file, or of the span of it that was asked for
     seconds: float  # of them in a window
     share: float  # 0-1
     whole: bool  # nothing but what is too short to be judged was left out
-    full_pass: Literal["done", "partly", "failed", "off", "needless"]  # needless: a still image
+    full_pass: Literal["done", "partly", "failed", "off", "needless", "span"]  # needless: a still
 
 
 class Timeline(BaseModel):

@@ -13,7 +13,7 @@ _SLACK = 0.05  # seconds by which the ends of windows may miss those of the file
 
 def coverage(seen: Overview, windows: Sequence[Span]) -> Coverage:
     """Seconds and share of the file that lie in windows; a file without a length (a still image) is seen whole."""
-    duration = seen.info.duration
+    duration = seen.rated
     shown = min(duration, length(windows))
     whole = duration - shown <= UNSEEN + _SLACK
     return Coverage(
