@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +31,7 @@ from mllm_avqa.serving.orders import Orders
 from mllm_avqa.serving.page import page_routes
 from mllm_avqa.serving.ratings import ratings_routes
 from mllm_avqa.serving.refusals import (
+    NotAllowed,
     NotHeld,
     RequestRefused,
     Withdrawn,
@@ -59,12 +61,14 @@ def make_app(
     keys: Sequence[str] = (),
     media_root: Path | None = None,
     hosts: Sequence[str] = (),
+    names: Sequence[str] = (),
     failed: Callable[[Exception], None] = lambda error: None,
 ) -> FastAPI:
     """load: opens the rater, in the thread that works with it; failed: told, in that thread, when it could not.
 
     most_bytes: of a clip; keys: that open the server, none = open to all; media_root: folder whose files may be named;
-    hosts: that clips are fetched from. Raises ConfigError for a media root that is no folder.
+    hosts: that clips are fetched from; names: that the server answers to, none = any. A page of another site whose name
+    leads to this machine can ask under its own name only. Raises ConfigError for a media root that is no folder.
     """
     if media_root is not None and not media_root.is_dir():
         raise ConfigError(f"{media_root} is no folder (--media-root)")
@@ -100,7 +104,7 @@ def make_app(
     app.include_router(page_routes(house))
     _health(app, house)
     _refusals(app, house)
-    app.add_middleware(_Porch, meters=meters)
+    app.add_middleware(_Porch, meters=meters, names=frozenset(n.lower() for n in names), locked=bool(keys))
     return app
 
 
@@ -154,12 +158,17 @@ def _refusals(app: FastAPI, house: House) -> None:
 class _Porch:
     """Every answer passes here: it gets safe headers, and is counted by route and status."""
 
-    def __init__(self, app: ASGIApp, meters: Meters) -> None:
-        self.app, self.meters = app, meters
+    def __init__(self, app: ASGIApp, meters: Meters, names: frozenset[str], locked: bool) -> None:
+        self.app, self.meters, self.names, self.locked = app, meters, names, locked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if refusal := self._foreign(scope):
+            answer = JSONResponse(as_json(refusal, 403), 403)
+            self.meters.failed(refusal)
+            await answer(scope, receive, send)
             return
         begin, status = time.perf_counter(), 500
 
@@ -178,3 +187,14 @@ class _Porch:
             path = getattr(route, "path", "other")
             self.meters.requests.labels(path, str(status)).inc()
             self.meters.latency.labels(path).observe(time.perf_counter() - begin)
+
+    def _foreign(self, scope: Scope) -> AvqaError | None:
+        """Why a browser may not ask: the page it shows is another site's. A key could not be known to such a page."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        if self.names and name not in self.names:
+            return NotAllowed(f"this server is not called {name[:60]!r} (--server-name)")
+        if not self.locked and scope["method"] != "GET" and headers.get("sec-fetch-site") == "cross-site":
+            return NotAllowed("pages of other sites may not ask this server")
+        return None

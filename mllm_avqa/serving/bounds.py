@@ -17,6 +17,7 @@ class ServerBounds:
         600.0
     )
     json_bytes: Annotated[int, typer.Option(min=1000, help="Size of a JSON body, data URLs included.")] = 32 * 2**20
+    head_seconds: Annotated[float, typer.Option(min=1, help="Time for the head of a request.")] = 20.0
     body_seconds: Annotated[float, typer.Option(min=1, help="Time for a body to arrive.")] = 120.0
     remote_seconds: Annotated[float, typer.Option(min=1, help="Time for a clip of an allowed host.")] = 60.0
     wait_seconds: Annotated[float, typer.Option(min=0, help="How long POST waits for a rating before it says 202.")] = (

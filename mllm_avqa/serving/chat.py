@@ -182,6 +182,7 @@ class _Told:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         done = self.house.desk.call(work)
+        done.add_done_callback(lambda f: loop.call_soon_threadsafe(leave))  # however slowly it is read
         done.add_done_callback(lambda f: loop.call_soon_threadsafe(pieces.put_nowait, f.exception()))
         try:
             begun = False

@@ -42,6 +42,9 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Host (or host:port) that clips may be fetched from; repeatable.")
     ] = None,
+    server_name: Annotated[
+        list[str] | None, typer.Option(help="Name that browsers know the server by, behind a proxy; repeatable.")
+    ] = None,
     bounds: ServerBounds = ServerBounds(),
     options: ServedRaterOptions = ServedRaterOptions(),
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all log messages.")] = False,
@@ -53,6 +56,7 @@ def serve(
         import uvicorn
 
         from mllm_avqa.serving.app import make_app
+        from mllm_avqa.serving.heads import impatient
 
         errors: list[Exception] = []
 
@@ -60,9 +64,11 @@ def serve(
             errors.append(error)
             server.should_exit = True
 
+        keys = _keys(api_key or [], api_key_file)
         app = make_app(
             options.load, language=options.lang, most_bytes=options.max_bytes, bounds=bounds,
-            keys=_keys(api_key or [], api_key_file), media_root=media_root, hosts=allow_host or (), failed=failed,
+            keys=keys, media_root=media_root, hosts=allow_host or (), failed=failed,
+            names=_names(host, server_name or [], bool(keys)),
         )  # fmt: skip
         server = uvicorn.Server(
             uvicorn.Config(
@@ -72,6 +78,7 @@ def serve(
                 log_config=None,
                 access_log=debug,
                 server_header=False,
+                http=impatient(bounds.head_seconds),
                 limit_concurrency=bounds.places * 8,
                 timeout_keep_alive=15,
                 ws="none",
@@ -101,6 +108,12 @@ def _keys(given: list[str], file: Path | None) -> list[str]:
     if any(len(k) < 8 or not k.isascii() for k in keys):
         raise ConfigError("a key has at least 8 ASCII characters (--api-key, --api-key-file)")
     return keys
+
+
+def _names(host: str, given: list[str], locked: bool) -> list[str]:
+    """Names the server answers to. One that is open, but for this machine alone, does not trust any other."""
+    own = ["localhost", "127.0.0.1", "[::1]"]
+    return [*own, *given] if not locked and host in ("localhost", "127.0.0.1", "::1") else []
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from mllm_avqa.rater import ChatSession, Rater
 from mllm_avqa.schema.errors import typed
 from mllm_avqa.schema.rating import Rating, RatingFailure
 from mllm_avqa.serving.refusals import Busy, NotHeld, Withdrawn
-from mllm_avqa.windows import Prepared
+from mllm_avqa.windows import Overview, Prepared
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,8 +29,11 @@ class WatchedRater(Rater):
 
     watch: Callable[[str, float], None] = staticmethod(lambda path, done: None)
 
-    def windows(self, path: str, *given: Any, **named: Any) -> Iterator[Prepared]:
+    def look_over(self, path: str, *given: Any, **named: Any) -> Overview:
         self.watch(path, 0.0)
+        return super().look_over(path, *given, **named)
+
+    def windows(self, path: str, *given: Any, **named: Any) -> Iterator[Prepared]:
         for window in super().windows(path, *given, **named):
             self.watch(path, min(1.0, window.end / window.info.duration) if window.info.duration > 0 else 1.0)
             yield window
@@ -42,6 +45,7 @@ def in_language(rater: Rater, language: str) -> WatchedRater:
         rater.backbone, rater.card, rater.weights,
         reader=rater.reader.reader, limits=rater.reader.limits, context=rater.context, asr=rater.asr,
         language=language, without=rater.scorer.without, free_text=rater.scorer.free_text,
+        full_pass=rater.scorer.full_pass,
     )  # fmt: skip
 
 
@@ -170,11 +174,10 @@ class Desk:
             self.error = e
         self._loaded()
         while self.error is None and (item := self._take(None)) is not None:
-            if isinstance(item, Wanted):
-                if item.holder is None:
-                    self._rate(item)
-                else:
-                    self._rate_held(item, item.holder)
+            if isinstance(item, Wanted) and item.holder is None:
+                self._rate(item)
+            elif isinstance(item, Wanted):
+                self._rate_held(item)
             else:
                 future, work = item
                 if future.set_running_or_notify_cancel():
@@ -222,7 +225,7 @@ class Desk:
             self.seen(len(taken))
             self.pace += 0.2 * ((time.monotonic() - begin) / len(taken) - self.pace)
 
-    def _rate_held(self, wanted: Wanted, holder: str) -> None:
+    def _rate_held(self, wanted: Wanted) -> None:
         """Rate one clip and keep it encoded."""
         if not wanted.future.set_running_or_notify_cancel():
             return
@@ -233,7 +236,7 @@ class Desk:
             rating = session.rating.model_copy()
             if wanted.explain and any(rating.scores.values()):
                 rater.explain(rating, session.clip)
-            self._hold(self.key(holder, rating.content_hash, wanted.language), session)
+            self._hold(self.key(str(wanted.holder), rating.content_hash, wanted.language), session)
             self.seen(1)
             wanted.future.set_result(rating)
         except Exception as e:

@@ -113,6 +113,14 @@ def test_without_its_key_nothing_opens_but_health(serve, clip: Path):
     assert client.get("/v1/models", headers={"Authorization": "Bearer correct-key"}).status_code == 200
 
 
+def test_pages_of_other_sites_may_not_ask(serve):
+    client = serve(names=["testserver", "localhost"])
+    assert client.get("/healthz").status_code == client.get("/", headers={"Host": "LOCALHOST:80"}).status_code == 200
+    for name in ("evil.example", "evil.example:8000", "localhost.evil.example", ""):
+        assert client.get("/healthz", headers={"Host": name}).status_code == 403
+    assert client.post(RATE, files={"clip": ("a", b"x")}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
 def test_while_the_model_loads_the_server_says_so(serve, rater: Rater):
     go = threading.Event()
 
