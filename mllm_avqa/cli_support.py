@@ -45,7 +45,7 @@ class RaterOptions:
         ),
     ] = "fast"
     lang: Annotated[Language, typer.Option(help="Language of explanation and report.")] = "en"
-    checkpoint: Annotated[str, typer.Option(help="'nano', 'mini' or a checkpoint directory (with avqa.yaml).")] = "nano"
+    checkpoint: Annotated[str, typer.Option(help="'nano' or a checkpoint directory (with avqa.yaml).")] = "nano"
     reader: Annotated[Literal["pyav", "decord"], typer.Option(help="Library that decodes.")] = "pyav"
     asr: Annotated[str | None, typer.Option(help="Whisper checkpoint for --context full: file, folder or name.")] = None
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.")] = None

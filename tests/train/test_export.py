@@ -112,10 +112,11 @@ def test_an_adapter_on_a_base_that_all_can_assemble_is_published_as_one(tmp_path
     with pytest.raises(CheckpointError, match="holds no adapter"):
         exporting.publish(stage, out)
     save_file({"lora_A": torch.full((4, 4), 1 / 3)}, stage / "adapter_model.safetensors")
-    (stage / "adapter_config.json").write_text("{}")
+    (stage / "adapter_config.json").write_text('{"r": 4, "base_model_name_or_path": "/home/me/.cache"}')
     (stage / "tokenizer.json").write_text("{}")
     exporting.publish(stage, out)
     found = load_file(out / "adapter_model.safetensors")["lora_A"]
     torch.testing.assert_close(found, torch.full((4, 4), 1 / 3).bfloat16(), atol=0, rtol=0)
     assert Card.load(out) == own
+    assert json.loads((out / "adapter_config.json").read_text()) == {"r": 4, "base_model_name_or_path": "mini-base"}
     assert sorted(p.name for p in out.iterdir()) == ["adapter_config.json", "adapter_model.safetensors", "avqa.yaml"]

@@ -9,7 +9,7 @@ from mllm_avqa.schema.errors import ConfigError
 if TYPE_CHECKING:
     from mllm_avqa.model.backbones.base import Backbone
 
-EMBEDDED = "embed_tokens"  # the module of the word embeddings, in every family
+EMBEDDING = "embed_tokens"  # the module of the word embeddings, in every family
 
 
 def lora_config(
@@ -36,5 +36,5 @@ def lora_config(
         target_modules=backbone.lora_targets,
         target_parameters=list(backbone.lora_parameters) if experts else None,
         modules_to_save=list(backbone.projectors),
-        trainable_token_indices={EMBEDDED: sorted(backbone.tokenizer.added_tokens_decoder)} if tokens else None,
+        trainable_token_indices={EMBEDDING: sorted(backbone.tokenizer.added_tokens_decoder)} if tokens else None,
     )
