@@ -46,6 +46,7 @@ class Reply:
     text: str | None
     model: str
     fingerprint: str | None = None  # of the server's configuration (`system_fingerprint`)
+    tops: tuple[dict[str, float], ...] = ()  # log-probability of the likeliest tokens at each place, where it was told
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ class Endpoint:
         """The text of `ask`."""
         return self.ask(system, user).text
 
-    def ask(self, system: str, user: str, seed: int | None = None) -> Reply:
+    def ask(self, system: str, user: str | list[dict[str, Any]], seed: int | None = None, top: int = 0) -> Reply:
         """The answer to one message. Equal seeds ask for equal answers, different ones for another sample.
+
+        user: text, or parts of a message (`video_url`, `text` ...). top: likeliest tokens to be told at each place; a
+        server that has none answers without.
 
         Raises ConfigError for what no retry mends (unknown model, wrong key, wrong address) and EndpointUnavailable
         when all attempts failed.
@@ -109,12 +113,16 @@ class Endpoint:
             body["temperature"] = self.temperature
         if seed is not None:
             body["seed"] = seed
+        if top:
+            body |= {"logprobs": True, "top_logprobs": top}
         reason = ""
         for attempt in range(self.attempts):  # what was not answered is tried again by the client
             try:
                 return _reply(self._post(body), self.model)
             except openai.APIStatusError as e:
                 reason = f"status {e.status_code}: {e.response.text[:300].strip()}"
+                if top and e.status_code in (400, 422):  # it has no log-probabilities, or not for this question
+                    return self.ask(system, user, seed)
                 if e.status_code not in RETRIED:
                     raise ConfigError(f"{self.url} refuses: {reason} ({', '.join(self.flags)})") from e
                 break
@@ -193,4 +201,13 @@ def _reply(answer: Any, asked: str) -> Reply:
         raise ValueError(f"content is {type(content).__name__}, not text")
     text = content.strip() or None if content and finished else None
     fingerprint = answer.get("system_fingerprint")
-    return Reply(text, str(answer.get("model") or asked), None if fingerprint is None else str(fingerprint))
+    return Reply(text, str(answer.get("model") or asked), None if fingerprint is None else str(fingerprint), _tops(choice))
+
+
+def _tops(choice: dict[str, Any]) -> tuple[dict[str, float], ...]:
+    """Of a server that tells none, or in another way, nothing."""
+    try:
+        places = (choice.get("logprobs") or {}).get("content") or []
+        return tuple({str(t["token"]): float(t["logprob"]) for t in p.get("top_logprobs") or [p]} for p in places)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
