@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -97,7 +98,7 @@ class Pairs(Rated):
                 answers |= _answers(rater.corridor, held, self.language) if held else {}
             rater.corridor.forget()
         settle, test = both
-        scales = {a: s for a in ASPECTS if (s := _scales(settle, a))}
+        scales: dict[str, dict[Kind, float]] = {a: s for a in ASPECTS if (s := _scales(settle, a))}
         if not scales:
             raise ConfigError(f"{self.records}: fewer than {LEAST} pairs of labelled clips in {self.split!r} (--split)")
         rules = PairRules(scales=scales, weights=rater.weights)
@@ -180,8 +181,8 @@ def _measured(
         ways: dict[str, Callable[[_Two], float | None]] = {
             "levels": lambda t: levels(t.a, t.b),
             "interval": lambda t: by_interval(t.a, t.b),
-            "pairs": lambda t, s=scale: beats(t.a.score - t.b.score, s),
-        }  # type: ignore[dict-item]
+            "pairs": partial(_settled, scale=scale),
+        }
         for way, probability in ways.items():
             told = [probability(t) for t in twos]
             if None not in told:
@@ -189,8 +190,12 @@ def _measured(
         asked = [t for t in twos if (*t.ids, aspect) in answers]
         if len(asked) >= LEAST:
             yield _result(aspect, kind, "question", asked, np.array([answers[*t.ids, aspect] for t in asked]))
-            same = np.array([beats(t.a.score - t.b.score, scale) for t in asked])
+            same = np.array([_settled(t, scale) for t in asked])
             yield _result(aspect, kind, "scores, same pairs", asked, same)
+
+
+def _settled(t: _Two, scale: float) -> float:
+    return beats(t.a.score - t.b.score, scale)
 
 
 def _result(aspect: str, kind: Kind, way: str, twos: Sequence[_Two], p: np.ndarray) -> PairResult:

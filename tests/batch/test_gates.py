@@ -9,9 +9,9 @@ import pytest
 from fake_rater import rating_of
 from test_resume import rows, run
 
-from mllm_avqa.pipeline.described import described, json_schema
 from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.rows import COLUMNS
+from mllm_avqa.pipeline.described import described, json_schema
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import Finding
 
