@@ -307,7 +307,8 @@ def put(path: Path, text: str) -> None:
     """Replace the section in a MODEL_CARD.md, or put it before "Sources and licences"; a missing file stays missing."""
     if not path.is_file():
         return
-    kept = [p for p in path.read_text(encoding="utf-8").split("\n## ") if f"## {p.splitlines()[0]}" != CALIBRATION]
+    heading = text.splitlines()[0]
+    kept = [p for p in path.read_text(encoding="utf-8").split("\n## ") if f"## {p.splitlines()[0]}" != heading]
     at = next((n for n, p in enumerate(kept) if p.startswith("Sources and licences\n")), len(kept))
     kept.insert(at, text.removeprefix("## ") + "\n")
     with whole_file(path) as part:

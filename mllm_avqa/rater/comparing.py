@@ -212,15 +212,28 @@ def _probability(
     scale = rules.scales.get(aspect, {}).get("same" if same else "other") if rules is not None else None
     if scale:
         return beats(a.score - b.score, scale), "pairs", scale
-    if a.interval is not None and b.interval is not None:
-        spread = (_spread(a) ** 2 + _spread(b) ** 2) ** 0.5
+    spread = _spread(a, b)
+    if spread is not None:
         return beats(a.score - b.score, spread), "interval", spread
     return levels(a, b), "levels", None
 
 
-def _spread(d: ScoreDistribution) -> float:
+def by_interval(a: ScoreDistribution, b: ScoreDistribution) -> float | None:
+    """That the label of the first is higher, by what the calibrated intervals say of each; None without them."""
+    spread = _spread(a, b)
+    return None if spread is None else beats(a.score - b.score, spread)
+
+
+def _spread(*scores: ScoreDistribution) -> float | None:
+    """Standard deviation of the difference of two labels about that of the scores, as if they were independent."""
+    parts = [_label_std(d) for d in scores]
+    return None if None in parts else sum(p**2 for p in parts if p is not None) ** 0.5
+
+
+def _label_std(d: ScoreDistribution) -> float | None:
     """Standard deviation of the label about the score that the interval says; one end may be cut at 1 or 5."""
-    assert d.interval is not None
+    if d.interval is None:
+        return None
     half = max(d.score - d.interval.low, d.interval.high - d.score)
     return max(half / NormalDist().inv_cdf((1 + d.interval.coverage) / 2), 1e-3)
 

@@ -15,6 +15,8 @@ from mllm_avqa.schema.comparison import Comparison, Picked, Reason, Verdict, Whi
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.words import load_prompts, translated
 
+WHICH: tuple[Which, Which] = ("first", "second")
+
 
 @dataclass(frozen=True)
 class VerdictLine:
@@ -28,8 +30,10 @@ class VerdictLine:
     better: str  # "first", "second" or "" where there is hardly a difference
 
 
-def verdict_lines(c: Comparison) -> Iterator[VerdictLine]:
+def verdict_lines(c: Comparison, numbers: tuple[int, int] | None = None) -> Iterator[VerdictLine]:
+    """numbers: what the two are called among several; None: the first and the second."""
     words, tables = (load_prompts(n, c.first.language) for n in ("compare", "words"))
+    which = called(words, numbers)
     for aspect in ASPECTS:
         pair = (c.first.scores.get(aspect), c.second.scores.get(aspect))
         scores = tuple(f"{d.score:.2f}" if d else "–" for d in pair)
@@ -37,19 +41,26 @@ def verdict_lines(c: Comparison) -> Iterator[VerdictLine]:
         if verdict is None:
             told, detail, better = "–", c.missing.get(aspect, ""), ""
         else:
-            told, detail = sentence(verdict, words), details(verdict, words)
+            told, detail = sentence(verdict, words, which), details(verdict, words, which)
             better = "" if verdict.sure == "open" else verdict.better
         yield VerdictLine(aspect, tables["aspects"][aspect], (scores[0], scores[1]), told, detail, better)
 
 
-def sentence(v: Verdict, words: Mapping[str, Any]) -> str:
-    return str(words["sure"][v.sure]).format(better=words["which"][v.better])
+def called(words: Mapping[str, Any], numbers: tuple[int, int] | None) -> dict[str, str]:
+    """What each of two clips is called in a sentence."""
+    if numbers is None:
+        return dict(words["which"])
+    return {w: words["number"].format(n=n) for w, n in zip(("first", "second"), numbers, strict=True)}
 
 
-def details(v: Verdict, words: Mapping[str, Any]) -> str:
+def sentence(v: Verdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
+    return str(words["sure"][v.sure]).format(better=which[v.better])
+
+
+def details(v: Verdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
     sure = max(v.probability, 1 - v.probability)
     p = f"{100 * min(sure, 0.999):.0f} %" if sure < 0.995 else "> 99 %"
-    told = [signed(v.difference), words["probability"].format(p=p, better=words["which"][v.better]), words["by"][v.by]]
+    told = [signed(v.difference), words["probability"].format(p=p, better=which[v.better]), words["by"][v.by]]
     if v.least is not None:
         told.append(words["least"].format(points=f"{v.least:.2f}"))
     return "; ".join(told)
@@ -89,8 +100,8 @@ def text(c: Comparison) -> str:
     for line in verdict_lines(c):
         out.append(f"{line.name:<9} {line.scores[0]:>5} {line.scores[1]:>5}  {line.verdict}")
         out.append(f"{'':<22} {line.detail}")
-    for which in ("first", "second"):
-        told = against(c, which)  # type: ignore[arg-type]
+    for which in WHICH:
+        told = against(c, which)
         out += ["", f"{words['why']} {words['which'][which]}: {'' if told else words['nothing']}"]
         out += [f"  {t}" for t in told]
     return "\n".join(visible(line) for line in out)
@@ -115,6 +126,10 @@ def render_takes(found: Comparison | Picked, thumbnails: Mapping[str, Sequence[T
     ratings = [r for r in (best, *(c.second for c in pairs)) if r is not None]
     language = ratings[0].language if ratings else "en"
     words, tables = (load_prompts(n, language) for n in ("compare", "words"))
+
+    def numbers(n: int) -> tuple[int, int] | None:
+        return (1, n) if isinstance(found, Picked) else None
+
     return render_page(
         files("mllm_avqa.report").joinpath("takes.html.j2"),
         lang=language,
@@ -130,8 +145,8 @@ def render_takes(found: Comparison | Picked, thumbnails: Mapping[str, Sequence[T
             {
                 "number": n,
                 "alignment": alignment(c),
-                "lines": list(verdict_lines(c)),
-                "why": [(words["which"][w], against(c, w)) for w in ("first", "second")],
+                "lines": list(verdict_lines(c, numbers(n))),
+                "why": [(called(words, numbers(n))[w], against(c, w)) for w in WHICH],
                 "windows": [(clock(w.first[0]), clock(w.second[0]), w.differences) for w in c.windows],
             }
             for n, c in enumerate(pairs, 2)
