@@ -93,10 +93,12 @@ def rate(
     from mllm_avqa.media.sources import as_file, called
     from mllm_avqa.report.frames import thumbnails
     from mllm_avqa.report.html import write_html
-    from mllm_avqa.report.timeline import write_timeline
+    from mllm_avqa.report.timeline import check_timeline, write_timeline
 
     with reported(debug) as console:
         gate.check()
+        if timeline is not None:
+            check_timeline(timeline)
         with as_file(sys.stdin.buffer if clip == STDIN else clip, options.limits) as (path, name):
             with console.status("rating ..."):
                 rater = options.load()

@@ -76,6 +76,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
     flags += " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle"
     flags += " --without facts --without sound --free-text"
+    flags += " --max-pass-seconds 9 --max-frames 11 --no-full-pass --windows 20 --hop 4"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -87,10 +88,12 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_hash_seconds": 7.0,
         "max_sidecars": 3,
         "max_sidecar_bytes": 99,
+        "max_pass_seconds": 9.0,
+        "max_frames": 11,
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3, "allow_pickle": True}
-    model |= {"without": ["facts", "sound"], "free_text": True}
+    model |= {"without": ["facts", "sound"], "free_text": True, "full_pass": False, "windows": 20, "hop": 4.0}
     assert seen == {"name": "dir", "context": "full", "language": "zh", "reader": "decord", "asr": "w.pt", **model}
 
 
@@ -108,6 +111,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("score -o out.csv --manifest bad.csv", 2, "bad.csv: no column 'path'"),
         ("score -o clip.mp4/out.csv clip.mp4", 2, "-o"),
         ("rate clip.mp4 --html clip.mp4/r.html", 2, "--html"),
+        ("rate clip.mp4 --timeline t.txt", 2, "--timeline t.txt: a name that ends with .csv or .parquet"),
         ("chat gone.mp4", 1, "No such file"),
         ("score clip.mp4", 2, "--output"),
         ("unknown", 2, "unknown"),

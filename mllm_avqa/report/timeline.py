@@ -49,11 +49,16 @@ def timeline_rows(rating: Rating) -> list[Cells]:
     return rows
 
 
-def write_timeline(rating: Rating, path: Path) -> int:
-    """The rows as CSV or Parquet, by the name's ending; their number. Raises OutputError (--timeline)."""
-    rows = timeline_rows(rating)
+def check_timeline(path: Path) -> None:
+    """Raises OutputError for a name that does not say CSV or Parquet."""
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise OutputError(f"--timeline {path}: a name that ends with .csv or .parquet is needed")
+
+
+def write_timeline(rating: Rating, path: Path) -> int:
+    """The rows as CSV or Parquet, by the name's ending; their number. Raises OutputError (--timeline)."""
+    check_timeline(path)
+    rows = timeline_rows(rating)
     names = list(rows[0]) if rows else ["second"]
     try:
         with whole_file(path) as part:
