@@ -111,5 +111,21 @@ def export(
     typer.echo(json.dumps(report, indent=1))
 
 
+@app.command()
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="a finished stage, or any checkpoint directory")],
+    name: Annotated[str, typer.Argument(help="ORG/NAME on the hub, or ORG/NAME@BRANCH")],
+    private: Annotated[bool, typer.Option(help="a new repository is private")] = False,
+    adapter: Annotated[bool, typer.Option("--adapter", help="the adapter alone, where its base is on the hub")] = False,
+    message: Annotated[str, typer.Option(help="of the commit")] = "",
+) -> None:
+    """Upload CHECKPOINT with its model card; HF_TOKEN holds the token. Prints the name to load it by."""
+    with _settled():
+        from train.push import push as upload
+
+        report = upload(checkpoint, name, private=private, adapter=adapter, message=message)
+    typer.echo(json.dumps(report, indent=1))
+
+
 if __name__ == "__main__":
     app()
