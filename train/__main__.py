@@ -45,12 +45,13 @@ def run(
     workers: Annotated[int, typer.Option(help="processes that prepare clips")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
+    four_bit: Annotated[bool, typer.Option("--four-bit", help="QLoRA: frozen layers of the base in 4 bits")] = False,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
     with _settled():
         from train.config import load_config
 
-        cfg = load_config(config, set_)
+        cfg = load_config(config, [*(set_ or []), *["four_bit=true"] * four_bit])
         if dry_run:
             from train.dry_run import dry_run as describe
 
