@@ -45,12 +45,13 @@ def run(
     workers: Annotated[int, typer.Option(help="processes that prepare clips")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
+    four_bit: Annotated[bool, typer.Option("--four-bit", help="QLoRA: frozen layers of the base in 4 bits")] = False,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
     with _settled():
         from train.config import load_config
 
-        cfg = load_config(config, set_)
+        cfg = load_config(config, [*(set_ or []), *["four_bit=true"] * four_bit])
         if dry_run:
             from train.dry_run import dry_run as describe
 
@@ -108,6 +109,22 @@ def export(
         from train.export import export as write
 
         report = write(checkpoint, directory, str(example) if example else None, dtype)
+    typer.echo(json.dumps(report, indent=1))
+
+
+@app.command()
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="a finished stage, or any checkpoint directory")],
+    name: Annotated[str, typer.Argument(help="ORG/NAME on the hub, or ORG/NAME@BRANCH")],
+    private: Annotated[bool, typer.Option(help="a new repository is private")] = False,
+    adapter: Annotated[bool, typer.Option("--adapter", help="the adapter alone, where its base is on the hub")] = False,
+    message: Annotated[str, typer.Option(help="of the commit")] = "",
+) -> None:
+    """Upload CHECKPOINT with its model card; HF_TOKEN holds the token. Prints the name to load it by."""
+    with _settled():
+        from train.push import push as upload
+
+        report = upload(checkpoint, name, private=private, adapter=adapter, message=message)
     typer.echo(json.dumps(report, indent=1))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mllm_avqa.model.checkpoint import EMBEDDED, resolve_checkpoint
 from mllm_avqa.model.prompting import FactStyle
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
@@ -221,7 +222,8 @@ class Config(Strict):
     records: Path | None = None  # one record file, or `datasets`
     datasets: list[RecordFile] = []
     output: Path
-    init: Path | None = None  # a checkpoint directory or a card of train/configs/bases; without it `build` makes one
+    # A checkpoint directory, a card of train/configs/bases, "nano", or ORG/NAME@REVISION; without it `build` makes one
+    init: Path | None = None
     # Full weights in place of those that the card of `init` names: a folder, or a hub name as NAME@COMMIT
     base: str | None = None
     build: Build = Build()
@@ -235,6 +237,9 @@ class Config(Strict):
     stages: list[Stage] = Field(min_length=1)
     seed: int = 0
     bf16: bool = True
+    # Frozen weights below an adapter. auto: bfloat16 where they are large; float32 has to be asked for
+    base_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    four_bit: bool = False  # QLoRA: the frozen linear layers of the language model as NF4 (needs bitsandbytes)
     gradient_checkpointing: bool = False  # layers are computed again in the backward pass instead of being kept
     deepspeed: Path | None = None  # its JSON; started by torchrun or `accelerate launch`
     tower_cache: Path | None = None  # a folder: outputs of frozen towers are kept there and used again (`towers`)
@@ -242,6 +247,14 @@ class Config(Strict):
     val_clips: int = 120  # held-out clips scored after every save
     limits: str = ""  # goes into the card
     licence: str = "Apache-2.0"
+
+    @field_validator("init")
+    @classmethod
+    def _named(cls, given: Path | None) -> Path | None:
+        """The directory of a checkpoint that was given by its name."""
+        if given is not None and not given.is_dir() and (str(given) in EMBEDDED or "@" in given.name):
+            return resolve_checkpoint(str(given), "init")
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -255,6 +268,8 @@ class Config(Strict):
             raise ValueError(f"two stages have one name: {', '.join(names)}")
         if self.teacher and self.distil is not None:
             raise ValueError("`teacher` and `distil` are two teachers of one model: take one")
+        if (self.four_bit or self.base_dtype == "bfloat16") and not self.bf16:
+            raise ValueError("`four_bit` and `base_dtype: bfloat16` need `bf16: true`")
         if self.base is not None and self.init is None:
             raise ValueError("`base` replaces the weights that the card of `init` names: give `init` as well")
         return self

@@ -22,8 +22,8 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
 from train.config import PARTS, Config, Stage, load_config
 from train.parts import counts, select
-from train.sources import SplitRecords, mixture_of, read_sources, shares, tasks
-from train.start import carded, check_adapter, fresh, rebased, skeleton
+from train.sources import SplitRecords, mixture_of, read_sources, shares, tasks, unheld
+from train.start import below, carded, check_adapter, fresh, rebased, skeleton
 
 SAMPLE = 200  # records whose questions are measured
 BYTES_PER_TOKEN = 3.5  # of UTF-8 text, where no tokenizer is at hand
@@ -50,6 +50,7 @@ def dry_run(config: Config, gpus: int = 1, folder: Path | None = None) -> dict[s
         "output": str(config.output),
         "training_clips": len(train),
         "held_out_clips": sum(len(s.held_out) for s in sources),
+        **({"to_know": lacking} if (lacking := unheld(sources)) else {}),
         "missing_media": len(missing),
         "datasets": [{**s.dataset.model_dump(mode="json"), "questions": tasks(s.train)} for s in sources],
         "gpus": setup.gpus,
@@ -65,7 +66,7 @@ def dry_run(config: Config, gpus: int = 1, folder: Path | None = None) -> dict[s
             raise ConfigError(f"stage {stage.name}: the adapter of the stage before holds no {', '.join(low - held)}")
         held = low
         select(backbone, stage.model_copy(update={"adapter": "continue"}))
-        out["stages"].append(_stage(stage, sources, backbone, tokenizer, card, setup))
+        out["stages"].append(_stage(config, stage, sources, backbone, tokenizer, card, setup))
         out["level_words"] = "single tokens" if tokenizer is not None else "not checked: no tokenizer at hand"
     return out
 
@@ -117,7 +118,13 @@ def _open(config: Config, train: list[Record]) -> tuple[Backbone, Any, Card]:
 
 
 def _stage(
-    stage: Stage, sources: list[SplitRecords], backbone: Backbone, tokenizer: Any, card: Card, setup: Setup
+    config: Config,
+    stage: Stage,
+    sources: list[SplitRecords],
+    backbone: Backbone,
+    tokenizer: Any,
+    card: Card,
+    setup: Setup,
 ) -> dict[str, Any]:
     views = stage.views.over(card.views)
     size = counts(backbone)
@@ -135,6 +142,7 @@ def _stage(
     text = backbone.model.config.text_config
     # What lies behind a trained part keeps its activations; the language model lies behind everything.
     kept = {"llm": True, "vision": trained["vision"] > 0, "audio": trained["audio"] > 0}
+    how = below(config, stage, sum(s["all"] for s in size.values()) * 2)
     estimate = footprint(
         sum(s["all"] for s in size.values()),
         sum(trained.values()),
@@ -142,6 +150,7 @@ def _stage(
         stage.batch * answers * text.vocab_size,
         stage.batch * length**2,
         setup,
+        how.bytes,
     )
     total = sum(row["usable"] for row in mixed)
     return {
@@ -156,7 +165,25 @@ def _stage(
         "tokens_per_step": rows * length,
         "steps": stage.steps,
         "epochs": round(stage.steps * rows / total, 2),
+        "under_8_processes": _under(8, stage, total),
+        "frozen_weights": f"{how.bytes:g} bytes a parameter",
         "memory_per_gpu_gib": estimate.gib(),
+    }
+
+
+def _under(processes: int, stage: Stage, clips: int) -> dict[str, float]:
+    """What the stage means with more processes: nothing of it is changed for them, so this says what to set.
+
+    The rate that goes with larger batches of AdamW grows with their square root (arXiv 2205.10287).
+    """
+    rows = stage.batch * stage.accumulate * processes
+    return {
+        "rows_per_step": rows,
+        "learning_rate": stage.lr,
+        "steps": stage.steps,
+        "epochs": round(stage.steps * rows / clips, 2),
+        "steps_for_the_epochs_of_one": math.ceil(stage.steps / processes),
+        "learning_rate_by_square_root": round(stage.lr * math.sqrt(processes), 7),
     }
 
 
@@ -247,11 +274,17 @@ class Footprint:
 
 
 def footprint(
-    parameters: int, trained: int, stacks: list[Stack], logits: int, mask: int, setup: Setup = Setup()
+    parameters: int,
+    trained: int,
+    stacks: list[Stack],
+    logits: int,
+    mask: int,
+    setup: Setup = Setup(),
+    frozen: float = 4,
 ) -> Footprint:
     """Estimate for P parameters of which T are trained, on N GPUs with ZeRO level z (arXiv 1910.02054, section 3).
 
-    weights    P x 4 bytes (2 with `half`), divided by N for z = 3
+    weights    T x 4 bytes (2 with `half`) and P - T times `frozen` bytes, divided by N for z = 3
     gradients  T x 4 bytes (2 with `half`), divided by N for z >= 2
     optimizer  T x 8 bytes: AdamW's two moments in fp32 (12 with `half`: the master copy), divided by N for z >= 1
     activations of one micro-batch under bf16 autocast:
@@ -268,7 +301,7 @@ def footprint(
     weight, gradient, moments = (2, 2, 12) if setup.half else (4, 4, 8)
     kept = [_kept(s, setup.checkpointing) for s in stacks]
     return Footprint(
-        weights=parameters * weight / (n if setup.zero >= 3 else 1),
+        weights=(trained * weight + (parameters - trained) * min(frozen, weight)) / (n if setup.zero >= 3 else 1),
         gradients=trained * gradient / (n if setup.zero >= 2 else 1),
         optimizer=trained * moments / (n if setup.zero >= 1 else 1),
         activations=sum(kept) + 12 * logits + 3 * mask,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from train import ranks, saving
 from train.config import Config
 from train.manifest import write_manifest
 from train.nano.warmup import warm_up
-from train.sources import RunData, read_sources
+from train.sources import RunData, read_sources, unheld
 from train.stage import DONE, train_stage
 from train.start import carded, reopened, start_of
+
+log = logging.getLogger(__name__)
 
 
 def run(config: Config, workers: int = 1) -> Path:
@@ -27,8 +30,11 @@ def run(config: Config, workers: int = 1) -> Path:
 def _run(config: Config, workers: int) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
+    sources = read_sources(config)
+    if lacking := unheld(sources):
+        log.warning(lacking)
     config.output.mkdir(parents=True, exist_ok=True)
-    material = RunData(config, read_sources(config), workers)
+    material = RunData(config, sources, workers)
     ranks.first(lambda: write_manifest(config))
     current = ranks.first(lambda: start_of(config, [r for s in material.sources for r in s.train]))
     card = carded(config, Card.load(current))

@@ -23,6 +23,7 @@ from train.nano.teacher import Teacher
 from train.questions import Drawing
 
 log = logging.getLogger(__name__)
+SPLIT = "python -m data_recipes split {0} -o split.jsonl --shares 70/15/15 makes train, val and test"
 DEPTHS = ("stage1", "stage2", "stage3")  # of questions: keys of a mixture
 
 
@@ -52,14 +53,15 @@ def read_sources(config: Config) -> list[SplitRecords]:
     share = -(-config.val_clips // len(config.sources))
     for dataset in config.sources:
         if not dataset.records.is_file():
-            raise ConfigError(f"record file {dataset.records} does not exist (`records` of the config, --set)")
+            given = "--set records=FILE" if config.records else "--set 'datasets=[{records: FILE}]'"
+            raise ConfigError(f"record file {dataset.records} does not exist (of the config, or {given})")
         records = list(read_records(dataset.records))
         for r in records:
             if owner.setdefault(r.id, dataset.records) != dataset.records:
                 raise ConfigError(f"record id {r.id!r} is in {owner[r.id]} and in {dataset.records}: ids must differ")
         train = [r for r in records if r.split == "train"]
         if not train:
-            raise ConfigError(f"{dataset.records} has no record with split 'train'")
+            raise ConfigError(f"{dataset.records} has no record with split 'train': {SPLIT.format(dataset.records)}")
         known = {q.task for r in train for q in r.questions}
         for task in dataset.tasks:
             if task not in known and task not in DEPTHS:
@@ -69,6 +71,17 @@ def read_sources(config: Config) -> list[SplitRecords]:
             train = distilled(train, dataset.records.parent, ratings, config.distil)
         out.append(SplitRecords(dataset, train, [r for r in records if r.split == "val"][:share]))
     return out
+
+
+def unheld(sources: list[SplitRecords]) -> str | None:
+    """What is lost, and how to mend it, where no clip is held out; None where some is."""
+    if any(s.held_out for s in sources):
+        return None
+    files = ", ".join(str(s.dataset.records) for s in sources)
+    return (
+        f"no record of {files} has split 'val': no SRCC is measured while this trains, and the last checkpoint is "
+        f"taken instead of the best; {SPLIT.format(sources[0].dataset.records)}"
+    )
 
 
 @dataclass

@@ -13,8 +13,9 @@ import torch
 
 from mllm_avqa import __version__
 from mllm_avqa.model.backbones.base import Backbone
+from mllm_avqa.model.backbones.loading import place
 from mllm_avqa.model.scoring import level_token_ids, on_device
-from mllm_avqa.model.weights import base_from
+from mllm_avqa.model.weights import base_from, weight_bytes
 from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
 from mllm_avqa.schema.errors import CheckpointError
 from mllm_avqa.schema.faults import fault_kinds
@@ -32,7 +33,7 @@ from train.parts import checkpointed, select, tuned
 from train.progress import StageProgress, trackers
 from train.questions import teaches_lists
 from train.sources import RunData, drawing, mixed
-from train.start import carded, check_adapter, reopened, weights_sample, write_merged
+from train.start import Below, below, carded, check_adapter, reopened, weights_sample, write_merged
 from train.stopping import Interrupted, Stopper
 from train.towers import TowerCache, tower_cache
 from train.trainer import Epochs, RatingTrainer
@@ -87,7 +88,8 @@ def train_stage(
     collator.backbone = backbone  # from here on it sees all there is
     logits = _logits(backbone, batch := Batcher(collator, held_out.fillers)([rows[0]]))
     unset_hf_deepspeed_config()  # from here on weights are read whole
-    report["reload_max_diff"] = ranks.first(lambda: reload_difference(backbone, logits, directory, batch))
+    how = below(config, stage, weight_bytes(start, Card.load(start)))
+    report["reload_max_diff"] = ranks.first(lambda: reload_difference(backbone, logits, directory, batch, how))
     if ranks.rank() == 0:
         (directory / DONE).write_text(json.dumps(report, indent=1))
     ranks.wait()
@@ -112,8 +114,12 @@ def _opened(
     own = Card.load(start)
     check_adapter(start, own)
     card = carded(config, own).model_copy(update={"views": views})
-    backbone, _ = reopened(start, card)
+    how = below(config, stage, weight_bytes(start, own))
+    backbone, _ = reopened(start, card, how)
     select(backbone, stage)
+    if how != Below() and not any(hasattr(p, "ds_id") for p in backbone.model.parameters()):
+        for p in backbone.model.parameters():  # what is trained is small and stays in fp32
+            p.data = p.data.float() if p.requires_grad else p.data
     in_one_dtype(backbone.model)
     if config.gradient_checkpointing:
         checkpointed(backbone)
@@ -175,20 +181,25 @@ def _report(trainer: RatingTrainer, batches: Batcher, seconds: float) -> dict[st
 def _logits(backbone: Backbone, batch: dict[str, Any]) -> torch.Tensor:
     """[B, T, V] of a batch; with ZeRO-3 every rank must ask for the same one."""
     backbone.model.eval()
-    with torch.no_grad():
+    mixed = len({p.dtype for p in backbone.model.parameters() if p.is_floating_point()}) > 1
+    with torch.no_grad(), torch.autocast(next(backbone.model.parameters()).device.type, torch.bfloat16, enabled=mixed):
         logits: torch.Tensor = backbone.head()(backbone.hidden(on_device(batch["inputs"], backbone)).last_hidden_state)
     return logits
 
 
-def reload_difference(backbone: Backbone, logits: torch.Tensor, directory: Path, batch: dict[str, Any]) -> float:
+def reload_difference(
+    backbone: Backbone, logits: torch.Tensor, directory: Path, batch: dict[str, Any], how: Below = Below()
+) -> float:
     """Largest |difference| between the logits of the trained model and those of its saved copy.
 
     Raises CheckpointError above 1e-5: a checkpoint that does not give back what was trained must not go unnoticed.
     """
-    again, _ = reopened(directory)
-    for p in again.model.parameters():  # not its buffers: they stay in fp32 (`RatingTrainer`)
-        p.data = p.data.to(logits)
-    again.model.to(logits.device)
+    again, _ = reopened(directory, None, how)
+    dtypes = {name: p.dtype for name, p in backbone.model.named_parameters()}
+    for name, p in again.model.named_parameters():  # not its buffers: they stay in fp32 (`RatingTrainer`)
+        if p.is_floating_point():
+            p.data = p.data.to(logits.device, dtypes.get(name, logits.dtype))
+    place(again.model, logits.device)
     difference = float((logits - _logits(again, batch)).abs().max())
     if not difference <= 1e-5:
         raise CheckpointError(f"{directory} reloads with logits off by {difference:.2g}")

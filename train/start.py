@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from mllm_avqa.schema.card import CARD_FILE, Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.records import Record
 from train import saving
-from train.config import Config
+from train.config import PARTS, Config, Stage
 from train.nano import tiny
 from train.nano.corpus import corpus
+
+LARGE = 2 * 10**9  # bytes of weights
 
 
 def start_of(config: Config, train: list[Record]) -> Path:
@@ -113,10 +116,36 @@ SAMPLES = 64  # places of a weight file that go into its weights_sample
 PLACE = 4096  # bytes
 
 
-def reopened(directory: Path, card: Card | None = None) -> tuple[Backbone, Card]:
-    """A checkpoint in fp32, with its own card or with `card` in its place."""
+def reopened(directory: Path, card: Card | None = None, below: Below | None = None) -> tuple[Backbone, Card]:
+    """A checkpoint with its own card or with `card` in its place; in fp32, or as `below` says of its weights."""
     card = card or Card.load(directory)
-    return load_backbone(directory, card, torch.float32), card
+    below = below or Below()
+    place = {"": torch.cuda.current_device()} if below.four_bit and torch.cuda.is_available() else None
+    return load_backbone(directory, card, below.dtype, device_map=place, four_bit=below.four_bit), card
+
+
+@dataclass(frozen=True)
+class Below:
+    """How weights lie in memory that no gradient reaches: below an adapter they are read once and never written."""
+
+    dtype: torch.dtype = torch.float32
+    four_bit: bool = False
+
+    @property
+    def bytes(self) -> float:
+        """A parameter takes; of 4 bits with the scales of their blocks."""
+        return 0.56 if self.four_bit else self.dtype.itemsize
+
+
+def below(config: Config, stage: Stage, size: int) -> Below:
+    """Of the frozen weights of a stage, `size` bytes in their files; fp32 where a whole part is trained.
+
+    auto: bfloat16 from 2 GB on (`LARGE`), which are the bases that no CPU trains.
+    """
+    if any(getattr(stage.plan, p).tune == "full" for p in PARTS[:3]):
+        return Below()
+    half = config.base_dtype == "bfloat16" or (config.base_dtype == "auto" and config.bf16 and size >= LARGE)
+    return Below(torch.bfloat16 if half or config.four_bit else torch.float32, config.four_bit)
 
 
 def write_merged(backbone: Backbone, card: Card, directory: Path, dtype: torch.dtype = torch.float32) -> None:

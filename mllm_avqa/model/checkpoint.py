@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.bases import fetch
+from mllm_avqa.model import hub
 from mllm_avqa.model.weights import kept, weight_bytes, weights_hash
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import AvqaError, CheckpointError, ConfigError
@@ -24,14 +25,18 @@ EMBEDDED = ("nano", "mini")  # checkpoints of the package
 
 
 def resolve_checkpoint(name: str, flag: str = "--checkpoint") -> Path:
-    """Directory of a checkpoint: those of the package have names, anything else is a path. Raises CheckpointError.
+    """Directory of a checkpoint: of the package by name, of a hub as ORG/NAME@REVISION, anything else is a path.
 
-    flag: how the user named it.
+    flag: how the user named it. Raises CheckpointError.
     """
+    if hub.named(name):
+        return hub.fetched(name, flag)
     own = Path(__file__).parents[1] / name
     directory = own if name in EMBEDDED and own.is_dir() else Path(name).expanduser()
     if not directory.is_dir():
-        raise CheckpointError(f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml ({flag})")
+        raise CheckpointError(
+            f"checkpoint {name!r} is neither 'nano' nor a directory with an avqa.yaml nor ORG/NAME of a hub ({flag})"
+        )
     return directory
 
 
