@@ -74,7 +74,9 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags = "--context full --lang zh --checkpoint dir --reader decord --asr w.pt --threads 3"
     flags += " --device cuda:1 --dtype bfloat16 --four-bit"
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
-    flags += " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle"
+    flags += (
+        " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle --max-frames 77"
+    )
     flags += " --without facts --without sound --free-text"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
@@ -87,6 +89,8 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_hash_seconds": 7.0,
         "max_sidecars": 3,
         "max_sidecar_bytes": 99,
+        "max_pass_seconds": 3600.0,
+        "max_frames": 77,
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3, "allow_pickle": True}
