@@ -201,7 +201,9 @@ def _reply(answer: Any, asked: str) -> Reply:
         raise ValueError(f"content is {type(content).__name__}, not text")
     text = content.strip() or None if content and finished else None
     fingerprint = answer.get("system_fingerprint")
-    return Reply(text, str(answer.get("model") or asked), None if fingerprint is None else str(fingerprint), _tops(choice))
+    return Reply(
+        text, str(answer.get("model") or asked), None if fingerprint is None else str(fingerprint), _tops(choice)
+    )
 
 
 def _tops(choice: dict[str, Any]) -> tuple[dict[str, float], ...]:

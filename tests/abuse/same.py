@@ -12,7 +12,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,39 +53,40 @@ def difference(one: Scores, two: Scores) -> float:
     return max((abs(one[c][a] - two[c][a]) for c in one for a in one[c]), default=0.0)
 
 
-def compared(clips: list[str], checkpoint: str = "nano", processes: bool = True) -> dict[str, float]:
-    """Largest difference by what was varied."""
-    rater, threads = Rater.from_pretrained(checkpoint), torch.get_num_threads()
-    first = _scores(rater.rate(c, explain=False) for c in clips)
-    again = {"repeated": _scores(rater.rate(c, explain=False) for c in clips)}
-    again["explained"] = _scores(rater.rate(c) for c in clips)
-    for size in (1, 4):
-        again[f"batches of {size}"] = _scores(rater.rate_many(clips, batch_size=size))
-    again["backwards"] = _scores(rater.rate_many(clips[::-1], batch_size=4))
-    again["each twice"] = _scores(r for r in rater.rate_many([c for c in clips for _ in range(2)], batch_size=3))
-    for count in (1, 2, 4):
-        torch.set_num_threads(count)
-        again[f"{count} threads"] = _scores(rater.rate(c, explain=False) for c in clips)
-    torch.set_num_threads(threads)
-    rater.close()
+def compared(clips: list[str], checkpoint: str = "nano", processes: bool = True) -> Iterator[tuple[str, float]]:
+    """Largest difference by what was varied, each as soon as it is known."""
+    threads = torch.get_num_threads()
+    with closing(Rater.from_pretrained(checkpoint)) as rater:
+        one = partial(rater.rate, explain=False)
+        first = _scores(map(one, clips))
+        yield "repeated", difference(first, _scores(map(one, clips)))
+        yield "explained", difference(first, _scores(map(rater.rate, clips)))
+        for size in (1, 4):
+            yield f"batches of {size}", difference(first, _scores(rater.rate_many(clips, batch_size=size)))
+        yield "backwards", difference(first, _scores(rater.rate_many(clips[::-1], batch_size=4)))
+        yield "each twice", difference(first, _scores(rater.rate_many([*clips, *clips], batch_size=3)))
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            yield f"{count} threads", difference(first, _scores(map(one, clips)))
+        torch.set_num_threads(threads)
     for count in (1, 2, 8):
-        with_threads = Rater.from_pretrained(checkpoint, limits=Limits(max_threads=count))
-        again[f"{count} decoding threads"] = _scores(with_threads.rate(c, explain=False) for c in clips)
-        with_threads.close()
-    if processes:
-        with TemporaryDirectory() as folder:
-            for count in (1, 2):
-                again[f"batch command, {count} workers"] = _batch(clips, Path(folder), count)
-    return {name: difference(first, scores) for name, scores in again.items()}
+        with closing(Rater.from_pretrained(checkpoint, limits=Limits(max_threads=count))) as rater:
+            again = _scores(rater.rate(c, explain=False) for c in clips)
+            yield f"{count} decoding threads", difference(first, again)
+    with TemporaryDirectory() as folder:
+        for count in (1, 2) if processes else ():
+            yield f"batch command, {count} workers", difference(first, _batch(clips, Path(folder), count))
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.abuse same", description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+")
+    worst = 0.0
     try:
-        found = compared(parser.parse_args(arguments).clips)
+        for name, value in compared(parser.parse_args(arguments).clips):
+            print(f"{name}: {value:.6f}", flush=True)
+            worst = max(worst, value)
     except AvqaError as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(found, indent=1))
-    return 0 if not any(found.values()) else 1
+    return int(worst > 0)

@@ -10,7 +10,7 @@ from same import compared, difference
 
 def test_scores_do_not_depend_on_what_else_is_done(tiny_dir: Path, tmp_path: Path) -> None:
     clips = [str(film(tmp_path / f"{n}.mp4", 1, (128, 96), 10 + 5 * n)) for n in range(2)]
-    found = compared(clips, str(tiny_dir), processes=False)
+    found = dict(compared(clips, str(tiny_dir), processes=False))
     assert len(found) == 12
     assert max(found.values()) <= 1e-4  # a tiny model's rounding in batches of other shapes
 
