@@ -8,7 +8,8 @@ import json
 import math
 import re
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from mllm_avqa.media import content_hash
 from mllm_avqa.model.prompting import aspect_branch, load_prompts
 from mllm_avqa.rater import ChatSession
-from mllm_avqa.schema.errors import AvqaError, typed
+from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
 from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.serving import bodies
 from mllm_avqa.serving.arrivals import Delivered, decoded
@@ -126,11 +127,18 @@ async def _talk(house: House, body: ChatRequest, owner: str) -> tuple[Talk, Comp
             delivered.discard()
     session = replace(session, turns=[])  # whose talk it was is nobody else's
     if aspect is None and body.asked_before:
-        await asyncio.wrap_future(house.desk.call(lambda: [session.ask(q) for q in body.asked_before]))
+        await asyncio.wrap_future(house.desk.call(lambda: _again(session, body.asked_before)))
     tokens = session.asked_tokens(question)
     prints = hashlib.sha256(json.dumps(rater.fingerprint, sort_keys=True).encode()).hexdigest()[:16]
     answer = Completion(rater.card.name, f"fp_{prints}", tokens, session.clip.row.prefix_length if cached else 0)
     return Talk(session, question, aspect, language), answer, f"sha256:{digest}"
+
+
+def _again(session: ChatSession, questions: Sequence[str]) -> None:
+    """The turns before, so that a question may refer to them; one that was refused then is passed over now."""
+    for question in questions:
+        with suppress(ConfigError):
+            session.ask(question)
 
 
 def _path(delivered: Delivered | None) -> Path:
@@ -222,11 +230,13 @@ class _Told:
             return
         most = self.body.most_tokens
         for piece in self.talk.session.stream(self.talk.question, most):
+            if self.answer.answered == most:
+                self.answer.finish = "length"
+                return
             self.answer.answered += 1
             yield piece, None
             if gone.is_set():
                 return
-        self.answer.finish = "length" if self.answer.answered == most else "stop"
 
     def _score(self, aspect: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """The answer to the question of an aspect: its stem and the level of the clip's score, or why there is none."""

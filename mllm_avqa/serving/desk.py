@@ -16,7 +16,8 @@ from mllm_avqa.rater import ChatSession, Rater
 from mllm_avqa.schema.errors import typed
 from mllm_avqa.schema.rating import Rating, RatingFailure
 from mllm_avqa.serving.refusals import Busy, NotHeld, Withdrawn
-from mllm_avqa.windows import Overview, Prepared
+from mllm_avqa.whole import Overview
+from mllm_avqa.windows import Prepared
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
+from mllm_avqa.media.sources import called
 from mllm_avqa.report.frames import thumbnails
 from mllm_avqa.report.html import Thumbnail
 from mllm_avqa.schema.errors import AvqaError, InternalError, typed
@@ -123,7 +124,7 @@ class Orders:
                 found = rating.model_copy(update={"path": str(delivered.path)})
                 order.thumbnails = await asyncio.to_thread(thumbnails, found, reader, views)
             self.meters.rated(rating)
-            order.tell(rating=named(rating, delivered.name), state="done", progress=1.0, ended=time.monotonic())
+            order.tell(rating=called(rating, delivered.name), state="done", progress=1.0, ended=time.monotonic())
         except asyncio.CancelledError:
             wanted.dropped = True
             self._failed(order, Withdrawn("the rating was withdrawn"))
@@ -136,11 +137,6 @@ class Orders:
     def _failed(self, order: Order, error: AvqaError) -> None:
         self.meters.failed(error)
         order.tell(error=error, state="failed", ended=time.monotonic())
-
-
-def named(rating: Rating, name: str) -> Rating:
-    """The rating with the owner's name of the clip in the place of this machine's path."""
-    return rating.model_copy(update={"path": name, "media": rating.media.model_copy(update={"path": name})})
 
 
 def nameless(error: AvqaError, delivered: Delivered) -> AvqaError:

@@ -186,6 +186,11 @@ function now(line) {  // marks of this moment
 
 result.addEventListener("click", async (e) => {
   const seek = e.target.closest("[data-at]"), kept = e.target.closest("[data-save]");
+  const curve = e.target.closest(".curve");
+  if (curve && player && "currentTime" in player) {
+    const box = curve.getBoundingClientRect();
+    player.currentTime = Number($(".timeline", result).dataset.seconds) * (e.clientX - box.left) / box.width;
+  }
   if (seek && player && "currentTime" in player) player.currentTime = Number(seek.dataset.at);
   if (kept) {
     const html = kept.dataset.save === "html";

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from mllm_avqa.report import digest
+from mllm_avqa.report.coverage import coverage_lines, where
 from mllm_avqa.report.html import data_uri
 from mllm_avqa.report.labels import clock
 from mllm_avqa.report.page import render_page
 from mllm_avqa.schema.names import LANGUAGES, SIDES, Language
-from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution
+from mllm_avqa.schema.rating import ASPECTS, Finding, Rating, ScoreDistribution
 from mllm_avqa.schema.words import load_prompts, translated
 from mllm_avqa.serving.house import House
 from mllm_avqa.serving.orders import Order
@@ -122,6 +123,10 @@ def render_part(rating: Rating, order: Order) -> str:
         ranges={a: _range(d, words) for a, d in rating.scores.items() if d is not None},
         seconds=digest.clip_seconds(rating),
         tracks=_lanes(rating),
+        curves=_curves(rating, words["curves"]),
+        coverage=coverage_lines(rating, lang),
+        where=lambda m: where(m, rating, lang),
+        stretches=_stretches,
         claims=digest.claims(rating),
         findings=list(zip(rating.findings, digest.finding_lines(rating, lang), strict=True)),
         helps=sorted(helps.values(), key=lambda f: -f.gain),
@@ -161,9 +166,10 @@ def _lanes(rating: Rating) -> list[Lane]:
             lanes.append(Lane(tables["aspects"][aspect], marks))
     for side in SIDES:
         marks = [
-            mark(*(f.span or (0.0, seconds)), f.severity, f.name, f"{f.name}: {tables['severities'][f.severity]}")
+            mark(*span, f.severity, f.name, f"{f.name}: {tables['severities'][f.severity]}")
             for f in rating.findings
             if f.side == side
+            for span in _stretches(f) or [(0.0, seconds)]
         ]
         lanes += [Lane(f"{tables['report']['findings']}: {tables['aspects'][side]}", marks)] if marks else []
     for m in digest.faults(rating):
@@ -171,6 +177,39 @@ def _lanes(rating: Rating) -> list[Lane]:
         if m.spans:
             lanes.append(Lane(digest.fact_label(m.name, lang), [mark(s, e, m.severity, "", tip) for s, e in m.spans]))
     return lanes
+
+
+def _stretches(finding: Finding) -> list[tuple[float, float]]:
+    """When it is there; empty: throughout."""
+    return finding.spans or ([finding.span] if finding.span is not None else [])
+
+
+@dataclass(frozen=True)
+class TimeCurve:
+    """What changes from second to second, in a box of 1000 x 100; a line for every stretch with values."""
+
+    label: str
+    range: str
+    lines: Sequence[str]
+
+
+def _curves(rating: Rating, labels: dict[str, str]) -> list[TimeCurve]:
+    seconds, curves = digest.clip_seconds(rating), []
+    line = rating.whole.timeline if rating.whole is not None and seconds > 0 else None
+    for name, values in line.facts.items() if line is not None else ():
+        known = [v for v in values if v is not None]
+        if line is None or name not in labels or len(known) < 2 or min(known) == max(known):
+            continue
+        low, high = min(known), max(known)
+        stretches: list[list[str]] = [[]]
+        for k, v in enumerate(values):
+            if v is None:
+                stretches.append([])
+                continue
+            x = 1000 * min(1.0, (k + 0.5) * line.step / seconds)
+            stretches[-1].append(f"{x:.1f},{95 - 90 * (v - low) / (high - low):.1f}")
+        curves.append(TimeCurve(labels[name], f"{low:g}–{high:g}", [" ".join(s) for s in stretches if len(s) > 1]))
+    return curves
 
 
 @dataclass(frozen=True)

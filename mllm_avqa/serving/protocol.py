@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_TOKENS = 512  # of an answer
-_QUESTION = 4000  # characters
+_QUESTION = 1000  # characters, as many as a talk takes
 _TURNS = 8  # of the talk before a question
 
 

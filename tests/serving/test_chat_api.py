@@ -42,6 +42,7 @@ def test_models_say_what_is_served(chat, rater: Rater):
 
 def test_several_turns_about_a_clip_that_is_encoded_once_answer_as_the_library_does(chat, rater: Rater, clip: Path):
     session = rater.chat(clip)
+    fresh = rater.chat(clip)
     first = chat.chat.completions.create(model="nano", messages=about(data_url(clip), "Is there noise?"))
     answer = first.choices[0]
     assert answer.message.content == session.ask("Is there noise?") and answer.finish_reason == "stop"
@@ -57,6 +58,11 @@ def test_several_turns_about_a_clip_that_is_encoded_once_answer_as_the_library_d
     assert second.choices[0].message.content == session.ask("What is wrong with the sound?")
     assert second.usage.prompt_tokens_details.cached_tokens == session.clip.row.prefix_length
     assert second.clip == first.clip == f"sha256:{session.rating.content_hash}"
+    again = [*about(first.clip, "What is wrong with the sound?"), *turns[1:2], {"role": "user", "content": "And why?"}]
+    fresh.ask("What is wrong with the sound?")
+    assert chat.chat.completions.create(model="nano", messages=again).choices[0].message.content == fresh.ask(
+        "And why?"
+    )
     third = chat.chat.completions.create(model="nano", messages=about(first.clip, "Is there noise?"))
     assert third.choices[0].message.content == answer.message.content
 
