@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks import training
 from benchmarks.base import Measured, Options, Ratio, timed
-from benchmarks.training import BATCH, EPOCHS, WARM, Place, StepCost
+from benchmarks.training import BATCH, EPOCHS, WARM, MachinePlace, StepCost
 from data_recipes.formats import export_questions
 from data_recipes.formats.peers import Choice
 from mllm_avqa.media import MediaReader
@@ -86,7 +86,7 @@ def versions(python: Path) -> str:
     return done.stdout.strip()
 
 
-def exported(place: Place, questions: int) -> Path:
+def exported(place: MachinePlace, questions: int) -> Path:
     """The rows of ms-swift: `questions` of every clip, one row each."""
     path, every = place.folder / f"questions-{questions}.jsonl", place.folder / "questions.jsonl"
     export_questions(place.records, every, "ms-swift", Choice(stages=frozenset({1}), language="en"), absolute=True)
@@ -95,7 +95,7 @@ def exported(place: Place, questions: int) -> Path:
     return path
 
 
-def arguments(place: Place, dataset: Path, tune: str, questions: int) -> list[str]:
+def arguments(place: MachinePlace, dataset: Path, tune: str, questions: int) -> list[str]:
     steps = (WARM + EPOCHS) * place.clips * questions // BATCH
     return [
         *("--model", str(place.checkpoint), "--model_type", "qwen2_5_omni", "--dataset", str(dataset)),
@@ -106,7 +106,7 @@ def arguments(place: Place, dataset: Path, tune: str, questions: int) -> list[st
     ]
 
 
-def peer(python: Path, place: Place, dataset: Path, tune: str, questions: int) -> StepCost:
+def peer(python: Path, place: MachinePlace, dataset: Path, tune: str, questions: int) -> StepCost:
     """`swift sft` under the clock."""
     ticks = training.clocked(
         [str(python)],
@@ -162,7 +162,7 @@ def differences(preparation: float) -> list[str]:
     ]
 
 
-def preparation(place: Place) -> float:
+def preparation(place: MachinePlace) -> float:
     """CPU seconds that a clip takes to be decoded, measured and cut into views, decoder process included."""
     spec = Card.load(place.checkpoint).views
     clips = sorted((place.folder / "data" / "clips").iterdir())
@@ -171,7 +171,7 @@ def preparation(place: Place) -> float:
         return timed(lambda: [next(file_windows(str(c), reader, spec)) for c in clips]).cpu / len(clips)
 
 
-def commands(place: Place, dataset: Path) -> list[str]:
+def commands(place: MachinePlace, dataset: Path) -> list[str]:
     """What both sides run, with $DIR for the folder that `--keep` names."""
     words = [f"{k}={v}" for k, v in (training.ENVIRONMENT | ENVIRONMENT).items()]
     words += ["swift", "sft", *arguments(place, dataset, "lora", 1)]

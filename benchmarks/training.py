@@ -49,7 +49,7 @@ class RunFailed(AvqaError):
 
 
 @dataclass(frozen=True)
-class Place:
+class MachinePlace:
     """Folder with `data/records.jsonl` and `checkpoint`; runs write beside them."""
 
     folder: Path
@@ -87,7 +87,7 @@ class StepCost:
 
 
 @contextmanager
-def workplace(settings: Options) -> Iterator[Place]:
+def workplace(settings: Options) -> Iterator[MachinePlace]:
     """Clips, their questions, and a checkpoint of random weights, in `--keep FOLDER` or for the time being."""
     if settings.keep is not None:
         yield prepare(settings.keep)
@@ -96,11 +96,11 @@ def workplace(settings: Options) -> Iterator[Place]:
         yield prepare(Path(folder))
 
 
-def prepare(folder: Path) -> Place:
+def prepare(folder: Path) -> MachinePlace:
     """Make what is missing. Clips are of the example clip, whatever `--clip` says: their questions must be true."""
     folder = folder.resolve()
     records = synthesise(RECIPE, folder / "data", workers=None).records
-    place = Place(folder, len(records))
+    place = MachinePlace(folder, len(records))
     if not place.checkpoint.is_dir():
         from train import saving
         from train.config import Config
@@ -115,7 +115,7 @@ def prepare(folder: Path) -> Place:
     return place
 
 
-def common(place: Place, name: str) -> dict[str, Any]:
+def common(place: MachinePlace, name: str) -> dict[str, Any]:
     """What every config of these benchmarks has."""
     return {
         "name": name,
@@ -128,7 +128,7 @@ def common(place: Place, name: str) -> dict[str, Any]:
     }
 
 
-def stage(place: Place, tune: str, questions: int, epochs: int = WARM + EPOCHS, **more: Any) -> dict[str, Any]:
+def stage(place: MachinePlace, tune: str, questions: int, epochs: int = WARM + EPOCHS, **more: Any) -> dict[str, Any]:
     """One stage on every clip with `questions` questions and no facts: what a peer is shown as well.
 
     tune: "full" trains everything, "lora" the language model at rank 8 and nothing else.
@@ -148,14 +148,14 @@ def stage(place: Place, tune: str, questions: int, epochs: int = WARM + EPOCHS, 
     }
 
 
-def written(place: Place, name: str, stage: Mapping[str, Any], **more: Any) -> Path:
+def written(place: MachinePlace, name: str, stage: Mapping[str, Any], **more: Any) -> Path:
     """The config `name`.yaml of a run."""
     path = place.folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(common(place, name) | more | {"stages": [dict(stage)]}, sort_keys=False))
     return path
 
 
-def train(place: Place, config: Path, spans: Sequence[str] = (), processes: int = 1) -> list[dict[str, Any]]:
+def train(place: MachinePlace, config: Path, spans: Sequence[str] = (), processes: int = 1) -> list[dict[str, Any]]:
     """Run our training of a config from its start. Returns the clock's lines."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     return clocked([sys.executable, *launcher], place, config.stem, "train", ["run", str(config)], spans=spans)
@@ -163,7 +163,7 @@ def train(place: Place, config: Path, spans: Sequence[str] = (), processes: int 
 
 def clocked(
     python: Sequence[str],
-    place: Place,
+    place: MachinePlace,
     name: str,
     module: str,
     arguments: Sequence[str],

@@ -203,14 +203,14 @@ def _check_connected(votes: Votes) -> None:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairVotes:
     """clips: names. wins: float64 [clips, clips], how often the row's clip was preferred to the column's."""
 
     clips: list[str]
     wins: np.ndarray
 
 
-def read_pairs(path: str | Path) -> Pairs:
+def read_pairs(path: str | Path) -> PairVotes:
     """Read a CSV with columns X, other_X and score: score 1 (or a weight) for X preferred to other_X, 0.5 for a tie.
 
     Raises VotesError with file, line and column for missing columns, a negative score, or a clip compared to itself.
@@ -238,10 +238,10 @@ def read_pairs(path: str | Path) -> Pairs:
     wins = np.zeros((len(ids), len(ids)))
     for a, b, value in rows:
         wins[a, b] += value
-    return Pairs([*ids], wins)
+    return PairVotes([*ids], wins)
 
 
-def bradley_terry(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def bradley_terry(pairs: PairVotes) -> tuple[np.ndarray, np.ndarray]:
     """log strength of each clip, float64 [clips]: P(a preferred to b) = 1 / (1 + exp(s_b - s_a)), and its set [clips].
 
     Clips that were never compared, not even through others, are in different sets; each set has its own zero mean and

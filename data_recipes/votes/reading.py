@@ -69,7 +69,7 @@ def read_votes(
 
 
 def layout_of(sheet: Sheet, columns: Columns) -> Layout:
-    """Pairs when a column is called other_...; long when clip and subject have columns; else a matrix."""
+    """PairVotes when a column is called other_...; long when clip and subject have columns; else a matrix."""
     line, header = next(sheet.lines(), (1, [""]))
     found = find_columns(header, columns, f"{sheet.path}:{line}")
     if any(name.lower().startswith("other_") for name in header):

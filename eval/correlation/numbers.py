@@ -16,9 +16,9 @@ from eval.joining.columns import Column, Lost, account, column, shared
 from eval.stats import (
     PARAMETERS,
     Agreement,
-    Comparison,
     Discrimination,
     Mapping,
+    ModelComparison,
     Number,
     Pairs,
     Quartiles,
@@ -90,7 +90,7 @@ class Correlation(_Table):
     details: dict[str, Detail] = {}
     halo: Halo | None = None
     others: dict[str, Correlation] = {}  # the models it is compared with
-    comparisons: dict[str, list[Comparison]] = {}
+    comparisons: dict[str, list[ModelComparison]] = {}
 
 
 @dataclass
@@ -255,7 +255,7 @@ def _halo(columns: dict[str, Column], draws: int) -> Halo | None:
 
 def _compare(
     columns: dict[str, dict[str, Column]], aspect: str, mapping: Mapping, draws: int
-) -> tuple[list[Comparison], list[str]]:
+) -> tuple[list[ModelComparison], list[str]]:
     """All models that score the aspect, on the clips that all of them scored, each mapped on those clips."""
     have = {name: by[aspect] for name, by in columns.items() if aspect in by}
     if len(have) < 2:

@@ -41,7 +41,7 @@ LETTER = re.compile(r"\(?([A-Z])[.．、:：)）]")
 
 
 @dataclass(frozen=True)
-class Picked:
+class Readout:
     """A question with everything that is offered as its answer."""
 
     task: str
@@ -67,7 +67,7 @@ def answer_pool(records: Sequence[Record], stage: int = 1) -> dict[tuple[str, st
     return {k: sorted(v) for k, v in pool.items()}
 
 
-def choice(q: Question, pool: dict[tuple[str, str], list[str]], seed: str) -> Picked | None:
+def choice(q: Question, pool: dict[tuple[str, str], list[str]], seed: str) -> Readout | None:
     """A question as a choice; None when nothing but the right answer is known. Equal seeds give equal draws.
 
     Raises ConfigError when the answer is not among the question's own options.
@@ -83,14 +83,14 @@ def choice(q: Question, pool: dict[tuple[str, str], list[str]], seed: str) -> Pi
         raise ConfigError(f"question {q.question!r}: the answer {q.answer!r} is not among its options {options}")
     if len(options) < 2:
         return None
-    return Picked(q.task, q.aspect or "overall", q.question, tuple(options), options.index(q.answer))
+    return Readout(q.task, q.aspect or "overall", q.question, tuple(options), options.index(q.answer))
 
 
 def option_scores(
     backbone: Backbone,
     segments: list[EncodedSegment],
     media: dict[str, torch.Tensor],
-    choices: Sequence[Picked],
+    choices: Sequence[Readout],
     isolate: bool,
     rule: Rule = "logprob",
 ) -> list[list[float]]:

@@ -5,8 +5,8 @@ never 0. Definitions follow ITU-T P.1401 and the VQEG reports; direction (higher
 """
 
 from eval.stats.compare import (
-    Comparison,
     Discrimination,
+    ModelComparison,
     Pairs,
     Rival,
     area,
@@ -54,10 +54,10 @@ __all__ = [
     "MAPPINGS",
     "PARAMETERS",
     "Agreement",
-    "Comparison",
     "Discrimination",
     "Fit",
     "Mapping",
+    "ModelComparison",
     "Number",
     "Pairs",
     "Quartiles",

@@ -93,7 +93,7 @@ def _number(value: float | None, why: str) -> Number:
     return Number(note=why) if value is None else Number(value=round(value, 4))
 
 
-class Comparison(BaseModel):
+class ModelComparison(BaseModel):
     """Difference first - second of one statistic over n clips that both predicted, with its p-values."""
 
     model_config = ConfigDict(extra="forbid")
@@ -178,13 +178,13 @@ class Rival:
     straight: bool = False
 
 
-def compare(models: Sequence[Rival], y: np.ndarray, groups: Sequence[str], draws: int = 1000) -> list[Comparison]:
+def compare(models: Sequence[Rival], y: np.ndarray, groups: Sequence[str], draws: int = 1000) -> list[ModelComparison]:
     """Every pair of models by SRCC, PLCC (mapped) and RMSE (mapped; the mappings are held fixed over draws).
 
     Holm's correction is over the pairs of one statistic. y: [n], groups: content of every clip.
     """
     parts = content_parts(groups)
-    out: list[Comparison] = []
+    out: list[ModelComparison] = []
     for name, statistic in (("srcc", spearman), ("plcc_mapped", pearson), ("rmse", rmse)):
         rows = [_pair(name, statistic, a, b, y, parts, draws) for a, b in combinations(models, 2)]
         boot, steig = holm([r.p_bootstrap for r in rows]), holm([r.p_steiger for r in rows])
@@ -202,9 +202,9 @@ def _pair(
     y: np.ndarray,
     parts: Sequence[tuple[str, ...]],
     draws: int,
-) -> Comparison:
+) -> ModelComparison:
     xa, xb = (m.raw if name == "srcc" or (name == "plcc_mapped" and m.straight) else m.mapped for m in (a, b))
-    row = Comparison(first=a.name, second=b.name, statistic=name, n=len(y), difference=Number())
+    row = ModelComparison(first=a.name, second=b.name, statistic=name, n=len(y), difference=Number())
     for model, x in ((a, xa), (b, xb)):
         why = undefined(x, y)
         if why:

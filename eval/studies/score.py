@@ -13,7 +13,7 @@ from eval.board.bench import Bench
 from eval.correlation.numbers import Correlation, reasons, study
 from eval.joining import ColumnNames
 from eval.samples import chosen
-from eval.stats import Agreement, Comparison, Mapping, Number, Quartiles
+from eval.stats import Agreement, Mapping, ModelComparison, Number, Quartiles
 from eval.study import Heading, Line, Predicted, shell
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Record
@@ -180,7 +180,7 @@ def _parts(found: Correlation, who: str, command: str) -> Iterator[Line]:
             yield Line(what=what, who=who, values=values, n=a.n, of=a.m, table="parts", command=command)
 
 
-def _gain(c: Comparison, who: str, others: dict[str, Path], command: str) -> Line:
+def _gain(c: ModelComparison, who: str, others: dict[str, Path], command: str) -> Line:
     way = next(w for w, path in others.items() if path.stem == c.second)
     p = Number(value=None if c.p_bootstrap_holm is None else round(c.p_bootstrap_holm, 4))
     values = {"SRCC gained": c.difference, "p": p}

@@ -29,12 +29,12 @@ RANK: tuple[Support, ...] = ("contradicted", "supported", "unverified")  # one f
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     support: Support
     because: str = ""
 
 
-OPEN = Verdict("unverified")
+OPEN = ClaimVerdict("unverified")
 
 
 def check_claims(explanation: str, rating: Rating, language: str = "en") -> list[Claim]:
@@ -42,7 +42,7 @@ def check_claims(explanation: str, rating: Rating, language: str = "en") -> list
 
     All sentences that speak of one fault of one side have one verdict.
     """
-    found: dict[str, list[Verdict]] = {}
+    found: dict[str, list[ClaimVerdict]] = {}
     for sentence, verdict in _verdicts(explanation, rating, language):
         found.setdefault(sentence, []).append(verdict)
     checked = []
@@ -52,26 +52,29 @@ def check_claims(explanation: str, rating: Rating, language: str = "en") -> list
     return checked
 
 
-def verdict(found: Finding, rating: Rating, language: str) -> Verdict:
+def verdict(found: Finding, rating: Rating, language: str) -> ClaimVerdict:
     """What the facts say of a finding: it is a claim like any other."""
     degree = SEVERITIES.index(found.severity)
     claim = Fault(found.kind, frozenset({found.kind}), found.side, degree, found.span or WHOLE)
     return _fault(claim, rating, language)
 
 
-def _first(verdicts: Sequence[Verdict]) -> Verdict:
+def _first(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
     return min(verdicts, key=lambda v: RANK.index(v.support), default=OPEN)
 
 
-def _verdicts(explanation: str, rating: Rating, language: str) -> Iterator[tuple[str, Verdict]]:
+def _verdicts(explanation: str, rating: Rating, language: str) -> Iterator[tuple[str, ClaimVerdict]]:
     claims = read_claims(explanation, language)
     gone = [c for c in claims.clean if c.absent]
     for c in gone:
         is_gone = c.side in rating.missing
-        yield c.sentence, Verdict("supported" if is_gone else "unverified", _unscored(c.side or "", rating, language))
+        yield (
+            c.sentence,
+            ClaimVerdict("supported" if is_gone else "unverified", _unscored(c.side or "", rating, language)),
+        )
     for sentence, side in claims.sides:
         if side in ("video", "audio") and side in rating.missing and sentence not in {c.sentence for c in gone}:
-            yield sentence, Verdict("contradicted", _unscored(side, rating, language))
+            yield sentence, ClaimVerdict("contradicted", _unscored(side, rating, language))
     for level in claims.levels:
         yield level.sentence, _level(level, rating, language)
     for c in claims.clean:
@@ -95,20 +98,20 @@ def _unscored(aspect: str, rating: Rating, language: str) -> str:
     return say("reasons.unscored", language, aspect=say(f"aspects.{aspect}", language), why=rating.missing[aspect])
 
 
-def _level(level: Level, rating: Rating, language: str) -> Verdict:
+def _level(level: Level, rating: Rating, language: str) -> ClaimVerdict:
     """A level word is right when it is the one that stands beside the score."""
     score, name = rating.scores.get(level.aspect), say(f"aspects.{level.aspect}", language)
     if score is None:
         why = rating.missing.get(level.aspect, "–")
-        return Verdict("contradicted", say("reasons.unscored", language, aspect=name, why=why))
+        return ClaimVerdict("contradicted", say("reasons.unscored", language, aspect=name, why=why))
     right = (level.word == score.level) is not level.denied
     because = say(
         "reasons.score", language, aspect=name, score=score.score, level=say(f"levels.{score.level}", language)
     )
-    return Verdict("supported" if right else "contradicted", because)
+    return ClaimVerdict("supported" if right else "contradicted", because)
 
 
-def _clean(side: str, rating: Rating, language: str) -> Verdict:
+def _clean(side: str, rating: Rating, language: str) -> ClaimVerdict:
     """ "The sound has no fault" must agree with the worst fact of that side; facts of the content say nothing here."""
     facts = [m for m in rating.evidence if m.modality == side and not (m.name in FACTS and FACTS[m.name].content)]
     if not facts:
@@ -118,15 +121,15 @@ def _clean(side: str, rating: Rating, language: str) -> Verdict:
     support: Support = (
         "contradicted" if measured >= FAULTY_FROM else "supported" if measured <= CLEAN_TO else "unverified"
     )
-    return Verdict(support, say("reasons.worst", language, fact=_told(worst, language)))
+    return ClaimVerdict(support, say("reasons.worst", language, fact=_told(worst, language)))
 
 
-def _fault(claim: Fault, rating: Rating, language: str) -> Verdict:
+def _fault(claim: Fault, rating: Rating, language: str) -> ClaimVerdict:
     """A word of several kinds is right if one of them is there, and wrong if none of them can be."""
     kinds = [(fault_kinds()[k], k) for k in sorted(claim.kinds)]
     if all(_misplaced(claim.side, kind.side) for kind, _ in kinds):
         side = say(f"aspects.{kinds[0][0].side}", language)
-        return Verdict("contradicted", say("reasons.side", language, fault=_named(claim, language), side=side))
+        return ClaimVerdict("contradicted", say("reasons.side", language, fault=_named(claim, language), side=side))
     found = [_kind(claim, kind, rating, language) for kind, _ in kinds if kind.side == claim.side]
     right = [v for v in found if v.support == "supported"]
     if claim.denied:
@@ -146,7 +149,7 @@ def _misplaced(said: str, side: str) -> bool:
     return said != side and {said, side} != {"video", "text"}
 
 
-def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdict:
+def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> ClaimVerdict:
     """A named fault must show in the measures that can see it, at the time and as badly as claimed."""
     seen = seen_by(kind, rating.evidence)
     if claim.denied:  # hints neither refute a denial nor bear it out
@@ -157,7 +160,7 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdi
     reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
     if claim.denied:
         clear = measured == 0 or measured > SEVERITY_TOLERANCE
-        return Verdict("contradicted" if measured else "supported", reason) if clear else OPEN
+        return ClaimVerdict("contradicted" if measured else "supported", reason) if clear else OPEN
     timed = claim.span is not None and claim.span != WHOLE
     if measured > 1:
         if timed and worst.spans:
@@ -168,24 +171,24 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Verdi
             worst, measured = _worst(then)
             reason = _told(worst, language)
         if claim.severity is None or abs(claim.severity - measured) <= SEVERITY_TOLERANCE:
-            return Verdict("supported", reason)
-        return Verdict("contradicted", reason) if _refutes(kind, worst) else OPEN
+            return ClaimVerdict("supported", reason)
+        return ClaimVerdict("contradicted", reason) if _refutes(kind, worst) else OPEN
     degree = UNSAID if claim.severity is None else claim.severity
     sees = any(_refutes(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
-    return Verdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
+    return ClaimVerdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
 
 
 def _worst(seen: Sequence[tuple[Measurement, int]]) -> tuple[Measurement, int]:
     return max(seen, key=lambda s: (s[1], SEVERITIES.index(s[0].severity)))
 
 
-def _elsewhere(seen: Sequence[tuple[Measurement, int]], language: str) -> Verdict:
+def _elsewhere(seen: Sequence[tuple[Measurement, int]], language: str) -> ClaimVerdict:
     """The fault is there, but not at the claimed time; without a fact that would have found it then, who knows."""
     if not seen:
         return OPEN
     m, _ = _worst(seen)
     at = ", ".join(f"{a:g}–{z:g}" for a, z in m.spans)
-    return Verdict("contradicted", say("reasons.elsewhere", language, fact=_told(m, language), at=at))
+    return ClaimVerdict("contradicted", say("reasons.elsewhere", language, fact=_told(m, language), at=at))
 
 
 def _refutes(kind: FaultKind, m: Measurement) -> bool:

@@ -16,7 +16,7 @@ import yaml
 from benchmarks import clock, processes, swift, towers, training
 from benchmarks.base import Options
 from benchmarks.report import render
-from benchmarks.training import Place, StepCost
+from benchmarks.training import MachinePlace, StepCost
 from mllm_avqa.schema.errors import ConfigError
 from train.config import load_config
 
@@ -117,8 +117,8 @@ Trainer(Model(), args, train_dataset=data).train()
 # ---- what is run ----------------------------------------------------------------------------------------------------
 
 
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, clips=16)
+def place(tmp_path: Path) -> MachinePlace:
+    return MachinePlace(tmp_path, clips=16)
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from eval.probes import StageOne
-from eval.questions.readout import Picked, answer_pool, best, choice, decisive, option_scores
+from eval.questions.readout import Readout, answer_pool, best, choice, decisive, option_scores
 from mllm_avqa.model.prompting import Branch, prefix_segments
 from mllm_avqa.model.rows import collate, pack
 from mllm_avqa.model.scoring import on_device
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import Question, Record
 
-KIND = Picked("kind", "video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), 1)
-SEVERITY = Picked("severity", "audio", "How severe is the hum?", ("none", "moderate", "severe"), 0)
+KIND = Readout("kind", "video", "What is wrong? A. blur B. noise", ("A. blur", "B. noise"), 1)
+SEVERITY = Readout("severity", "audio", "How severe is the hum?", ("none", "moderate", "severe"), 0)
 
 
 def question(task="severity", answer="severe", options=None, language="en"):
@@ -65,7 +65,7 @@ def test_the_letter_alone_decides_wherever_it_stands():
 
 def test_a_rare_name_behind_a_letter_costs_nothing(tiny, encoded):
     segments, media = encoded
-    long = Picked("kind", "video", KIND.question, ("A. blur", "B. a rare fault of the picture that nobody names"), 1)
+    long = Readout("kind", "video", KIND.question, ("A. blur", "B. a rare fault of the picture that nobody names"), 1)
     short, rare = option_scores(tiny, segments, media, [KIND, long], True)
     assert short == pytest.approx(rare, abs=1e-4)
     by_mean = option_scores(tiny, segments, media, [KIND, long], True, "mean")

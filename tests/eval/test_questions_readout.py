@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eval.questions.answer import good_share
-from eval.questions.readout import Picked, option_scores, option_values, word_logits
+from eval.questions.readout import Readout, option_scores, option_values, word_logits
 from eval.questions.task import AskedItem
 from mllm_avqa.corridor import Corridor, Encoded
 from mllm_avqa.model.prompting import Branch, prefix_segments
@@ -41,7 +41,7 @@ def encoded(tiny, views, facts, isolate):
 
 def test_options_behind_the_prefix_equal_options_in_a_row(tiny, encoded, isolate):
     segments, media, clip = encoded
-    choices = [Picked("t", a.aspect, a.text, a.answers, 0) for a in ASKED]
+    choices = [Readout("t", a.aspect, a.text, a.answers, 0) for a in ASKED]
     wanted = option_scores(tiny, segments, media, choices, isolate)  # reference run
     before = clip.cache.get_seq_length()
     mean = option_scores(tiny, segments, media, choices, isolate, "mean")

@@ -82,7 +82,7 @@ class Layer(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
+class BeatsEncoder(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.max_distance = config.max_distance
@@ -113,7 +113,7 @@ class Beats(nn.Module):
         self.patch_embedding = nn.Conv2d(1, config.embed_dim, config.patch_size, config.patch_size, bias=False)
         self.layer_norm = nn.LayerNorm(config.embed_dim)
         self.post_extract_proj = nn.Linear(config.embed_dim, config.hidden_size)
-        self.encoder = Encoder(config)
+        self.encoder = BeatsEncoder(config)
 
     def forward(self, features: torch.Tensor, frames: torch.Tensor) -> list[torch.Tensor]:
         """features [B, frames, bands] as `fbank.log_mel` makes them, right-padded; frames [B], how many are real.
