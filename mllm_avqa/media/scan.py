@@ -94,7 +94,19 @@ def scan_of(clip: Clip) -> Scan:
 
 
 def _is_dark(thumb: np.ndarray) -> bool:
-    return bool(thumb.mean() <= _BLACK_MEAN and np.count_nonzero(thumb > _BLACK_PIXEL) <= _BLACK_SHARE * thumb.size)
+    return bool(
+        _total(thumb) <= _BLACK_MEAN * thumb.size
+        and np.count_nonzero(thumb > _BLACK_PIXEL) <= _BLACK_SHARE * thumb.size
+    )
+
+
+def _total(picture: np.ndarray) -> int:
+    return int(np.add.reduce(picture, axis=None, dtype=np.uint32))
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two uint8 pictures; without wider numbers it takes a third of the time."""
+    return _total(np.maximum(a, b) - np.minimum(a, b)) / a.size
 
 
 class _PictureNumbers(Pictures):
@@ -112,11 +124,11 @@ class _PictureNumbers(Pictures):
             return
         self._spend()
         self._accept(frame, first=not self._times)
-        thumb = self._thumbnail(frame).astype(np.int16)
+        thumb = self._thumbnail(frame)
         alike = self._before is not None and self._before.shape == thumb.shape
-        self._change.append(float(np.abs(thumb - self._before).mean()) if alike else 0.0)  # type: ignore[operator]
+        self._change.append(_difference(thumb, self._before) if alike else 0.0)  # type: ignore[arg-type]
         self._times.append(seconds)
-        self._mean.append(float(thumb.mean()))
+        self._mean.append(_total(thumb) / thumb.size)
         self._dark.append(_is_dark(thumb))
         self._before = thumb
 
@@ -172,9 +184,10 @@ class _SoundNumbers(Soundtrack):
     def _measure(self) -> None:
         assert self._levels is not None
         samples = np.concatenate(self._held, axis=1)
-        samples = np.nan_to_num(samples, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST)
         self._held, self._waiting = [], 0
-        self._levels.add(np.clip(samples, -LOUDEST, LOUDEST))
+        if not float(np.abs(samples).max()) <= LOUDEST:  # too loud, or no number
+            samples = np.clip(np.nan_to_num(samples, nan=0.0), -LOUDEST, LOUDEST)
+        self._levels.add(samples)
 
     def series(self) -> SoundSeries | None:
         if self._levels is None:
