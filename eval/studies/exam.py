@@ -20,7 +20,7 @@ from eval.robustness.bank import attacks
 from eval.samples import chosen
 from eval.stats import partial_spearman, spearman
 from eval.store import Json
-from eval.studies.ladders import ENCODERS, RATE, Material, Rung, violations
+from eval.studies.ladders import ENCODERS, RATE, LadderSource, Rung, violations
 from eval.study import SPLIT, Rated, Report, argument, option
 from eval.writing import table
 from mllm_avqa.model.endpoint import Endpoint
@@ -182,7 +182,7 @@ def _clean(records: Sequence[Record]) -> list[Record]:
 def _ladders(some: Sequence[Record], judge: Judge, base: Path, folder: Path, failed: dict[str, str]) -> Iterator[Json]:
     rungs: list[Rung] = []
     for n, r in enumerate(some):
-        material = Material.read(base / r.media)
+        material = LadderSource.read(base / r.media)
         for name in ("x264", "opus"):
             for path, asked in material.ladder(ENCODERS[name], folder / f"{n}-{name}", failed):
                 found = score_of(judge, path, failed)
@@ -202,14 +202,14 @@ def _needles(
     bad = [r for r in bad if r.labels["video"].score <= FAULTY][: max(1, most // 2)]
     if len(clean) < 3 or not bad:
         return
-    pieces = [Material.read(base / r.media) for r in clean]
+    pieces = [LadderSource.read(base / r.media) for r in clean]
     pieces = (pieces * PIECES)[:PIECES]
     join(pieces, folder / "clean.mp4")
     before = score_of(judge, folder / "clean.mp4", failed)
     falls: list[float] = []
     for n, r in enumerate(bad):
         at = 1 + n % (PIECES - 2)
-        join([*pieces[:at], Material.read(base / r.media), *pieces[at + 1 :]], path := folder / f"needle-{n}.mp4")
+        join([*pieces[:at], LadderSource.read(base / r.media), *pieces[at + 1 :]], path := folder / f"needle-{n}.mp4")
         after = score_of(judge, path, failed)
         if before is not None and after is not None and {"video"} <= before.scores.keys() & after.scores.keys():
             falls.append(before.scores["video"] - after.scores["video"])
@@ -218,7 +218,7 @@ def _needles(
         yield _row("needle in a long clip", f"video falls by {FELL:g} or more", seen, "higher", len(falls))
 
 
-def join(pieces: Sequence[Material], path: Path) -> None:
+def join(pieces: Sequence[LadderSource], path: Path) -> None:
     """One clip of several, pictures in the size and rate of the first."""
     first = next(p for p in pieces if p.frames)
     width, height, fps = first.frames[0].width, first.frames[0].height, first.fps

@@ -33,7 +33,7 @@ RATE = 48_000
 
 
 @dataclass(frozen=True)
-class Encoder:
+class LadderEncoder:
     """One codec of a ladder: PyAV's name, what it is judged by, options, container."""
 
     codec: str
@@ -43,12 +43,12 @@ class Encoder:
 
 
 ENCODERS = {
-    "x264": Encoder("libx264", "video", ".mp4", {"preset": "medium"}),
-    "x265": Encoder("libx265", "video", ".mp4", {"preset": "veryfast", "x265-params": "log-level=none"}),
-    "vp9": Encoder("libvpx-vp9", "video", ".webm", {"deadline": "good", "cpu-used": "8"}),
-    "av1": Encoder("libsvtav1", "video", ".mkv", {"preset": "10"}),
-    "aac": Encoder("aac", "audio", ".mp4", {}),
-    "opus": Encoder("libopus", "audio", ".mkv", {}),
+    "x264": LadderEncoder("libx264", "video", ".mp4", {"preset": "medium"}),
+    "x265": LadderEncoder("libx265", "video", ".mp4", {"preset": "veryfast", "x265-params": "log-level=none"}),
+    "vp9": LadderEncoder("libvpx-vp9", "video", ".webm", {"deadline": "good", "cpu-used": "8"}),
+    "av1": LadderEncoder("libsvtav1", "video", ".mkv", {"preset": "10"}),
+    "aac": LadderEncoder("aac", "audio", ".mp4", {}),
+    "opus": LadderEncoder("libopus", "audio", ".mkv", {}),
 }
 
 
@@ -122,7 +122,7 @@ class Ladders(Rated):
         failed: dict[str, str] = {}
         with self.opened() as rater, _folder(self.folder) as folder:
             for n, source in enumerate(self.sources):
-                material = Material.read(source)
+                material = LadderSource.read(source)
                 for name in self.encoders or ENCODERS:
                     for path, asked in material.ladder(ENCODERS[name], folder / f"{n}-{source.stem}-{name}", failed):
                         try:
@@ -209,7 +209,7 @@ def write(checkpoint: str, found: LadderStudy) -> Path:
 
 
 @dataclass(frozen=True)
-class Material:
+class LadderSource:
     """The first seconds of a source: pictures of at most `HEIGHT` lines and stereo sound, None where it has none."""
 
     frames: list[Any]
@@ -217,7 +217,7 @@ class Material:
     sound: np.ndarray | None
 
     @classmethod
-    def read(cls, path: Path) -> Material:
+    def read(cls, path: Path) -> LadderSource:
         try:
             with av.open(str(path)) as f:
                 frames, fps = [], None
@@ -234,7 +234,7 @@ class Material:
         except (OSError, av.FFmpegError) as e:
             raise ConfigError(f"SOURCES: {path}: {e}") from e
 
-    def ladder(self, encoder: Encoder, stem: Path, failed: dict[str, str]) -> Iterator[tuple[Path, float]]:
+    def ladder(self, encoder: LadderEncoder, stem: Path, failed: dict[str, str]) -> Iterator[tuple[Path, float]]:
         """Files and the bits a second that were asked for."""
         if encoder.aspect == "video" and self.frames:
             pixels = self.frames[0].width * self.frames[0].height * float(self.fps)
@@ -254,7 +254,7 @@ class Material:
                 continue
             yield path, bits
 
-    def _encode(self, encoder: Encoder, bits: float, path: Path, container: str) -> None:
+    def _encode(self, encoder: LadderEncoder, bits: float, path: Path, container: str) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # it writes to stderr by itself: errors only
         form = {"mkv": "matroska"}.get(container, container)
         with av.open(str(path), "w", format=form) as out:

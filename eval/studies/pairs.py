@@ -59,7 +59,7 @@ class PairStudy(BaseModel):
     notes: list[str] = []
 
 
-class Pairs(Rated):
+class HeldOutPairs(Rated):
     """Share of held-out pairs in which the better clip is named, by way of saying it.
 
     Scales of the differences are settled on one split and tested on the other.

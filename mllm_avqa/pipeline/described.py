@@ -40,7 +40,7 @@ def json_schema(what: What) -> dict[str, Any]:
     for model, part in parts.items():
         for name, told in part.get("properties", {}).items():
             told.pop("title", None)
-            unit, sentence = fields[model][name]
+            unit, sentence = fields.get(model, {}).get(name, ("", ""))
             told |= {"description": sentence} | ({"unit": unit} if unit else {})
     return schema
 

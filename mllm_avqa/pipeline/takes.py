@@ -12,7 +12,7 @@ from mllm_avqa.schema.names import Aspect
 
 if TYPE_CHECKING:
     from mllm_avqa.rater import Rater
-    from mllm_avqa.schema.comparison import Comparison, Picked
+    from mllm_avqa.schema.comparison import ComparedClips, PickedTakes
 
 _DEFAULT = RaterOptions()
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON, both ratings included.")]
@@ -65,15 +65,15 @@ def pick(
         raise typer.Exit(1)
 
 
-def _page(found: Comparison | Picked, html: Path | None, rater: Rater) -> None:
+def _page(found: ComparedClips | PickedTakes, html: Path | None, rater: Rater) -> None:
     from mllm_avqa.report.frames import thumbnails
     from mllm_avqa.report.page import write_page
     from mllm_avqa.report.takes import render_takes
-    from mllm_avqa.schema.comparison import Comparison
+    from mllm_avqa.schema.comparison import ComparedClips
 
     if html is None:
         return
-    pairs = [found] if isinstance(found, Comparison) else found.against_best
+    pairs = [found] if isinstance(found, ComparedClips) else found.against_best
     ratings = {r.path: r for c in pairs for r in (c.first, c.second)}
     frames = {path: thumbnails(r, rater.reader, rater.card.views) for path, r in ratings.items()}
     write_page(html, render_takes(found, frames, limits=rater.card.limits), "--html")

@@ -18,13 +18,13 @@ from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import WHOLE, DecodeSpec, Span
 from mllm_avqa.schema.comparison import (
     Alignment,
+    AspectVerdict,
     Basis,
-    Comparison,
+    ComparedClips,
     PairRules,
-    Picked,
-    Place,
+    PickedTakes,
     Reason,
-    Verdict,
+    TakePlace,
     Which,
     WindowPair,
     beats,
@@ -75,7 +75,7 @@ class Takes:
 
     rater: RatesTakes
 
-    def compare(self, first: Source, second: Source, user_text: str | None) -> Comparison:
+    def compare(self, first: Source, second: Source, user_text: str | None) -> ComparedClips:
         with ExitStack() as files:
             takes = [self._opened(s, files) for s in (first, second)]
             for t in takes:
@@ -85,7 +85,7 @@ class Takes:
             ratings = [self._rating(t, span, user_text) for t, span in zip(takes, spans, strict=True)]
             return self._compared(takes, ratings, spans, 0, 1, user_text)
 
-    def pick(self, sources: Sequence[Source], aspect: str, user_text: str | None) -> Picked:
+    def pick(self, sources: Sequence[Source], aspect: str, user_text: str | None) -> PickedTakes:
         if len(sources) < 2:
             raise ConfigError(f"{len(sources)} clip to pick from: at least 2 are needed")
         failed: dict[str, str] = {}
@@ -112,7 +112,7 @@ class Takes:
             against = [self._compared(takes, ratings, spans, order[0], k, user_text) for k in order[1:]]
             beats_next = [self._beats(takes, ratings, spans, i, j, aspect, user_text) for i, j in pairwise(order)]
         places = [
-            Place(
+            TakePlace(
                 rank=rank,
                 index=rated[k][0],
                 path=ratings[k].path,
@@ -121,7 +121,7 @@ class Takes:
             )
             for rank, k in enumerate(order, 1)
         ]
-        return Picked(aspect=aspect, places=places, against_best=against, failed=failed)
+        return PickedTakes(aspect=aspect, places=places, against_best=against, failed=failed)
 
     def _opened(self, source: Source, files: ExitStack) -> Take:
         path, name = files.enter_context(as_file(source, self.rater.reader.limits))
@@ -157,7 +157,7 @@ class Takes:
     def _compared(
         self, takes: Sequence[Take], ratings: Sequence[Rating], spans: Sequence[Span], i: int, j: int,
         user_text: str | None,
-    ) -> Comparison:  # fmt: skip
+    ) -> ComparedClips:  # fmt: skip
         asked: dict[str, float] = {}
         if self.rater.card.compares:
             one, other = ([*islice(self._encoded(takes[k], spans[k], user_text), ASKED)] for k in (i, j))
@@ -184,9 +184,9 @@ class Takes:
 
 def compared(
     first: Rating, second: Rating, alignment: Alignment, rules: PairRules | None, asked: dict[str, float]
-) -> Comparison:
+) -> ComparedClips:
     """asked: the model's own answers by aspect, the probability that the first is better, where it was taught to."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, AspectVerdict] = {}
     missing: dict[str, str] = {}
     for aspect in ASPECTS:
         a, b = first.scores.get(aspect), second.scores.get(aspect)
@@ -197,9 +197,9 @@ def compared(
         if aspect in asked and rules is not None and rules.by == "question":
             probability, by, scale = asked[aspect], "question", None
         sides = [s for s in SIDES if aspect in ("overall", s)]
-        verdicts[aspect] = Verdict.of(a.score - b.score, probability, by, scale, reasons(first, second, sides))
+        verdicts[aspect] = AspectVerdict.of(a.score - b.score, probability, by, scale, reasons(first, second, sides))
     windows = _pairs(first, second) if alignment.same else []
-    return Comparison(
+    return ComparedClips(
         first=first, second=second, alignment=alignment, verdicts=verdicts, missing=missing, windows=windows
     )
 

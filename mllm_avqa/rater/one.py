@@ -27,7 +27,7 @@ from mllm_avqa.rater.many import Many
 from mllm_avqa.rater.scorer import Scorer
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import WHOLE, Limits, Span
-from mllm_avqa.schema.comparison import Comparison, Picked
+from mllm_avqa.schema.comparison import ComparedClips, PickedTakes
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.names import CONTEXT_LEVELS, WITHHELD, Aspect
 from mllm_avqa.schema.rating import Rating, RatingFailure
@@ -185,14 +185,16 @@ class Rater:
         many = Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
         return many.rate(paths, batch_size, explain, user_texts, spans, findings, digests)
 
-    def compare(self, first: Source, second: Source, *, user_text: str | None = None) -> Comparison:
+    def compare(self, first: Source, second: Source, *, user_text: str | None = None) -> ComparedClips:
         """Two clips, aspect by aspect: which is better, by how much, how sure and why.
 
         Where they show or play the same, the windows are laid over the same content. Raises MediaError subclasses.
         """
         return Takes(self).compare(first, second, user_text)
 
-    def pick(self, sources: Sequence[Source], *, aspect: Aspect = "overall", user_text: str | None = None) -> Picked:
+    def pick(
+        self, sources: Sequence[Source], *, aspect: Aspect = "overall", user_text: str | None = None
+    ) -> PickedTakes:
         """Several takes in order, the best first; one that cannot be rated is named in `failed`.
 
         Raises ConfigError for fewer than two, and the first clip's error when none can be rated.

@@ -11,7 +11,7 @@ from mllm_avqa.report import digest
 from mllm_avqa.report.html import Thumbnail, data_uri
 from mllm_avqa.report.labels import amount, clock, signed, visible
 from mllm_avqa.report.page import render_page
-from mllm_avqa.schema.comparison import Comparison, Picked, Reason, Verdict, Which
+from mllm_avqa.schema.comparison import AspectVerdict, ComparedClips, PickedTakes, Reason, Which
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.words import load_prompts, translated
 
@@ -30,7 +30,7 @@ class VerdictLine:
     better: str  # "first", "second" or "" where there is hardly a difference
 
 
-def verdict_lines(c: Comparison, numbers: tuple[int, int] | None = None) -> Iterator[VerdictLine]:
+def verdict_lines(c: ComparedClips, numbers: tuple[int, int] | None = None) -> Iterator[VerdictLine]:
     """numbers: what the two are called among several; None: the first and the second."""
     words, tables = (load_prompts(n, c.first.language) for n in ("compare", "words"))
     which = called(words, numbers)
@@ -53,11 +53,11 @@ def called(words: Mapping[str, Any], numbers: tuple[int, int] | None) -> dict[st
     return {w: words["number"].format(n=n) for w, n in zip(("first", "second"), numbers, strict=True)}
 
 
-def sentence(v: Verdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
+def sentence(v: AspectVerdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
     return str(words["sure"][v.sure]).format(better=which[v.better])
 
 
-def details(v: Verdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
+def details(v: AspectVerdict, words: Mapping[str, Any], which: Mapping[str, str]) -> str:
     sure = max(v.probability, 1 - v.probability)
     p = f"{100 * min(sure, 0.999):.0f} %" if sure < 0.995 else "> 99 %"
     told = [signed(v.difference), words["probability"].format(p=p, better=which[v.better]), words["by"][v.by]]
@@ -66,7 +66,7 @@ def details(v: Verdict, words: Mapping[str, Any], which: Mapping[str, str]) -> s
     return "; ".join(told)
 
 
-def alignment(c: Comparison) -> str:
+def alignment(c: ComparedClips) -> str:
     words = load_prompts("compare", c.first.language)
     if not c.alignment.same:
         return str(words["other"])
@@ -76,7 +76,7 @@ def alignment(c: Comparison) -> str:
     return "; ".join(told)
 
 
-def against(c: Comparison, which: Which) -> list[str]:
+def against(c: ComparedClips, which: Which) -> list[str]:
     """What speaks against one of the two, worst first."""
     return [reason(r, c.first.language) for r in c.differing if r.against == which]
 
@@ -93,7 +93,7 @@ def reason(r: Reason, language: str) -> str:
     return str(words["alone"]).format(name=name, severity=told(here), other=told(there))
 
 
-def text(c: Comparison) -> str:
+def text(c: ComparedClips) -> str:
     """A comparison for a terminal."""
     words = load_prompts("compare", c.first.language)
     out = [f"1  {c.first.path}", f"2  {c.second.path}", alignment(c), ""]
@@ -107,7 +107,7 @@ def text(c: Comparison) -> str:
     return "\n".join(visible(line) for line in out)
 
 
-def picked_text(p: Picked, language: str) -> str:
+def picked_text(p: PickedTakes, language: str) -> str:
     """An order for a terminal."""
     words, tables = (load_prompts(n, language) for n in ("compare", "words"))
     out = [f"{words['title']['pick']} ({tables['aspects'][p.aspect]})"]
@@ -119,24 +119,26 @@ def picked_text(p: Picked, language: str) -> str:
     return "\n".join(visible(line) for line in out)
 
 
-def render_takes(found: Comparison | Picked, thumbnails: Mapping[str, Sequence[Thumbnail]], *, limits: str = "") -> str:
+def render_takes(
+    found: ComparedClips | PickedTakes, thumbnails: Mapping[str, Sequence[Thumbnail]], *, limits: str = ""
+) -> str:
     """One page with the clips side by side. thumbnails: frames of a clip by its path."""
-    pairs = [found] if isinstance(found, Comparison) else found.against_best
+    pairs = [found] if isinstance(found, ComparedClips) else found.against_best
     best = pairs[0].first if pairs else None
     ratings = [r for r in (best, *(c.second for c in pairs)) if r is not None]
     language = ratings[0].language if ratings else "en"
     words, tables = (load_prompts(n, language) for n in ("compare", "words"))
 
     def numbers(n: int) -> tuple[int, int] | None:
-        return (1, n) if isinstance(found, Picked) else None
+        return (1, n) if isinstance(found, PickedTakes) else None
 
     return render_page(
         files("mllm_avqa.report").joinpath("takes.html.j2"),
         lang=language,
         words=words,
         tables=tables,
-        title=words["title"]["compare" if isinstance(found, Comparison) else "pick"],
-        picked=found if isinstance(found, Picked) else None,
+        title=words["title"]["compare" if isinstance(found, ComparedClips) else "pick"],
+        picked=found if isinstance(found, PickedTakes) else None,
         ratings=ratings,
         scores=digest.score_lines,
         media=lambda r: [v for _, v in digest.media_facts(r, language)[1:]],

@@ -46,7 +46,7 @@ class Reason(BaseModel):
     second_severity: Severity = "none"
 
 
-class Verdict(BaseModel):
+class AspectVerdict(BaseModel):
     """One aspect of two clips."""
 
     model_config = ConfigDict(extra="forbid")
@@ -60,7 +60,9 @@ class Verdict(BaseModel):
     why: list[Reason] = []  # worst first
 
     @classmethod
-    def of(cls, difference: float, probability: float, by: Basis, scale: float | None, why: list[Reason]) -> Verdict:
+    def of(
+        cls, difference: float, probability: float, by: Basis, scale: float | None, why: list[Reason]
+    ) -> AspectVerdict:
         most = max(probability, 1 - probability)
         return cls(
             better="first" if probability >= 0.5 else "second",
@@ -94,7 +96,7 @@ class WindowPair(BaseModel):
     differences: dict[str, float]
 
 
-class Comparison(BaseModel):
+class ComparedClips(BaseModel):
     """Two clips. An aspect that one of them has no score for is not compared, `missing` says why."""
 
     model_config = ConfigDict(extra="forbid")
@@ -102,7 +104,7 @@ class Comparison(BaseModel):
     first: Rating
     second: Rating
     alignment: Alignment
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, AspectVerdict]
     missing: dict[str, str] = {}
     windows: list[WindowPair] = []  # of clips with the same content
 
@@ -113,7 +115,7 @@ class Comparison(BaseModel):
         return list(found.values())
 
 
-class Place(BaseModel):
+class TakePlace(BaseModel):
     """One clip in the order of `pick`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -125,14 +127,14 @@ class Place(BaseModel):
     beats_next: float | None = None  # probability that it is better than the one behind it
 
 
-class Picked(BaseModel):
+class PickedTakes(BaseModel):
     """Clips in order, and the best one against each of the others."""
 
     model_config = ConfigDict(extra="forbid")
 
     aspect: str
-    places: list[Place] = Field(min_length=1)
-    against_best: list[Comparison]  # of the best with the others, in the order of the places
+    places: list[TakePlace] = Field(min_length=1)
+    against_best: list[ComparedClips]  # of the best with the others, in the order of the places
     failed: dict[str, str] = {}  # clips that could not be rated
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.studies import ladders
-from eval.studies.ladders import ENCODERS, Ladders, Material, Rung, violations
+from eval.studies.ladders import ENCODERS, Ladders, LadderSource, Rung, violations
 from mllm_avqa.schema.errors import ConfigError
 
 ELF = Path(__file__).parents[2] / "examples/elf.mp4"
@@ -35,7 +35,7 @@ def test_violations_are_pairs_in_which_more_bits_score_lower() -> None:
 def test_rungs_have_fewer_and_fewer_bits(tmp_path: Path) -> None:
     source = tmp_path / "s.mp4"
     small_clips.write(source, frames=20, size=(96, 160))
-    material = Material.read(source)
+    material = LadderSource.read(source)
     for name in ("x264", "aac", "opus"):
         failed: dict[str, str] = {}
         files = [p for p, _ in material.ladder(ENCODERS[name], tmp_path / name, failed)]
@@ -46,7 +46,7 @@ def test_rungs_have_fewer_and_fewer_bits(tmp_path: Path) -> None:
             assert f.duration is not None
             assert f.duration / 1e6 == pytest.approx(2.0, abs=0.15)
     small_clips.write(tmp_path / "mute.mp4", sound=False)
-    assert list(Material.read(tmp_path / "mute.mp4").ladder(ENCODERS["aac"], tmp_path / "m", {})) == []
+    assert list(LadderSource.read(tmp_path / "mute.mp4").ladder(ENCODERS["aac"], tmp_path / "m", {})) == []
 
 
 def test_more_bits_do_not_score_lower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

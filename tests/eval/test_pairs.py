@@ -1,11 +1,11 @@
-"""Pairs of held-out clips: scales follow the noise, ways are measured on clips that settled nothing."""
+"""HeldOutPairs of held-out clips: scales follow the noise, ways are measured on clips that settled nothing."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from eval.studies.pairs import Pairs, PairStudy, _measured, _scales, markdown, write
+from eval.studies.pairs import HeldOutPairs, PairStudy, _measured, _scales, markdown, write
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.comparison import PairRules
 from mllm_avqa.schema.errors import ConfigError
@@ -64,4 +64,4 @@ def test_the_card_keeps_the_rules(tmp_path) -> None:
     assert (tmp_path / "MODEL_CARD.md").read_text().count("## Pairs") == 1
     assert "labels 0.6 apart" in markdown(found)
     with pytest.raises(ConfigError, match="cannot test as well"):
-        Pairs(records=tmp_path / "r.jsonl", split="a", test="a").run()
+        HeldOutPairs(records=tmp_path / "r.jsonl", split="a", test="a").run()

@@ -15,7 +15,15 @@ from mllm_avqa.rater.aligning import Signature, align
 from mllm_avqa.rater.comparing import by_interval, compared, levels, ordered
 from mllm_avqa.report.takes import picked_text, render_takes, text
 from mllm_avqa.schema.clip import AudioTrack, Clip, VideoTrack
-from mllm_avqa.schema.comparison import Alignment, Comparison, PairRules, Picked, Place, Verdict, beats
+from mllm_avqa.schema.comparison import (
+    Alignment,
+    AspectVerdict,
+    ComparedClips,
+    PairRules,
+    PickedTakes,
+    TakePlace,
+    beats,
+)
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.rating import Finding, Interval, Rating
 
@@ -109,9 +117,9 @@ def test_what_people_read(language: str) -> None:
     assert {"en": "1.5 s late", "zh": "晚 1.5 秒"}[language] in told
     assert "&lt;b&gt;a.mp4" in page
     assert "<b>a.mp4" not in page
-    assert Comparison.model_validate_json(found.model_dump_json()) == found
-    places = [Place(rank=n, index=n - 1, path=r.path, score=3.0) for n, r in enumerate((first, second), 1)]
-    picked = Picked(aspect="video", places=places, against_best=[found], failed={"c.mp4": "broken"})
+    assert ComparedClips.model_validate_json(found.model_dump_json()) == found
+    places = [TakePlace(rank=n, index=n - 1, path=r.path, score=3.0) for n, r in enumerate((first, second), 1)]
+    picked = PickedTakes(aspect="video", places=places, against_best=[found], failed={"c.mp4": "broken"})
     assert "c.mp4: broken" in picked_text(picked, language)
     assert {"en": "number 1 is clearly better", "zh": "第 1 个明显更好"}[language] in render_takes(picked, {})
 
@@ -121,4 +129,4 @@ def test_order_puts_clips_without_a_score_last() -> None:
     mute = rating_of("d", 5)
     mute.scores["audio"] = None
     assert ordered([mute, rating_of("b", 1)], "audio") == [1, 0]
-    assert Verdict.of(0.1, 0.6, "levels", None, []).sure == "open"
+    assert AspectVerdict.of(0.1, 0.6, "levels", None, []).sure == "open"
