@@ -43,7 +43,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Lane:
+class PageLane:
     label: str
     marks: Sequence[Mark]
 
@@ -147,7 +147,7 @@ def _range(dist: ScoreDistribution, words: Any) -> str:
     return str(words["interval"]).format(coverage=f"{100 * i.coverage:g}", low=f"{i.low:.2f}", high=f"{i.high:.2f}")
 
 
-def _lanes(rating: Rating) -> list[Lane]:
+def _lanes(rating: Rating) -> list[PageLane]:
     """Scores over time, findings by side, and measured faults that have a place of their own."""
     seconds, lang = digest.clip_seconds(rating), rating.language
     tables = load_prompts("words", lang)
@@ -163,7 +163,7 @@ def _lanes(rating: Rating) -> list[Lane]:
         tips = [f"{clock(w.start)}–{clock(w.end)}: {d.score:.2f} {tables['levels'][d.level]}" for w, d in steps]
         marks = [mark(w.start, w.end, d.level, f"{d.score:.1f}", tip) for (w, d), tip in zip(steps, tips, strict=True)]
         if marks:
-            lanes.append(Lane(tables["aspects"][aspect], marks))
+            lanes.append(PageLane(tables["aspects"][aspect], marks))
     for side in SIDES:
         marks = [
             mark(*span, f.severity, f.name, f"{f.name}: {tables['severities'][f.severity]}")
@@ -171,11 +171,13 @@ def _lanes(rating: Rating) -> list[Lane]:
             if f.side == side
             for span in _stretches(f) or [(0.0, seconds)]
         ]
-        lanes += [Lane(f"{tables['report']['findings']}: {tables['aspects'][side]}", marks)] if marks else []
+        lanes += [PageLane(f"{tables['report']['findings']}: {tables['aspects'][side]}", marks)] if marks else []
     for m in digest.faults(rating):
         tip = f"{digest.fact_label(m.name, lang)} {digest.value(m, lang)}: {tables['severities'][m.severity]}"
         if m.spans:
-            lanes.append(Lane(digest.fact_label(m.name, lang), [mark(s, e, m.severity, "", tip) for s, e in m.spans]))
+            lanes.append(
+                PageLane(digest.fact_label(m.name, lang), [mark(s, e, m.severity, "", tip) for s, e in m.spans])
+            )
     return lanes
 
 
