@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mllm_avqa import __version__
 from mllm_avqa.rater import Rater
-from mllm_avqa.schema.errors import AvqaError, ConfigError, typed
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, typed
 from mllm_avqa.serving.arrivals import Arrivals
 from mllm_avqa.serving.bounds import ServerBounds
 from mllm_avqa.serving.chat import chat_routes
@@ -97,7 +97,9 @@ def make_app(
             await house.orders.drain(bounds.drain_seconds)
             desk.close(bounds.drain_seconds)
 
-    app = FastAPI(title="mllm-avqa", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="mllm-avqa", version=__version__, lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.house = house
     app.include_router(ratings_routes(house))
     app.include_router(chat_routes(house))
@@ -111,6 +113,8 @@ def make_app(
 def _health(app: FastAPI, house: House) -> None:
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
+        if not house.desk.alive:
+            raise InternalError("nobody works at the desk")
         return {"status": "alive", "version": __version__}
 
     @app.get("/readyz")

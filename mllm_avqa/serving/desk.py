@@ -112,6 +112,11 @@ class Desk:
         return next(iter(self.raters.values()))
 
     @property
+    def alive(self) -> bool:
+        """Whether somebody works here, or will."""
+        return self._thread.ident is None or self._thread.is_alive()
+
+    @property
     def waiting(self) -> int:
         return len(self._line)
 
