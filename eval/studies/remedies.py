@@ -58,10 +58,10 @@ class Remedies(Rated):
             for record, without in pairs[: self.clips]:
                 rating = rater.rate(self.records.parent / record.media, explain=False)
                 rows += list(_compared(record, without, rating))
-        return {"faults": [asdict(m) for m in rows], **agreement_of(rows)}
+        return {"rows": [asdict(m) for m in rows], **agreement_of(rows)}
 
     def report(self, found: Json) -> Report:
-        told = {k: v for k, v in found.items() if k != "faults"}
+        told = {k: v for k, v in found.items() if k != "rows"}
         return Report(table(["", "value"], [[k, str(v)] for k, v in told.items()]), json.dumps(found, indent=1))
 
 
