@@ -136,9 +136,17 @@ class RatingTruth:
         )
 
     def fix(self) -> bool:
-        return self._nothing() or self._says(*map(self._remedy, self._costliest()))
+        found = self._costliest()
+        return self._nothing() or self._says(*map(self._remedy, found)) or (not found and self._advised(0.0))
 
-    helps = fix
+    def helps(self) -> bool:
+        most = max((r.gain for r in self.rating.remedies), default=0.0)
+        return self._advised(most - ALIKE) if self.rating.remedies else self._says(NOTHING[self.language])
+
+    def _advised(self, least: float) -> bool:
+        """Whether it names a remedy that gains this much."""
+        kinds = [r.kinds[0] for r in self.rating.remedies if r.gain >= least]
+        return self._says(*(fault_kinds()[k].remedy.of(self.language) for k in kinds))
 
     def faults(self) -> bool:
         return self._nothing() or all(self._says(self._name(f)) for f in self.rating.findings)

@@ -17,7 +17,8 @@ import torch
 
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.findings import read
-from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, load_prompts
+from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, facts_segment, load_prompts
+from mllm_avqa.model.retold import Change, Retold, retold_rows
 from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack, stack_media
 from mllm_avqa.model.scoring import (
     EncodedClip,
@@ -33,6 +34,7 @@ from mllm_avqa.model.views import Showable, Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.levels import WORDS
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.rating import ASPECTS, Claim, Finding, Rating, ScoreDistribution
 
 ROWS = 4  # windows per forward
@@ -255,6 +257,37 @@ class Corridor:
             found.append(torch.softmax(torch.tensor([sum(t) for t in self.likelihoods(held, asked)]), 0).tolist())
         here, turned = found
         return float((here[0] + turned[1] + 0.5 * (here[2] + turned[2])) / 2)
+
+    def otherwise(
+        self, clip: EncodedClip, facts: Sequence[Measurement], changes: Sequence[Change], language: str
+    ) -> list[Scores] | None:
+        """What a held window would score with other facts of a side, one forward for all changes.
+
+        facts: those that it was encoded with. None: it was not encoded with them, or all of it sees them.
+        """
+        b, style = self.backbone, self.card.facts
+
+        def tail(c: Change, measured: Sequence[Measurement]) -> EncodedSegment:
+            return b.encode_segment(facts_segment(c.side, measured, language, style), {})
+
+        retold = [Retold(c.side, tail(c, facts), tail(c, c.facts)) for c in changes]
+        if not self.card.isolate or not all(r.fits(clip.row) for r in retold):
+            return None
+        asked = [[b.encode_branch(aspect_branch(a, language)) for a in c.aspects] for c in changes]
+        told = retold_rows(clip.row, retold, asked)
+        if not told.ids:
+            return [{} for _ in changes]
+        batch = {
+            "input_ids": torch.tensor([told.ids]),
+            "position_ids": told.positions,
+            "attention_mask": {"full_attention": told.mask},
+        }
+        with torch.inference_mode():
+            hidden = b.hidden(on_device(batch, b), cache=clip.cache).last_hidden_state[0]
+            clip.cache.crop(-len(told.ids))
+            log_probs, log_mass = level_logits(hidden[told.stems], b.head(), self.level_ids)
+        given = iter([distribution(lp.cpu(), float(m)) for lp, m in zip(log_probs, log_mass, strict=True)])
+        return [{a: next(given) for a in c.aspects} for c in changes]
 
     def findings(
         self, clip: EncodedClip, rating: Rating, span: tuple[float, float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -238,6 +238,16 @@ class Planner:
             w, h = rng.uniform(*REGION_SIDES, 2)
             region = tuple(round(float(v), 3) for v in (rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h))
         return PlannedFault(side, chosen, level, span, int(rng.integers(2**31)), region)  # type: ignore[arg-type]
+
+
+def mended(plans: Sequence[Plan]) -> list[Plan]:
+    """Every plan with several faults once without each of them; numbers follow on."""
+    pairs = [(p, k) for p in plans if len(p.faults) > 1 for k in range(len(p.faults))]
+    first = max((p.index for p in plans), default=-1) + 1
+    return [
+        replace(p, index=first + n, faults=tuple(f for j, f in enumerate(p.faults) if j != k))
+        for n, (p, k) in enumerate(pairs)
+    ]
 
 
 def picture_order(plan: Plan) -> tuple[str, float]:

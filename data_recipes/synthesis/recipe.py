@@ -97,6 +97,7 @@ class Recipe(_RecipeModel):
     shares: FaultShares = FaultShares()
     levels: tuple[float, float, float, float, float] = (1, 1, 1, 1, 1)  # weights of levels 1..5
     kinds: dict[str, float] = {}  # weight of a kind, default 1; 0 leaves it out
+    mended: bool = False  # every clip with several faults is made once more without each: what a fix is worth
     transcripts: str | None = None  # YAML beside the recipe: source id -> what is said
 
     @model_validator(mode="after")

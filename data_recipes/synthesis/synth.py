@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_recipes.synthesis.audit import RECORDS, Made, audit, digest, read_sidecar, write_made
-from data_recipes.synthesis.plan import Plan, Planner, picture_order
+from data_recipes.synthesis.plan import Plan, Planner, mended, picture_order
 from data_recipes.synthesis.pseudo_mos import model_name
 from data_recipes.synthesis.recipe import Recipe, load_recipe, load_transcripts
 from data_recipes.synthesis.sources import Inventory, Source, find_sources
@@ -85,6 +85,8 @@ def synthesise(
     inventory = find_sources(recipe, folders, load_transcripts(recipe, recipe_path))
     planner = Planner(recipe, inventory)
     plans = [planner.plan(i, recipe.seed if seed is None else seed) for i in range(clips)]
+    plans += mended(plans) if recipe.mended else []
+    clips = len(plans)
     todo = [p for p in plans if not _finished(p, recipe, planner.files, out)]
     kept, began, failures, done = clips - len(todo), time.monotonic(), [], clips - len(todo)
     for finished, failed in _run(todo, recipe, planner.files, out, workers):

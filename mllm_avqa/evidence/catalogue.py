@@ -56,6 +56,17 @@ class Fact:
         grade = self.grade(value)
         return None if grade is None else min(9, max(0, math.floor(grade) + 9))
 
+    @property
+    def clean(self) -> float | None:
+        """A value without fault: amid both bad ends, else a step better than faint. None: it does not judge."""
+        if self.above is not None and self.below is not None:
+            return (self.above[0] + self.below[0]) / 2
+        t = self.above or self.below
+        if t is None:
+            return None
+        better = 2 * t[0] - t[1]
+        return max(better, t[0] / 2) if self.above and t[0] > 0 else better
+
     def grade(self, value: float) -> float | None:
         """Severity as a number: 1 at the faint threshold .. 5 at the severe one, linear between and beyond.
 

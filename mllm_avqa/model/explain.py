@@ -8,6 +8,7 @@ checkpoint may write in its own words instead (`Card.free_text`); its claims are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,10 @@ from mllm_avqa.model.claims import sentences
 from mllm_avqa.model.findings import Likelihoods, by_side
 from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
 from mllm_avqa.model.scoring import EncodedClip
-from mllm_avqa.model.verdicts import check_claims
+from mllm_avqa.model.verdicts import check_claims, direction
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
-from mllm_avqa.schema.names import SIDES
+from mllm_avqa.schema.names import SIDES, Side
 from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
 from mllm_avqa.schema.words import translated
 
@@ -28,6 +29,7 @@ MOST_TOKENS = 160  # of an explanation in its own words
 MOST_LISTED = 48  # tokens of the list of a side's faults
 CLEAN = ("excellent", "good")  # levels of a side that may be called clean
 TELLING = SEVERITIES.index("moderate")  # from which a fact speaks against "nothing is wrong"
+SLIGHT = SEVERITIES.index("slight")  # from which it may explain a score that is not high
 Words = Mapping[str, Any]
 
 
@@ -58,26 +60,69 @@ def _likeliest(
 def slots(rating: Rating, words: Words) -> list[list[str]]:
     """The allowed wordings of every sentence, in order."""
     language = words["language"]
-    names, grades = load_prompts("questions", language)["aspects"], load_prompts("words", language)["levels"]
+    names = {**load_prompts("questions", language)["aspects"], "text": _texts(rating, words)["text"]}
+    grades = load_prompts("words", language)["levels"]
     levels = {a: grades[s.level] for a, s in rating.scores.items() if s is not None}
     out: list[list[str]] = []
     for side, own in by_side(rating.findings).items():
-        out += [[t.format(**filled(f, rating, words)) for t in words["findings"][side]] for f in own]
-        score = rating.scores.get(side)
-        if not own and score is not None:
-            telling = [m for m in rating.evidence if m.modality == side and _tells(m)][:1]
-            case = "clean" if score.level in CLEAN and not telling else "plain"
-            measured = measured_text(telling, words)
-            out.append([t.format(level=levels[side], measured=measured) for t in words[case][side]])
+        out += [_found(f, rating, words) for f in own]
+        if not own:
+            out += _unfound(side, rating, words, levels)
     listed = [words["level"].format(aspect=names[a], level=levels[a]) for a in SIDES if a in levels]
     if listed:
         out.append([t.format(levels=words["joints"]["list"].join(listed)) for t in words["levels"]])
     if "overall" in levels:
         out.append([t.format(level=levels["overall"]) for t in words["overall"]])
-    best = max((f for f in rating.findings if f.remedy), key=lambda f: f.gain, default=None)
-    if best is not None:
-        out.append([t.format(remedy=best.remedy) for t in words["help"]])
+    if rating.remedies:
+        out.append([t.format(remedy=rating.remedies[0].text) for t in words["help"]])
     return out
+
+
+def _found(f: Finding, rating: Rating, words: Words) -> list[str]:
+    form = "property" if fault_kinds()[f.kind].form == "property" else "things"
+    told = filled(f, rating, words) | _texts(rating, words)
+    return [t.format(**told) for t in words["findings"][f.side][form]]
+
+
+def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]) -> list[list[str]]:
+    """What is said of a side without a finding: that it is clean, what its score is down to, or why it has none."""
+    score = rating.scores.get(side)
+    if score is None:
+        why = rating.missing.get(side)
+        short = re.split("[:：]", why or "")[0]
+        return [[t.format(why=short) for t in words["gone"][side]]] if short and side in words["gone"] else []
+    facts = telling(rating, side)
+    high, grave = score.level in CLEAN, any(SEVERITIES.index(m.severity) >= TELLING for m in facts)
+    case = ("although" if grave else "clean") if high else "plain" if facts else "bare"
+    told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
+    return [[t.format(**told) for t in words[case][side]]]
+
+
+def telling(rating: Rating, side: str) -> list[Measurement]:
+    """The facts of a side that speak of a fault and not of what was filmed or played: the worst, two at most."""
+    own = [m for m in rating.evidence if m.modality == side and m.value is not None]
+    own = [m for m in own if not (m.name in ALL_FACTS and ALL_FACTS[m.name].content)]
+    own = [m for m in own if SEVERITIES.index(m.severity) >= SLIGHT]
+    return sorted(own, key=lambda m: -SEVERITIES.index(m.severity))[:2]
+
+
+def _tells(facts: Sequence[Measurement], words: Words) -> str:
+    """ "it is very quiet (measured: loudness -43 LUFS)"; a fact that nobody put into words is only named."""
+    said = [
+        f"{way[direction(m)]}{measured_text([m], words)}"
+        if direction(m) in (way := words["tells"].get(m.name, {}))
+        else told_fact(m, words)
+        for m in facts
+    ]
+    *others, last = said or [""]
+    return words["joints"]["list"].join(others) + words["joints"]["last"] + last if others else last
+
+
+def _texts(rating: Rating, words: Words) -> dict[str, str]:
+    """What the side of texts is: captions, or what stands on the screen."""
+    captions = any(i.origin in ("subtitle", "sidecar") for i in rating.context.items)
+    which = "captions" if captions else "screen"
+    return {"text": words["texts"][which], "are": words["are"][which]}
 
 
 def filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
@@ -89,6 +134,8 @@ def filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
     seen = [m for fact in f.facts[:1] for m in rating.evidence if m.name == fact and m.value is not None]
     return {
         "fault": fault.format(severity=severity, kind=name),
+        "severity": severity,
+        "kind": name,
         "span": _time(f, words["span"]),
         "measured": measured_text(seen, words),
     }
@@ -117,11 +164,6 @@ def told_name(fact: str, language: str) -> str:
 
 def told_value(m: Measurement, language: str) -> str:
     return f"{number(m.value or 0.0)} {'' if m.unit == 'ratio' else translated(m.unit, language)}".strip()
-
-
-def _tells(m: Measurement) -> bool:
-    content = m.name in ALL_FACTS and ALL_FACTS[m.name].content
-    return m.value is not None and not content and SEVERITIES.index(m.severity) >= TELLING
 
 
 def _lists(found: Sequence[Finding], language: str) -> dict[str, str]:

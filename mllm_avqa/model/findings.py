@@ -26,6 +26,7 @@ MOST = 3  # findings of one side: as many as its list was taught to hold
 BEARING = 2  # severity from which a fact bears on a finding
 SEVERE = SEVERITIES.index("strong")  # from which a fact alone is a finding
 BEST = 5.0
+NEAR = 1  # steps that the severity of a finding may be off the facts that measure it
 Span = tuple[float, float]
 Likelihoods = Callable[[Sequence[Branch]], list[list[float]]]  # `Corridor.likelihoods` of a held clip
 
@@ -184,15 +185,19 @@ def measured(rating: Rating, rules: FindingRules, facts: Sequence[Measurement] |
     found: dict[str, Finding] = {}
     for m in sorted(rating.evidence if facts is None else facts, key=lambda m: -SEVERITIES.index(m.severity)):
         if m.modality in scored(rating) and SEVERITIES.index(m.severity) >= SEVERE:
-            kinds = taught(m.modality, rules if facts is None else FindingRules())
-            own = [k for k in kinds if _seen_first(k, m)]
-            if own:
-                kind = min(own, key=lambda k: len(fault_kinds()[k].measures))
+            kind = plainest(m, rules if facts is None else FindingRules())
+            if kind is not None:
                 told: dict[str, object] = {"span": _measured_span([m])}
                 if facts is not None and m.spans:
                     told = {"span": max(m.spans, key=lambda s: s[1] - s[0]), "spans": m.spans if m.spans[1:] else []}
                 found.setdefault(kind, _finding(kind, m.severity, rating.language, origin="measured", **told))
     return list(found.values())
+
+
+def plainest(m: Measurement, rules: FindingRules) -> str | None:
+    """The kind that a bad fact speaks of most directly."""
+    own = [k for k in taught(m.modality, rules) if _seen_first(k, m)]
+    return min(own, key=lambda k: len(fault_kinds()[k].measures), default=None)
 
 
 def _seen_first(kind: str, m: Measurement) -> bool:
@@ -209,10 +214,20 @@ def settled(found: Sequence[Finding], rating: Rating) -> list[Finding]:
         seen = [(m, bad) for m, bad in seen_by(fault_kinds()[f.kind], rating.evidence) if bad >= BEARING]
         seen.sort(key=lambda s: -s[1])
         facts = [m for m, _ in seen]
+        f = f.model_copy(update={"severity": _as_measured(f, seen)})
         if verdict(f, rating, rating.language).support == "contradicted":  # at another time
             f = f.model_copy(update={"span": _measured_span(facts)})
         out.append(f.model_copy(update={"facts": [m.name for m in facts]}))
     return _gains(out, rating)
+
+
+def _as_measured(f: Finding, seen: Sequence[tuple[Measurement, int]]) -> Severity:
+    """Its severity, a step at most from what the facts say that measure it; hints settle nothing."""
+    own = [n.rstrip("+-") for n in fault_kinds()[f.kind].measures]
+    worst = max((bad for m, bad in seen if m.name in own), default=None)
+    if worst is None:
+        return f.severity
+    return SEVERITIES[min(max(SEVERITIES.index(f.severity), worst - NEAR), worst + NEAR)]
 
 
 def _measured_span(facts: Sequence[Measurement]) -> Span | None:

@@ -170,6 +170,14 @@ def prefix_segments(
     return segments
 
 
+def facts_segment(
+    name: str, measurements: Iterable[Measurement], language: str = "en", style: FactStyle = "values"
+) -> Segment:
+    """What a segment ends with: its facts alone."""
+    said = facts([m for m in measurements if m.modality == name], language, style)
+    return Segment(name, (Trusted(said),) if said else ())
+
+
 def _quotes(context: TextContext, template: str) -> list[Part]:
     """Context items by priority, cut to the budget. The frame around a quote is ours, the quote is not."""
     priority = {"user": 0, "subtitle": 1, "sidecar": 1, "asr": 2, "ocr": 3, "metadata": 4}

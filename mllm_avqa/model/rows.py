@@ -44,6 +44,8 @@ class PackedRow:
     next_position: dict[str, int]  # where a branch of an aspect starts counting
     visible_from: dict[str, torch.Tensor]  # bool [prefix_length] by aspect: what its branches see of the prefix
     media: dict[str, torch.Tensor] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # of each segment, in the row
+    ends: dict[str, int] = field(default_factory=dict)  # the position after each segment
 
 
 def pack(
@@ -111,6 +113,8 @@ def pack(
         next_position=next_position,
         visible_from=visible_from,
         media=dict(media or {}),
+        spans=spans,
+        ends=ends,
     )
 
 

@@ -204,12 +204,12 @@ def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Meas
     for name in [*(own or kind.instead), *kind.hints]:
         m = measured.get(name.rstrip("+-"))
         if m is not None:
-            bad = name[-1] not in "+-" or name[-1] == _direction(m)
+            bad = name[-1] not in "+-" or name[-1] == direction(m)
             out.append((m, SEVERITIES.index(m.severity) if bad else 0))
     return out
 
 
-def _direction(m: Measurement) -> str:
+def direction(m: Measurement) -> str:
     """In which direction a fact is bad: "+" too large, "-" too small."""
     fact = FACTS.get(m.name)
     if fact is None or m.value is None or fact.above is None or fact.below is None:

@@ -14,10 +14,12 @@ from mllm_avqa.media.opening import show
 from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write, write_freely
 from mllm_avqa.model.findings import measured, settled
 from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.remedies import remedies
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.names import Withheld
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.whole import Overview
@@ -112,9 +114,10 @@ class Scorer:
         ).told()
         seconds.add({"pass": seen.seconds} if seen.whole is not None else {})
         if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
-            p, _ = windows[lowest([s for _, s in windows])]
+            p, own = windows[lowest([s for _, s in windows])]
             with seconds.of("explain"):
                 self.find(rating, clip, (p.start, p.end))
+                self.advise(rating, clip, withheld(p, self.without).evidence, own)
                 if explain:
                     self.explain(rating, clip)
         rating.seconds = seconds.rounded()
@@ -133,6 +136,11 @@ class Scorer:
         if len(rating.windows) > 1:  # "throughout" was said of one window
             for f in rating.findings:
                 f.span = span if f.span is None and f.origin == "model" else f.span
+
+    def advise(self, rating: Rating, clip: EncodedClip, facts: Sequence[Measurement], scores: Scores) -> None:
+        """Put remedies into a rating that has its findings. facts, scores: of the held window."""
+        otherwise = partial(self.corridor.otherwise, clip, facts, language=rating.language)
+        rating.remedies = remedies(rating, facts, scores, otherwise)
 
     def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
         """Put an explanation into a rating that has its findings, and check its claims."""

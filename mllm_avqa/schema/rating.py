@@ -73,6 +73,24 @@ class Finding(BaseModel):
     origin: Literal["model", "measured"] = "model"
 
 
+class Remedy(BaseModel):
+    """What would mend some of the faults, and what that is thought to be worth.
+
+    Gains are points of the 1-5 scale: of the overall score (of the side, where no overall score is given) and of the
+    side. rests_on: the scores with the facts of these faults as a clean clip has them; or, where facts say nothing, the
+    share that the faults have in what the side has lost.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str  # in the language of the rating
+    side: Side
+    kinds: list[str]  # of the faults that it mends
+    gain: float
+    side_gain: float
+    rests_on: Literal["facts", "share"]
+
+
 class Window(BaseModel):
     """Scores of one window of the clip; seconds."""
 
@@ -119,6 +137,7 @@ class Rating(BaseModel):
     explanation: str | None = None
     claims: list[Claim] = []
     findings: list[Finding] = []  # worst first within a side
+    remedies: list[Remedy] = []  # what would help, most first
     withdrawn: list[Claim] = []  # what the model found and a measured fact refutes: not among findings, nor in the text
     windows: list[Window] = []
     coverage: Coverage | None = None  # how much of the file the windows show

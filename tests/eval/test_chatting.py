@@ -39,6 +39,9 @@ def rated():
         ({"want": "when"}, "Throughout.", "wrong"),
         ({"want": "worst_side"}, "The sound, 1.93.", "right"),
         ({"want": "duration"}, "4 s", "right"),
+        ({"want": "fix"}, "Check the grounding, or filter out the mains frequency.", "right"),
+        ({"want": "helps"}, "No fault has to be mended.", "right"),
+        ({"want": "helps"}, "Buy a microphone.", "wrong"),
     ],
 )
 def test_outcomes(want, text, how):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.claims import read_claims
 from mllm_avqa.model.explain import check_claims, sentences, slots, write, write_freely
 from mllm_avqa.model.prompting import load_prompts
@@ -9,7 +10,7 @@ from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
 from mllm_avqa.schema.measurement import Measurement
-from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
+from mllm_avqa.schema.rating import Finding, Rating, Remedy, ScoreDistribution
 
 
 def score(value):
@@ -23,8 +24,11 @@ def finding(kind, severity, language="en", **more):
 
 
 def rated(findings=(), evidence=(), language="en", **scores):
+    best = [f for f in findings if f.gain][:1]
+    told = [Remedy(text=f.remedy, side=f.side, kinds=[f.kind], gain=1, side_gain=1, rests_on="share") for f in best]
     return Rating(
         path="c.mp4", scores={a: score(s) for a, s in scores.items()}, findings=list(findings), language=language,
+        remedies=told,
         evidence=list(evidence), media=MediaInfo(path="c.mp4", container="mp4", size_bytes=1, duration=4.0),
     )  # fmt: skip
 
@@ -101,10 +105,10 @@ def test_whatever_is_found_no_statement_is_contradicted_by_its_own_scores_and_si
 
 def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
     said = sentences(write(first, rated(overall=2.5, video=2.6), "en"))
-    assert said[0] == "The picture itself is fair."
+    assert said[0] == "The picture is fair, but no single fault stands out."
     blurred = Measurement(name="blur", modality="video", value=3.5, unit="px", severity="strong")
     said = sentences(write(first, rated(evidence=[blurred], overall=4.2, video=4.3), "en"))
-    assert said[0] == "The picture itself is good (measured: blur 3.5 px)."
+    assert said[0] == "The picture is good, although its edges are blurred (measured: blur 3.5 px)."
 
 
 class Scripted:
@@ -132,3 +136,47 @@ def test_other_models_are_asked_for_nothing_but_the_free_explanation():
     clip = Scripted({"overall": "Fine."})
     assert write_freely(clip, {"overall": score(4.0)}, "en", lists_faults=False) == "Fine."
     assert clip.asked == [("overall", "Scores: overall good. Explain the rating.")]
+
+
+def fact(name, modality, value, unit, severity):
+    return Measurement(name=name, modality=modality, value=value, unit=unit, severity=severity)
+
+
+def test_a_side_without_a_finding_is_explained_by_its_worst_facts_in_plain_words():
+    facts = [
+        fact("snr", "audio", 14.5, "dB", "slight"),
+        fact("loudness", "audio", -42.8, "LUFS", "moderate"),
+        fact("colourfulness", "video", 5.0, "index", "strong"),  # what was filmed, no fault
+    ]
+    said = sentences(write(first, rated((), facts, overall=2.0, video=4.2, audio=1.6), "en"))
+    assert said[:2] == [
+        "The picture is clean.",
+        "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS) and it stands little above its noise "
+        "(measured: snr 14.5 dB).",
+    ]
+    chinese = write(first, rated((), facts, "zh", overall=2.0, video=4.2, audio=1.6), "zh")
+    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），只略高于噪声（实测：信噪比 14.5 dB）。" in chinese
+
+
+def test_a_side_that_was_not_judged_is_told_with_its_reason():
+    missing = {"audio": "digital silence: nothing is on it"}
+    silent = rated(overall=3.0, video=3.0).model_copy(update={"missing": missing})
+    said = write(first, silent, "en")
+    assert "The sound could not be judged: digital silence." in said
+    assert {c.support for c in check_claims(said, silent, "en") if "digital" in c.text} == {"supported"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_fact_that_can_be_bad_has_plain_words_that_are_no_denial(language):
+    words = load_prompts("explain", language)
+    texts = {key: words[name]["screen"] for key, name in (("text", "texts"), ("are", "are"))}
+    for name, known in ALL_FACTS.items():
+        if known.content or (known.above is None and known.below is None):
+            continue
+        ways = [s for s, t in (("+", known.above), ("-", known.below)) if t is not None]
+        assert set(words["tells"][name]) >= set(ways), name
+        for case in ("plain", "although"):
+            for way in ways:
+                told = words[case][known.modality][0].format(level="…", tells=words["tells"][name][way], **texts)
+                claims = read_claims(told, language)
+                assert not claims.clean and not any(f.denied for f in claims.said), told

@@ -16,7 +16,7 @@ from mllm_avqa.model.verdicts import seen_by
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES
-from mllm_avqa.schema.rating import Finding, Rating
+from mllm_avqa.schema.rating import Rating, Remedy
 
 __all__ = ["Answer", "answer"]
 SAME = 0.15  # points that beginning and end may differ by and still be about the same
@@ -235,22 +235,27 @@ class Answering(Particulars):
         return self._sentences(told) if told else self._nothing()
 
     def fix(self) -> str:
-        found = [f for f in self._found() if f.remedy]
-        if not found:
+        found = [f for f in self._found() if f.remedy][:2]
+        advised = [] if found or self.kinds else self._advised()[:2]
+        kinds = [f.kind for f in found] or [r.kinds[0] for r in advised]
+        if not kinds:
             return str(self.say["none"].format(where=self._where()))
-        self._spoke(found[:2])
-        return self._sentences([self._remedy(f, self.say["say"], "") for f in found[:2]])
+        self._spoke(found)
+        return self._sentences([self._remedy(k, self.say["say"], "") for k in kinds])
 
-    def _remedy(self, f: Finding, template: str, gain: str) -> str:
-        kind = fault_kinds()[f.kind]
-        return template.format(kind=kind.name(self.language), remedy=kind.remedy.of(self.language), gain=gain)
+    def _advised(self) -> list[Remedy]:
+        return [r for r in self.rating.remedies if self._any_side() or r.side in self.sides]
+
+    def _remedy(self, kind: str, template: str, gain: str) -> str:
+        entry = fault_kinds()[kind]
+        return template.format(kind=entry.name(self.language), remedy=entry.remedy.of(self.language), gain=gain)
 
     def helps(self) -> str:
-        found = [f for f in self._found() if f.remedy][:1]
-        if not found:
+        advised = self._advised()[:1]
+        if not advised:
             none: str = self.words["topics"]["fix"]["none"]
             return none.format(where="")
-        self._spoke(found)
-        gain = f"{found[0].gain:.2f}" if found[0].gain >= 0.05 else ""
-        told = self.say["gain"].format(gain=gain, side=self.names[found[0].side]) if gain else ""
-        return self._remedy(found[0], self.say["say"], told)
+        best = advised[0]
+        self.kinds, self.sides = tuple(best.kinds), (best.side,)
+        gain = self.say["gain"].format(gain=f"{best.side_gain:.2f}", side=self.names[best.side])
+        return self._remedy(best.kinds[0], self.say["say"], gain)

@@ -70,7 +70,7 @@ def test_texts_of_strangers_are_quoted_and_close_no_quotation():
 
 
 def test_without_a_fault_it_says_so():
-    clean = talked(findings=[], evidence=[])
+    clean = talked(findings=[], evidence=[], remedies=[])
     assert ask("What is the worst fault?", rating=clean) == "No fault was found."
     assert ask("How do I fix the sound?", rating=clean) == "No fault that would need mending was found in the sound."
 
