@@ -153,7 +153,7 @@ def _scores(
         for language, scores in out.items():
             scores |= {c.record.id: s for c, s in zip(part, clip_scores(rater, part, language), strict=True)}
             if rater.card.lists_faults:
-                kinds = sorted({d.kind for r in records for d in r.distortions})
+                kinds = rater.card.findings.kinds or sorted({d.kind for r in records for d in r.distortions})
                 for c in part:
                     listed.setdefault(c.record.id, []).extend(listing(rater, c, language, kinds))
         rater.corridor.forget()
