@@ -46,6 +46,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that --dry-run counts with")] = 1,
     four_bit: Annotated[bool, typer.Option("--four-bit", help="QLoRA: frozen layers of the base in 4 bits")] = False,
+    folds: Annotated[str | None, typer.Option(help="a training per split of the records: all, or 0,1,2")] = None,
+    cross: Annotated[bool, typer.Option("--cross", help="train on every dataset alone, test on all")] = False,
 ) -> None:
     """Run all stages of CONFIG; run it again to resume."""
     with _settled():
@@ -56,6 +58,11 @@ def run(
             from train.dry_run import dry_run as describe
 
             result = describe(cfg, gpus, config.parent)
+        elif folds is not None or cross:
+            from train.folds import run_cross, run_folds
+
+            result = run_cross(cfg, workers) if cross else run_folds(cfg, folds or "all", workers)
+            typer.echo(result.pop("table"), err=True)
         else:
             from train.run import run as run_stages
             from train.stage import DONE

@@ -244,6 +244,7 @@ class Config(Strict):
     deepspeed: Path | None = None  # its JSON; started by torchrun or `accelerate launch`
     tower_cache: Path | None = None  # a folder: outputs of frozen towers are kept there and used again (`towers`)
     threads: int | None = None
+    fold: Annotated[int, Field(ge=0)] | None = None  # of the records' `folds`, instead of `split` (`--folds` sets it)
     val_clips: int = 120  # held-out clips scored after every save
     limits: str = ""  # goes into the card
     licence: str = "Apache-2.0"

@@ -23,7 +23,7 @@ from mllm_avqa.schema.records import Record
 from train.config import PARTS, Config, Stage, load_config
 from train.parts import counts, select
 from train.sources import SplitRecords, mixture_of, read_sources, shares, tasks, unheld
-from train.start import below, carded, check_adapter, fresh, rebased, skeleton
+from train.start import Below, below, carded, check_adapter, fresh, rebased, skeleton
 
 SAMPLE = 200  # records whose questions are measured
 BYTES_PER_TOKEN = 3.5  # of UTF-8 text, where no tokenizer is at hand
@@ -143,6 +143,7 @@ def _stage(
     # What lies behind a trained part keeps its activations; the language model lies behind everything.
     kept = {"llm": True, "vision": trained["vision"] > 0, "audio": trained["audio"] > 0}
     how = below(config, stage, sum(s["all"] for s in size.values()) * 2)
+    frozen = _frozen_bytes(how, sum(s["all"] for s in size.values()), text)
     estimate = footprint(
         sum(s["all"] for s in size.values()),
         sum(trained.values()),
@@ -150,7 +151,7 @@ def _stage(
         stage.batch * answers * text.vocab_size,
         stage.batch * length**2,
         setup,
-        how.bytes,
+        frozen,
     )
     total = sum(row["usable"] for row in mixed)
     return {
@@ -166,9 +167,22 @@ def _stage(
         "steps": stage.steps,
         "epochs": round(stage.steps * rows / total, 2),
         "under_8_processes": _under(8, stage, total),
-        "frozen_weights": f"{how.bytes:g} bytes a parameter",
+        "frozen_weights": f"{frozen:.3g} bytes a parameter",
         "memory_per_gpu_gib": estimate.gib(),
     }
+
+
+def _frozen_bytes(how: Below, parameters: int, text: Any) -> float:
+    """Of a frozen parameter, on average: 4 bits are for linear layers of the language model, experts left out."""
+    if not how.four_bit:
+        return how.bytes
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    layer = 2 * text.hidden_size * head * (heads + text.num_key_value_heads)
+    if not getattr(text, "num_experts", 0):
+        layer += 3 * text.hidden_size * text.intermediate_size
+    share = text.num_hidden_layers * layer / parameters
+    return share * how.bytes + (1 - share) * how.dtype.itemsize
 
 
 def _under(processes: int, stage: Stage, clips: int) -> dict[str, float]:

@@ -55,7 +55,7 @@ def read_sources(config: Config) -> list[SplitRecords]:
         if not dataset.records.is_file():
             given = "--set records=FILE" if config.records else "--set 'datasets=[{records: FILE}]'"
             raise ConfigError(f"record file {dataset.records} does not exist (of the config, or {given})")
-        records = list(read_records(dataset.records))
+        records = [_dealt(r, config.fold) for r in read_records(dataset.records)]
         for r in records:
             if owner.setdefault(r.id, dataset.records) != dataset.records:
                 raise ConfigError(f"record id {r.id!r} is in {owner[r.id]} and in {dataset.records}: ids must differ")
@@ -71,6 +71,15 @@ def read_sources(config: Config) -> list[SplitRecords]:
             train = distilled(train, dataset.records.parent, ratings, config.distil)
         out.append(SplitRecords(dataset, train, [r for r in records if r.split == "val"][:share]))
     return out
+
+
+def _dealt(record: Record, fold: int | None) -> Record:
+    """The record with its part of split `fold`."""
+    if fold is None:
+        return record
+    if fold >= len(record.folds):
+        raise ConfigError(f"record {record.id!r} has {len(record.folds)} folds, asked for is number {fold} (`fold`)")
+    return record.model_copy(update={"split": record.folds[fold]})
 
 
 def unheld(sources: list[SplitRecords]) -> str | None:

@@ -49,6 +49,24 @@ def test_smoke_config_trains_all_stages_and_reloads(data, tmp_path):
     assert any("lora_" in n for n, _ in backbone.model.named_parameters())
 
 
+def test_a_base_in_bf16_is_trained_low_rank_and_reloads(data, tmp_path):
+    """Frozen weights are bf16 and stay what they were; what is trained is fp32, in the file as well."""
+    from safetensors.torch import load_file
+
+    stages.run(config(data, tmp_path / "base"))
+    low = [
+        f"records={data}", f"output={tmp_path / 'low'}", "warmup=null", "base_dtype=bfloat16",
+        f"init={tmp_path / 'base' / 'only'}",
+        "stages=[{name: low, steps: 2, batch: 2, lr: 1.0e-3, mixture: {stage2: 1}, tune: lora, save_every: 2}]",
+    ]  # fmt: skip
+    last = stages.run(load_config(SMOKE, low))
+    report = json.loads((last / "stage.json").read_text())
+    assert report["reload_max_diff"] <= 1e-5 and report["last_loss"] > 0
+    held = load_file(last / "adapter_model.safetensors")
+    assert {t.dtype for t in held.values()} == {torch.float32}
+    assert any("lora_B" in n and t.abs().max() > 0 for n, t in held.items())
+
+
 class Killed(Exception):
     pass
 
