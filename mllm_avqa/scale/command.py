@@ -42,7 +42,10 @@ def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[
         raise ConfigError(f"--engine ray needs Ray, which is not installed: pip install 'mllm-avqa[ray]' ({e})") from e
     if batch.output.suffix.lower() in FORMATS or batch.output.is_file() or str(batch.output) == "-":
         raise OutputError(f"-o {batch.output}: with --engine ray the output is a folder of Parquet partitions")
+    if batch.shard is not None:
+        raise ConfigError("--shard is for runs without a cluster; --engine ray shares the clips out itself")
     check_inputs(batch.inputs, batch.manifest)
+    batch.gate.check()
     if batch.fresh and batch.output.is_dir():
         for part in batch.output.glob("part-*.parquet"):
             part.unlink()
@@ -50,17 +53,19 @@ def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[
     ray.data.DataContext.get_current().enable_progress_bars = False
     source = ray.data.from_items(list(_rows(batch)))
     settings = RowSettings(
-        ManifestColumns(), batch_size=batch.batch_size, explain=batch.explain, full=batch.full, limits=batch.limits,
-        told=batch.settings,
+        ManifestColumns(), batch_size=batch.batch_size, explain=batch.explain, full=batch.full, findings=batch.findings,
+        gate=batch.gate, limits=batch.limits, told=batch.settings,
     )  # fmt: skip
     cluster = Cluster(batch.workers, gpus=engine.actor_gpus, rows=4 * batch.batch_size)
     counts: Counter[str] = Counter()
     rated = rate_dataset(source, load, settings=settings, cluster=cluster, output=batch.output)
-    for row in rated.select_columns(["status"]).iter_rows():
+    gated: list[tuple[str, str]] = []
+    for row in rated.select_columns(["status", "path", "gate"]).iter_rows():
         counts[row["status"]] += 1
+        gated += [(row["path"], row["gate"])] if row["gate"] else []
         tick("rated" if row["status"] == "ok" else "failed")
-    total = source.count()
-    return BatchResult(rated=counts["ok"], failed=counts["error"], current=total - sum(counts.values()))
+    current = source.count() - sum(counts.values())
+    return BatchResult(rated=counts["ok"], failed=counts["error"], current=current, gated=gated)
 
 
 def _rows(batch: BatchOptions) -> Iterator[dict[str, Any]]:

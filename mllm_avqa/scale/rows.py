@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mllm_avqa.batch.gates import Gate
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.manifests import ManifestColumns, items_of
 from mllm_avqa.batch.rows import fingerprint_of
@@ -24,12 +25,16 @@ class RowSettings:
     batch_size: int = 4
     explain: bool = False
     full: bool = False
+    findings: bool = False  # faults are looked for without explanations too
+    gate: Gate = field(default_factory=Gate)
     limits: Limits = field(default_factory=Limits)  # of hashing; those of decoding are the rater's
     told: Mapping[str, str] = field(default_factory=dict)  # what else changes a row, for its fingerprint
 
     def how(self, rater: BatchRater) -> How:
-        mark = fingerprint_of(rater.fingerprint, self.told, self.explain, self.full)
-        return How(self.batch_size, self.explain, self.full, mark)
+        found = not self.explain and (self.findings or self.gate.asks_the_model)
+        told = {**self.told, "findings": "yes"} if found else self.told
+        mark = fingerprint_of(rater.fingerprint, told, self.explain, self.full)
+        return How(self.batch_size, self.explain, self.full, mark, self.gate, found)
 
 
 def rate_rows(rows: Iterable[Mapping[str, Any]], load: Load, settings: RowSettings | None = None) -> Iterator[Cells]:
