@@ -25,7 +25,7 @@ Otherwise = Callable[[Sequence[Change]], list[Scores] | None]  # `Corridor.other
 THERE = SEVERITIES.index("slight")  # from which a fact without a finding suggests a fix
 LEAST = 0.05  # points of a gain that is worth telling
 UNSEEN = 0.1  # of the share of a fault that no fact sees: it says what is lost, not whether this would bring it back
-# Of a point that a side gains, what the overall score gains: the parts of picture and sound at mid scale, and what timing
+# Of a point that a side gains, what the overall score gains: parts of picture and sound at mid scale, and what timing
 # and captions may take at most (`data_recipes/synthesis/pseudo_mos.py`).
 PART = {"video": 0.58, "audio": 0.42, "sync": 0.35, "text": 0.2}
 

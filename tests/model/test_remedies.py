@@ -62,7 +62,7 @@ def test_the_fix_that_gains_most_comes_first():
     assert told[0].side_gain == pytest.approx(1.5)
     assert told[0].gain == pytest.approx(
         (1.5 + 0.42 * 1.5) / 2, abs=0.01
-    )  # its own overall score, and the part of sound
+    )
 
 
 def test_a_fault_that_no_fact_sees_counts_by_its_share_and_little():
