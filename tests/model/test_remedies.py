@@ -60,9 +60,7 @@ def test_the_fix_that_gains_most_comes_first():
     assert [r.kinds for r in told[:2]] == [["quiet"], ["hum"]]
     assert told[0].text == "raise the level of the sound" and told[0].rests_on == "facts"
     assert told[0].side_gain == pytest.approx(1.5)
-    assert told[0].gain == pytest.approx(
-        (1.5 + 0.42 * 1.5) / 2, abs=0.01
-    )
+    assert told[0].gain == pytest.approx((1.5 + 0.42 * 1.5) / 2, abs=0.01)
 
 
 def test_a_fault_that_no_fact_sees_counts_by_its_share_and_little():
