@@ -24,7 +24,7 @@ class Chat(Rated):
     command: ClassVar[str] = "chat"
 
     media: tuple[Path, ...] = argument("Clips to talk about.", metavar="FILE...")
-    half: Half = option("unseen", "unseen: nothing was tuned on it; seen; both.")
+    half: Half = option("unseen", "unseen: its failures were not looked at; seen; both.")
     lang: tuple[Language, ...] = option((), LANG, place="command")
     wrong: bool = option(False, "Also list the answers that are wrong, for the half that was seen.", place="command")
 
