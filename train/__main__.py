@@ -95,12 +95,14 @@ def school(
 def publish(
     stage: Annotated[Path, typer.Argument(help="directory of a finished stage")],
     directory: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
+    earlier: Annotated[Path | None, typer.Option(help="checkpoint it came from, mixed into its language model")] = None,
+    share: Annotated[float, typer.Option(help="of the earlier one", min=0, max=1)] = 0.25,
 ) -> None:
     """Write a finished stage as one bf16 checkpoint: adapters merged, card beside the weights."""
     with _settled():
         from train.export import publish as write
 
-        write(stage, directory)
+        write(stage, directory, earlier, share)
     typer.echo(str(directory))
 
 

@@ -31,6 +31,7 @@ from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.files import whole_file
 from mllm_avqa.windows import Prepared
+from train.parts import part_of
 from train.start import reopened, write_merged
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -48,8 +49,10 @@ CODE = {"video": VIDEO_CODE, "audio": SOUND_CODE}
 SMALL = {"video": "video_second_per_grid", "audio": "feature_attention_mask"}  # inputs that are no arrays of the window
 
 
-def publish(stage: Path, directory: Path) -> None:
+def publish(stage: Path, directory: Path, earlier: Path | None = None, share: float = 0.0) -> None:
     """Write `stage` in bf16 into `directory` (existing weights there are replaced): full weights, its adapter merged.
+
+    earlier: a checkpoint that the stage came from; `share` of its language model is mixed into the stage's.
 
     An adapter on a base that everybody can assemble (`mllm_avqa.bases`) stays one: adapter and card are all that is
     written. Raises CheckpointError when `stage` is not a checkpoint.
@@ -58,7 +61,22 @@ def publish(stage: Path, directory: Path) -> None:
     if kept(card):
         _publish_adapter(stage, card, directory)
         return
-    write_merged(*reopened(stage), directory, torch.bfloat16)
+    backbone, card = reopened(stage)
+    if earlier is not None:
+        _averaged(backbone, earlier, share)
+        card.training = card.training | {"averaged": {"earlier": share}}
+    write_merged(backbone, card, directory, torch.bfloat16)
+
+
+@torch.no_grad()
+def _averaged(backbone: Backbone, earlier: Path, share: float) -> None:
+    """Mean of two language models of one descent: less of what only the last clips taught (Wortsman et al. 2022)."""
+    other = dict(reopened(earlier)[0].model.named_parameters())
+    for name, p in backbone.model.named_parameters():
+        if part_of(name, backbone) == "llm":
+            if name not in other or other[name].shape != p.shape:
+                raise CheckpointError(f"{earlier} is no earlier state of this checkpoint: {name} differs (--earlier)")
+            p.lerp_(other[name], share)
 
 
 def _publish_adapter(stage: Path, card: Card, directory: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from train import run as stages
 from train.config import load_config
 from train.trainer import RatingTrainer
@@ -150,3 +150,28 @@ def test_published_checkpoint_is_bf16_and_gives_the_same_logits(tmp_path):
         with torch.inference_mode():
             logits.append(b.head()(b.hidden(collate([row], 0)).last_hidden_state))
     assert torch.equal(logits[0], logits[1])
+
+
+def test_a_published_language_model_is_averaged_with_an_earlier_one(tmp_path):
+    from safetensors.torch import load_file
+
+    from train.config import Size
+    from train.export import publish
+    from train.nano.tiny import build
+    from train.saving import save
+
+    for k, name in enumerate(("earlier", "stage", "wider")):
+        torch.manual_seed(k)
+        model, tokenizer = build(
+            ["a b c"], Size(vocab=300, llm=(64 if k < 2 else 128, 1), vision=(64, 1), audio=(64, 1), heads=2)
+        )
+        save(model, tokenizer, Card(name=name, family="qwen2_5_omni"), tmp_path / name)
+    publish(tmp_path / "stage", tmp_path / "out", tmp_path / "earlier", 0.25)
+    one, two, out = (load_file(tmp_path / n / "model.safetensors") for n in ("earlier", "stage", "out"))
+    for name, got in out.items():
+        tower = "visual" in name or "audio_tower" in name
+        want = two[name].float() if tower else 0.75 * two[name].float() + 0.25 * one[name].float()
+        assert torch.allclose(got.float(), want, atol=1e-3, rtol=1e-2), name
+    assert Card.load(tmp_path / "out").training["averaged"] == {"earlier": 0.25}
+    with pytest.raises(CheckpointError, match="wider is no earlier state"):
+        publish(tmp_path / "stage", tmp_path / "out", tmp_path / "wider", 0.25)
