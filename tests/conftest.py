@@ -56,3 +56,8 @@ def facts() -> list[Measurement]:
 @pytest.fixture
 def context() -> TextContext:
     return TextContext(items=[TextItem(origin="subtitle", text="hello", start=0.0, end=1.0)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts several processes takes longest: it goes first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
