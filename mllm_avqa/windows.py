@@ -250,8 +250,11 @@ def _missing(clip: Clip, views: Views, text: TextContext, level: str) -> dict[st
         missing["overall"] = "; ".join(f"no {a}: {missing[a]}" for a in ("video", "audio"))
     if not any(i.caption for i in text.items):
         seen = any(i.origin == "ocr" for i in text.items)
-        what = "found, only words on things in the scene" if seen else "and no on-screen text found"
-        missing["text"] = f"no captions {what} (--context {level})"
+        missing["text"] = (
+            f"no captions found, only words on things in the scene (--context {level})"
+            if seen
+            else f"no captions and no on-screen text found (--context {level})"
+        )
     return missing
 
 

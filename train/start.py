@@ -121,7 +121,20 @@ def reopened(directory: Path, card: Card | None = None, below: Below | None = No
     card = card or Card.load(directory)
     below = below or Below()
     place = {"": torch.cuda.current_device()} if below.four_bit and torch.cuda.is_available() else None
-    return load_backbone(directory, card, below.dtype, device_map=place, four_bit=below.four_bit), card
+    backbone = load_backbone(directory, card, below.dtype, device_map=place, four_bit=below.four_bit)
+    if below.dtype != torch.float32 and (saved := directory / "adapter_model.safetensors").is_file():
+        _whole_parts(backbone.model, saved)
+    return backbone, card
+
+
+def _whole_parts(model: torch.nn.Module, saved: Path) -> None:
+    """Parts trained in full beside an adapter, as its file has them: they were read in the precision of the base."""
+    from safetensors.torch import load_file
+
+    kept = load_file(str(saved))
+    for name, p in model.named_parameters():
+        if (key := name.replace("modules_to_save.default.", "")) != name and key in kept:
+            p.data = kept[key].to(p.device)
 
 
 @dataclass(frozen=True)

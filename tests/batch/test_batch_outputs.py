@@ -130,7 +130,7 @@ def small_disk() -> Any:
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_a_full_disk_is_an_error_and_is_continued(clips: Path, tmp_path: Path, small_disk: Any, kind: str) -> None:
     out = tmp_path / f"out.{kind}"
-    small_disk(3000)
+    small_disk(9000)
     with pytest.raises(OutputError, match=r"can not be written: .*run the same command again"):
         run(out, clips)
     small_disk(None)
