@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[
     if batch.fresh and batch.output.is_dir():
         for part in batch.output.glob("part-*.parquet"):
             part.unlink()
+    ended_by = signal.getsignal(signal.SIGTERM)
     ray.init(address=engine.address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+    signal.signal(signal.SIGTERM, ended_by)  # Ray puts its own in its place: this command ends as all others do
     ray.data.DataContext.get_current().enable_progress_bars = False
     source = ray.data.from_items(list(_rows(batch)))
     settings = RowSettings(

@@ -1,5 +1,6 @@
 """A local Ray cluster: rows keep their columns, a worker that is killed loses and doubles nothing."""
 
+import signal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,10 +15,12 @@ pytest.importorskip("ray.data")
 
 @pytest.fixture(scope="module")
 def cluster():
+    ended_by = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     ray.cloudpickle.register_pickle_by_value(raters)
     yield Cluster(actors=2, cpus=1, rows=3)
     ray.shutdown()
+    signal.signal(signal.SIGTERM, ended_by)  # Ray's own would stay
 
 
 @pytest.mark.timeout(240)
