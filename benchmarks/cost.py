@@ -17,7 +17,7 @@ class Load:
 
     clips: float = 1e6
     decode_s: float = 0.40  # decoding, in core seconds
-    measure_s: float = 0.13  # facts, views and context
+    measure_s: float = 0.20  # facts of windows and file, views and context
     model_s: float = 0.10  # the model on a core; what is used without a GPU
     clip_mb: float = 2.0  # read from storage
     row_kb: float = 2.0  # written, compressed
