@@ -56,11 +56,11 @@ def server(endpoint: Endpoint, aspects: tuple[str, ...] = ("overall", "video", "
         kind = mimetypes.guess_type(path.name)[0] or "video/mp4"
         url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
         clip = {"type": "video_url", "video_url": {"url": url}}
-        told = [{"type": "text", "text": f"Text that comes with the clip: {text}"}] if text else []
+        before = f"Text that comes with the clip: {text}" if text else ""
         scores: dict[str, float] = {}
         for aspect, question in asked.items():
-            user: list[dict[str, Any]] = [clip, *told, {"type": "text", "text": question}]
-            found = _points(endpoint.ask(f"Answer with one word: {', '.join(WORDS)}.", user, top=20))
+            user: list[dict[str, Any]] = [clip, {"type": "text", "text": question}]
+            found = _points(endpoint.ask(f"Answer with one word: {', '.join(WORDS)}.", user, top=20, before=before))
             if found is not None:
                 scores[aspect] = found
         if not scores:

@@ -94,11 +94,13 @@ class Endpoint:
         """The text of `ask`."""
         return self.ask(system, user).text
 
-    def ask(self, system: str, user: str | list[dict[str, Any]], seed: int | None = None, top: int = 0) -> Reply:
+    def ask(
+        self, system: str, user: str | list[dict[str, Any]], seed: int | None = None, top: int = 0, before: str = ""
+    ) -> Reply:
         """The answer to one message. Equal seeds ask for equal answers, different ones for another sample.
 
-        user: text, or parts of a message (`video_url`, `text` ...). top: likeliest tokens to be told at each place; a
-        server that has none answers without.
+        user: text, or parts of a message (`video_url`, `text` ...). before: a message of the user's before it.
+        top: likeliest tokens to be told at each place; a server that has none answers without.
 
         Raises ConfigError for what no retry mends (unknown model, wrong key, wrong address) and EndpointUnavailable
         when all attempts failed.
@@ -107,7 +109,11 @@ class Endpoint:
 
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+            "messages": [
+                {"role": "system", "content": system},
+                *([{"role": "user", "content": before}] if before else []),
+                {"role": "user", "content": user},
+            ],
         }
         if self.temperature is not None:
             body["temperature"] = self.temperature
@@ -122,7 +128,7 @@ class Endpoint:
             except openai.APIStatusError as e:
                 reason = f"status {e.status_code}: {e.response.text[:300].strip()}"
                 if top and e.status_code in (400, 422):  # it has no log-probabilities, or not for this question
-                    return self.ask(system, user, seed)
+                    return self.ask(system, user, seed, before=before)
                 if e.status_code not in RETRIED:
                     raise ConfigError(f"{self.url} refuses: {reason} ({', '.join(self.flags)})") from e
                 break
