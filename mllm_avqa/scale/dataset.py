@@ -58,6 +58,8 @@ def rate_dataset(
     output: folder of Parquet partitions. What is in it with the same bytes and fingerprint is not rated again; the
     dataset then holds the new rows alone. Raises ConfigError for a source without clips.
     """
+    import ray.data
+
     settings, cluster = settings or RowSettings(), cluster or Cluster()
     if output is not None:
         output = output.absolute()
@@ -66,7 +68,7 @@ def rate_dataset(
     return _dataset(source, settings).map_batches(
         _Actor,
         fn_constructor_args=(load, settings, output),
-        concurrency=cluster.actors,
+        compute=ray.data.ActorPoolStrategy(size=cluster.actors),
         num_cpus=cluster.cpus,
         num_gpus=cluster.gpus,
         batch_size=cluster.rows,
