@@ -94,7 +94,7 @@ class _Actor:
     def __init__(self, load: Load, settings: RowSettings, output: Path | None) -> None:
         self.rater, self.settings, self.output = load(), settings, output
         self.how = settings.how(self.rater)
-        self.done = {_version(r) for r in _rows(output, ok=True)} if output is not None else set()
+        self.done = {_version(r) for r in _rated(output)} if output is not None else set()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         jobs = [j for j in jobs_of(block.to_pylist(), self.settings) if not self._current(j)]
@@ -145,12 +145,12 @@ def _partitions(output: Path) -> list[Path]:
     return sorted(output.glob("part-*.parquet"), key=lambda p: (p.stat().st_mtime_ns, p.name))
 
 
-def _rows(output: Path, *, ok: bool) -> Iterator[Cells]:
+def _rated(output: Path) -> Iterator[Cells]:
     import pyarrow.parquet as pq
 
     for path in _partitions(output):
         for row in pq.read_table(path, columns=[*_TOLD, "status"]).to_pylist():
-            if row["status"] == "ok" or not ok:
+            if row["status"] == "ok":
                 yield row
 
 
