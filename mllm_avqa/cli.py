@@ -1,4 +1,4 @@
-"""`mllm-avqa`: rate, score, chat, doctor. stdout is data, everything else goes to stderr.
+"""`mllm-avqa`: its commands. stdout is data, everything else goes to stderr.
 
 Exit codes: 0 done, 1 a clip could not be rated (or a check of `doctor` failed), 2 wrong usage or configuration,
 3 a clip did not pass the gate (--fail-under, --fail-on), 130 stopped by Ctrl-C, 143 by SIGTERM.

@@ -98,6 +98,9 @@ class RaterOptions:
     )
     max_sidecars: Annotated[int, typer.Option(min=0, help="Subtitle files beside a clip.")] = _LIMITS.max_sidecars
     max_frames: Annotated[int, typer.Option(min=1, help="Frames of an animated picture.")] = _LIMITS.max_frames
+    max_frame_bytes: Annotated[
+        int, typer.Option(min=2**20, help="Bytes of a window's pictures; larger ones are judged scaled down.")
+    ] = _LIMITS.max_frame_bytes
     max_sidecar_bytes: Annotated[int, typer.Option(min=0, help="Bytes of them in all.")] = _LIMITS.max_sidecar_bytes
 
     @property

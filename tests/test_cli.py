@@ -76,7 +76,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
     flags += " --max-seconds 5 --max-pixels 100 --max-memory-mb 512 --max-duration 60"
     flags += " --max-bytes 1000 --max-hash-seconds 7 --max-sidecars 3 --max-sidecar-bytes 99 --allow-pickle"
     flags += " --without facts --without sound --free-text"
-    flags += " --max-pass-seconds 9 --max-frames 11 --no-full-pass --windows 20 --hop 4"
+    flags += " --max-pass-seconds 9 --max-frames 11 --max-frame-bytes 2000000 --no-full-pass --windows 20 --hop 4"
     cli("rate", clip, *flags.split())
     limits = seen.pop("limits").model_dump()
     assert limits == {
@@ -90,6 +90,7 @@ def test_options_reach_the_rater(clip: Path, monkeypatch: pytest.MonkeyPatch) ->
         "max_sidecar_bytes": 99,
         "max_pass_seconds": 9.0,
         "max_frames": 11,
+        "max_frame_bytes": 2000000,
         "max_threads": 4,
     }
     model = {"device": "cuda:1", "dtype": "bfloat16", "four_bit": True, "threads": 3, "allow_pickle": True}

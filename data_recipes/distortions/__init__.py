@@ -1,4 +1,4 @@
-"""The distortion library: 44 kinds for the picture, 33 for the sound, 4 for their agreement, 9 for captions.
+"""The distortion library: kinds of faults for the picture, the sound, their agreement and captions.
 
 Importing the package reads every file beside this one, which fills `REGISTRY`: a new kind is a function in any of them,
 or in a file of its own. `distort` is the one call that recipes need.

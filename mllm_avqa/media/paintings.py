@@ -58,7 +58,7 @@ def read_clip(path: str, spec: DecodeSpec, limits: Limits) -> Clip:
             raise EmptyWindow(f"{show(path)}: no video between {spec.start:g} and {spec.start + spec.duration:g} s")
         times = [starts[n] for n in wanted]
         runs = plan_runs(times, starts[wanted[-1] + 1], spec.segments, spec.frames_per_segment)
-        pictures = Pictures(runs, spec.thumb_side, Orientation())
+        pictures = Pictures(runs, spec.thumb_side, Orientation(), room=limits.max_frame_bytes)
         for number, time in zip(wanted, times, strict=True):
             frame = av.VideoFrame.from_ndarray(_pixels(path, image, number), "rgb24")
             pictures.add(frame, time, float(Fraction(time, _TICKS)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from mllm_avqa.media.light import HDR, sdr_levels
 from mllm_avqa.media.orientation import Orientation
 from mllm_avqa.media.plan import Run
-from mllm_avqa.schema.clip import VideoTrack
+from mllm_avqa.schema.clip import Limits, VideoTrack
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -29,6 +30,7 @@ class Pictures:
         orientation: Orientation,
         shape: tuple[int, int] | None = None,
         transfer: str | None = None,
+        room: int = Limits().max_frame_bytes,
     ) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -48,6 +50,8 @@ class Pictures:
         self._shape = shape  # with square pixels; None: as stored
         self._stored = (0, 0)
         self._size = (0, 0)
+        self._room = room  # bytes of all pictures that are kept
+        self._kept_size = (0, 0)
         self.damaged = 0
         self.warnings: list[str] = []
 
@@ -71,7 +75,15 @@ class Pictures:
             self._warn("the colour matrix is not supported; colours are read as BT.601")
         if first:
             self._stored = (frame.width, frame.height)
-            self._size = self._shape or self._stored
+            self._size = self._kept_size = self._shape or self._stored
+            width, height = self._size
+            part = ceil(sqrt(max(1.0, 3 * width * height * max(1, sum(self._left)) / self._room)))
+            if part > 1:
+                self._kept_size = (max(1, width // part), max(1, height // part))
+                self._warn(
+                    f"the pictures of {width}x{height} are judged at {self._kept_size[0]}x{self._kept_size[1]} "
+                    f"(--max-frame-bytes {self._room})"
+                )
         elif (frame.width, frame.height) != self._stored:
             self._warn("the frame size changes; later frames are scaled to the first one's")
         self.damaged += bool(frame.is_corrupt)
@@ -110,8 +122,9 @@ class Pictures:
 
     def _keep(self, frame: VideoFrame, seconds: float) -> None:
         form = "rgb24" if self._levels is None else "rgb48le"
-        if (frame.width, frame.height) != self._size:
-            frame = frame.reformat(width=self._size[0], height=self._size[1], format=form)
+        if (frame.width, frame.height) != self._kept_size:
+            smaller = {"interpolation": self._area} if self._kept_size != self._size else {}
+            frame = frame.reformat(width=self._kept_size[0], height=self._kept_size[1], format=form, **smaller)
         pixels = frame.to_ndarray(format=form, threads=1)
         image = self._orientation.apply(pixels if self._levels is None else self._levels[pixels])
         if self._frames is None:  # one block for all, so that stacking does not hold every picture twice

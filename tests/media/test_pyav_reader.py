@@ -14,6 +14,7 @@ from media_synth import TICK, numbers, picture, steady, tone, write_clip
 from PIL import Image
 
 from mllm_avqa.media import DecodeSpec, MediaReader
+from mllm_avqa.schema.clip import Limits
 from mllm_avqa.schema.errors import ConfigError, NoUsableStream
 
 WHOLE = DecodeSpec(duration=60.0)
@@ -30,6 +31,21 @@ def test_b_frames_every_frame_in_order(reader: MediaReader, plain: Path) -> None
     assert clip.video.thumbs.shape == (60, 90, 160)
     assert (clip.start, clip.end, clip.absent, clip.warnings) == (0.0, 2.0, {}, [])
     assert clip.video.damaged == 0
+
+
+def test_pictures_beyond_the_memory_of_a_window_are_judged_scaled_down(plain: Path) -> None:
+    whole = MediaReader()
+    few = MediaReader(limits=Limits(max_frame_bytes=2**20))
+    try:
+        full, small = whole.read_clip(plain).video, few.read_clip(plain)
+    finally:
+        whole.close()
+        few.close()
+    assert small.video.frames.shape == (8, 90, 160, 3)  # 8 x 180 x 320 x 3 is 1.3 MiB
+    assert small.warnings == ["the pictures of 320x180 are judged at 160x90 (--max-frame-bytes 1048576)"]
+    np.testing.assert_array_equal(small.video.thumbs, full.thumbs)
+    halved = full.frames.reshape(8, 90, 2, 160, 2, 3).mean((2, 4))
+    assert np.abs(halved - small.video.frames).mean() < 2
 
 
 def test_sound_is_aligned_and_at_native_rate(reader: MediaReader, plain: Path) -> None:

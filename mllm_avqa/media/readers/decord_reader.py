@@ -71,7 +71,7 @@ class DecordReader:
                 continue
             try:
                 if kind == "video":
-                    clip.video = self._video(path, spec, clip)
+                    clip.video = self._video(path, spec, clip, limits.max_frame_bytes)
                 elif info.audio is not None:
                     clip.audio = self._audio(path, spec, info.audio.sample_rate)
                     clip.warnings += [MONO] if info.audio.channels > 1 else []
@@ -86,7 +86,7 @@ class DecordReader:
             raise NoUsableStream(f"{show(path)}: {'; '.join(clip.absent.values())}")
         return clip
 
-    def _video(self, path: str, spec: DecodeSpec, clip: Clip) -> VideoTrack | None:
+    def _video(self, path: str, spec: DecodeSpec, clip: Clip, room: int) -> VideoTrack | None:
         import av
 
         reader = self._decord.VideoReader(path, ctx=self._decord.cpu(0), num_threads=1)
@@ -100,7 +100,8 @@ class DecordReader:
         runs = plan_runs(sorted(set(ticks[wanted].tolist())), end, spec.segments, spec.frames_per_segment)
         info = clip.info.video
         shape = (info.width, info.height) if info is not None else None
-        pictures = Pictures(runs, spec.thumb_side, Orientation(), shape)  # decord has already turned the picture
+        # decord has already turned the picture
+        pictures = Pictures(runs, spec.thumb_side, Orientation(), shape, room=room)
         for at in range(0, len(wanted), _BATCH):
             indices = wanted[at : at + _BATCH]
             for index, image in zip(indices, reader.get_batch(indices.tolist()).asnumpy(), strict=True):

@@ -104,7 +104,8 @@ def _decode(
     transfer = facts.info.video.color_transfer if facts.info.video is not None else None
     pictures, sound = None, None
     if window.runs:
-        pictures = Pictures(window.runs, spec.thumb_side, facts.orientation, facts.shape, transfer)
+        room = limits.max_frame_bytes
+        pictures = Pictures(window.runs, spec.thumb_side, facts.orientation, facts.shape, transfer, room)
     if "audio" not in absent and facts.info.audio is not None:
         sound = Soundtrack(float(window.start), float(window.end), facts.info.audio.codec)
     with open_media(path, limits) as container:
