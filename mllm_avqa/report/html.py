@@ -126,6 +126,7 @@ def render_html(
         shares=_share_rows(rating, words),
         share_notes=digest.share_notes(rating.attribution, lang) if rating.attribution else [],
         signed=labels.signed,
+        say=lambda text: translated(text, lang),
         media=digest.media_facts(rating, lang),
         inputs=digest.input_facts(rating, lang),
         limits=" ".join(translated(limits, lang).split()),

@@ -26,7 +26,7 @@ from mllm_avqa.schema.errors import MediaTimeout, OutputError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.rating import Claim, Rating, Window
-from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
+from mllm_avqa.schema.text import SCENE, SourceStatus, TextContext, TextItem
 from mllm_avqa.schema.words import load_prompts, translated
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \x1b[31m \u202egnp.exe {{ 7*7 }} [bold]x[/bold]"
@@ -123,6 +123,15 @@ def test_reports_say_everything(language: str) -> None:
             "second, ",
         ):
             assert part in report
+
+
+def test_a_report_says_in_its_language_where_words_were_read() -> None:
+    rating = rating_of("a.mp4", language="zh")
+    sign = TextItem(origin="ocr", text="OPEN", detail=f"engine=rapidocr; {SCENE}")
+    rating.context = TextContext(items=[sign], sources=[SourceStatus(origin="ocr", status="ok")])
+    page = render_html(rating.told())
+    assert "engine=rapidocr；场景中物体上的文字" in page
+    assert SCENE not in page
 
 
 def test_words_are_complete() -> None:
