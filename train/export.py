@@ -173,7 +173,10 @@ def _write_processor(backbone: Any, kind: Any, directory: Path) -> None:
         "audio_eos_token": m.sound_end,
     }
     tokenizer._set_model_specific_special_tokens(special_tokens=names)
-    kind(image, video, backbone.feature_extractor, tokenizer).save_pretrained(directory)
+    template = (Path(__file__).parent / "export.jinja").read_text(encoding="utf-8")
+    views = {"video": m.video_start + m.video + m.video_end, "sound": m.sound_start + m.sound + m.sound_end}
+    template = Template(template).substitute(views)
+    kind(image, video, backbone.feature_extractor, tokenizer, chat_template=template).save_pretrained(directory)
 
 
 def _window(clip: str, card: Card) -> Prepared:

@@ -92,12 +92,17 @@ class ServedModel:
         told = self.endpoint.call(GENERATE, body)
         try:
             place = told["choices"][0]["logprobs"]["content"][0]
-            told_by = {t["token"]: float(t["logprob"]) for t in place["top_logprobs"]}
-            return [told_by[f"token_id:{i}"] for i in wanted]
-        except (KeyError, IndexError, TypeError) as e:
+            by_id = {_id(t): float(t["logprob"]) for t in place["top_logprobs"]}
+            return [by_id[i] for i in wanted]
+        except (KeyError, IndexError, TypeError, ValueError) as e:
             raise EndpointUnavailable(
                 f"{self.endpoint.url}: {GENERATE} did not tell all of the level tokens ({e!r})"
             ) from e
+
+
+def _id(token: dict[str, Any]) -> int:
+    """Versions before 0.30 wrote "token_id:5"."""
+    return int(token["token_id"] if "token_id" in token else token["token"].removeprefix("token_id:"))
 
 
 def runs(ids: Sequence[int], token: int) -> list[tuple[int, int]]:
@@ -127,7 +132,11 @@ def request(views: Views, rate: int) -> dict[str, Any]:
         url = _SOUND + base64.b64encode(held.getvalue()).decode()
         content.append({"type": "audio_url", "audio_url": {"url": url}})
     how = {"do_resize": False, "do_sample_frames": False, "fps": 2.0 / views.seconds_per_pair}
-    return {"messages": [{"role": "user", "content": content}], "mm_processor_kwargs": how}
+    return {
+        "messages": [{"role": "user", "content": content}],
+        "mm_processor_kwargs": how,
+        "media_io_kwargs": {"video": {"num_frames": -1}},  # all of them
+    }
 
 
 def _png(frame: np.ndarray) -> bytes:

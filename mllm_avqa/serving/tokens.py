@@ -109,7 +109,7 @@ def token_routes(house: House) -> APIRouter:
             told = sorted(zip(wanted, await asyncio.wrap_future(work), strict=True), key=lambda t: -t[1])
         finally:
             place.leave()
-        top = [{"token": f"token_id:{i}", "logprob": p} for i, p in told]
+        top = [{"token_id": i, "logprob": p} for i, p in told]
         entry = top[0] | {"top_logprobs": top}
         choice = {"index": 0, "logprobs": {"content": [entry]}, "finish_reason": "length", "token_ids": [told[0][0]]}
         return JSONResponse({"choices": [choice]})
