@@ -46,7 +46,7 @@ class Exam(Rated):
     records: Path = argument("Clips with labels and known faults, as `data_recipes synth` writes them.")
     split: str = option("test", SPLIT)
     endpoint: str | None = option(None, "Address of a chat server instead of a checkpoint.", place="command")
-    model: str = option("", "Its model; with --ratings, of columns ASPECT_MODEL, as `features` writes them.", place="command")
+    model: str = option("", "Its model; with --ratings: of columns ASPECT_MODEL (`features`).", place="command")
     key_env: str | None = option(None, "Environment variable with its key.", place="command")
     ratings: Path | None = option(None, "Rows of `score` or of another judge, by path, instead.", place="command")
     contents: int = option(12, "Sources to take, with all their clips up to eight.", ge=1, place="command")
