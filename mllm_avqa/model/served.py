@@ -86,7 +86,9 @@ class ServedModel:
                 "kwargs_data": {k: inputs[k].data for k in places},
             },
             "sampling_params": {
-                "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted) + 1, "logprob_token_ids": list(wanted),
+                "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted), "logprob_token_ids": list(wanted),
+                # The token it takes counts among those told: any other would push out one of the wanted ones.
+                "allowed_token_ids": list(wanted),
             },
         }  # fmt: skip
         told = self.endpoint.call(GENERATE, body)
