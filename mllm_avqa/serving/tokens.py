@@ -95,7 +95,7 @@ def token_routes(house: House) -> APIRouter:
         place = house.enter()
         try:
             body: GenerateRequest = await read(request, GenerateRequest)
-            data = {k: [v.model_dump() for v in views] for k, views in body.features.kwargs_data.items()}
+            data = {str(k): [v.model_dump() for v in views] for k, views in body.features.kwargs_data.items()}
             rater, wanted = house.desk.rater, body.sampling_params.logprob_token_ids
             places = (await asyncio.to_thread(_places, rater, data))["mm_placeholders"]
             known = len(rater.backbone.tokenizer)
@@ -106,7 +106,8 @@ def token_routes(house: House) -> APIRouter:
             if not fit or max(*body.token_ids, *wanted) >= known:
                 raise WrongValue("token_ids do not fit the views or the tokens of this model", param="token_ids")
             work = house.desk.call(lambda: rater.corridor.prompted(body.token_ids, _views(rater, data), wanted))
-            told = sorted(zip(wanted, await asyncio.wrap_future(work), strict=True), key=lambda t: -t[1])
+            found = await asyncio.wrap_future(work)
+            told = sorted(zip(wanted, found, strict=True), key=lambda t: -t[1])
         finally:
             place.leave()
         top = [{"token_id": i, "logprob": p} for i, p in told]
