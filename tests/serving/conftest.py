@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,11 @@ def _wait(address: str) -> None:
             return
         except OSError:
             time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def listen() -> Callable[[object], AbstractContextManager[str]]:
+    return listening
 
 
 @pytest.fixture(scope="session")

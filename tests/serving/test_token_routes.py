@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import listening
 
 pytest.importorskip("openai")
 
@@ -17,8 +16,8 @@ from mllm_avqa.serving.app import make_app
 
 
 @pytest.fixture(scope="module")
-def endpoint(rater):
-    with listening(make_app(lambda: rater, most_bytes=2_000_000)) as address:
+def endpoint(rater, listen):
+    with listen(make_app(lambda: rater, most_bytes=2_000_000)) as address:
         yield f"{address}/v1"
 
 
