@@ -109,6 +109,7 @@ def render_html(
         claims=digest.claims(rating),
         unchecked=digest.unchecked(rating),
         findings=digest.finding_lines(rating, lang),
+        helps=digest.remedy_lines(rating, lang),
         faults=digest.faults(rating),
         harmless=digest.harmless(rating),
         unmeasured=digest.unmeasured(rating),
