@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,7 +129,8 @@ def as_float(frame: AudioFrame) -> np.ndarray:
         (frame,) = packed.resample(frame)
     if frame.format.name == "fltp":  # what most codecs give; PyAV's own way takes three times as long
         samples = np.empty((channels, frame.samples), np.float32)
-        for row, plane in zip(samples, frame.planes, strict=True):
+        planes: Any = frame.planes
+        for row, plane in zip(samples, planes, strict=True):
             row[:] = np.frombuffer(plane, np.float32, frame.samples)
         return samples
     data = frame.to_ndarray()

@@ -79,7 +79,7 @@ def finding_lines(rating: Rating, language: str) -> list[FindingLine]:
 def remedy_lines(rating: Rating, language: str) -> list[tuple[str, str]]:
     """What would help most and what it is thought to be worth; then, without a worth, what else mends a finding."""
     tables = load_prompts("words", language)
-    out = {}
+    out: dict[str, str] = {}
     for r in rating.remedies:
         form = tables["report"]["worth" if rating.scores.get("overall") else "worth_side"]
         names = {"side": tables["aspects"][r.side], "overall": tables["aspects"]["overall"]}
