@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import active_children, get_context
@@ -20,7 +20,7 @@ from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns, numbered
 from mllm_avqa.batch.outputs import Rows, check_output, open_rows
 from mllm_avqa.batch.rows import fingerprint_of
-from mllm_avqa.batch.seconds import Seconds
+from mllm_avqa.batch.seconds import ClipSeconds
 from mllm_avqa.batch.stopping import Stop, stop_on_signal
 from mllm_avqa.batch.work import (
     How,
@@ -111,7 +111,9 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
             open_rows(
                 options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
             ) as rows,
-            closing(Seconds(options.timeline, fresh=options.fresh)) if options.timeline else nullcontext() as seconds,
+            closing(ClipSeconds(options.timeline, fresh=options.fresh))
+            if options.timeline
+            else nullcontext() as seconds,
         ):
             desk = _Desk(rows, seconds, options, result, tick, stop)
             for cells in rate(desk.pending(), how):
@@ -119,6 +121,10 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
             rows.tidy = not stop.is_set()
         result.stopped, result.signum = stop.is_set(), stop.signum
     return result
+
+
+def _timed(options: BatchOptions) -> AbstractContextManager[ClipSeconds | None]:
+    return closing(ClipSeconds(options.timeline, fresh=options.fresh)) if options.timeline else nullcontext()
 
 
 @dataclass
@@ -129,7 +135,7 @@ class _Desk:
     """
 
     rows: Rows
-    seconds: Seconds | None
+    seconds: ClipSeconds | None
     options: BatchOptions
     result: BatchResult
     tick: Tick

@@ -27,7 +27,7 @@ _TEXTS = ("path", "id")
 Block = dict[str, Any]  # WHO of one clip, and "seconds": a row for each
 
 
-class Seconds:
+class ClipSeconds:
     """The seconds of a batch's clips; where they are asked for, a clip without them is rated again.
 
     Raises OutputError for a table that was not written by this version, or by another run at this moment.
