@@ -26,6 +26,7 @@ NAMES = (
     "processes",
     "towers",
     "processor",
+    "cluster",
 )
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

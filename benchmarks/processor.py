@@ -1,4 +1,4 @@
-"""What a processor is fast at: adapters merged or apart, float32 or bfloat16, torch's attention or plain products."""
+"""What a processor is fast at: adapters merged or apart, precision, torch's attention or plain products."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.ao.quantization import quantize_dynamic
 
 from benchmarks.base import Measured, Options, Ratio, medians
 from mllm_avqa.corridor import Corridor, Encoded
@@ -32,16 +33,21 @@ def run(settings: Options) -> Measured:
         reader.close()
     with tempfile.TemporaryDirectory() as folder:
         adapter, told = _adapter(directory, card, Path(folder))
-        calls: dict[str, Callable[[], object]] = {}
+        calls: dict[str, Callable[[], Any]] = {}
+        scores: dict[str, Any] = {}
         for name, kind, merged, plain in (
             ("apart", torch.float32, False, False),
             ("float32", torch.float32, True, False),
             ("bfloat16", torch.bfloat16, True, True),
             ("bfloat16, torch's attention", torch.bfloat16, True, False),
+            ("int8", torch.float32, True, False),
         ):
             backbone = load_backbone(adapter, told, kind, merged=merged)
+            if name == "int8":
+                quantize_dynamic(backbone.model, {torch.nn.Linear}, torch.qint8, inplace=True)
             corridor = Corridor(backbone.model.eval() and backbone, told)
             calls[name] = _scoring(corridor, corridor.encode(window, card.languages[0]), plain)
+            scores[name] = [{a: d.score for a, d in found.items()} for found in calls[name]()]
         cost = medians(calls, settings.repeats)
     whole = cost["float32"]
 
@@ -53,18 +59,25 @@ def run(settings: Options) -> Measured:
         [
             against("adapter merged / beside the weights, float32, CPU", "float32", "apart"),
             against("bfloat16 / float32, merged, CPU", "bfloat16", "float32"),
+            against("int8, dynamic / float32, merged, CPU", "int8", "float32"),
             against("plain attention / torch's, bfloat16, CPU", "bfloat16", "bfloat16, torch's attention"),
         ],
         [
             f"All aspects of one window, {torch.get_num_threads()} threads; medians of {settings.repeats} interleaved "
             f"runs. The processor multiplies bfloat16: {'yes' if fast_bfloat16('cpu') else 'no'}. "
             f"A score in float32: {whole.cpu:.2f} s CPU.",
+            "Largest change of an aspect's score from float32: "
+            + ", ".join(f"{name} {_moved(scores['float32'], scores[name]):.3f}" for name in ("bfloat16", "int8")),
         ],
     )
 
 
-def _scoring(corridor: Corridor, encoded: Encoded, plain: bool) -> Callable[[], object]:
-    def call() -> object:
+def _moved(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> float:
+    return max(abs(a[k] - b[k]) for a, b in zip(ours, theirs, strict=True) for k in a)
+
+
+def _scoring(corridor: Corridor, encoded: Encoded, plain: bool) -> Callable[[], Any]:
+    def call() -> Any:
         most = attention.MOST_BYTES
         attention.MOST_BYTES = most if plain else -1
         try:

@@ -81,15 +81,19 @@ def _points(reply: Reply) -> float | None:
     return next((POINTS[w] for w in said if w in POINTS), None)
 
 
-def ratings(rows: Mapping[str, Mapping[str, Any]], base: Path) -> Judge:
-    """Scores that are there already, by path; a clip with a text, or one that was made for the exam, has none."""
+def ratings(rows: Mapping[str, Mapping[str, Any]], base: Path, model: str = "") -> Judge:
+    """Scores that are there already, by path; a clip with a text, or one that was made for the exam, has none.
+
+    model: its columns are ASPECT_MODEL, as `features` writes them for each of its regressions.
+    """
+    column = {a: f"{a}_{model}" if model else a for a in ASPECTS}
     known = {str((base / path).resolve()): row for path, row in rows.items()}
 
     def judge(path: Path, text: str | None) -> Given:
         row = None if text is not None else known.get(str(path.resolve()))
         if row is None:
             raise OutputError(f"{path.name}: no row in the file of ratings")
-        return Given({a: float(row[a]) for a in ASPECTS if row.get(a) not in (None, "")})
+        return Given({a: float(row[c]) for a, c in column.items() if row.get(c) not in (None, "")})
 
     return judge
 

@@ -152,6 +152,9 @@ def score(
         str | None, typer.Option(help="K/N: only part K of N, by the clips' bytes; `merge` joins them.")
     ] = None,
     export: Annotated[bool, typer.Option("--export", help="Rate nothing: write OUT from its journal.")] = False,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Also write facts and scores of every second of all: .csv, .parquet.")
+    ] = None,
     gate: Gate = _NO_GATE,
     engine: Engine = _HERE,
     options: RaterOptions = _DEFAULT,
@@ -187,6 +190,7 @@ def score(
             settings=options.settings,
             limits=options.limits,
             stdout=rows_out,
+            timeline=timeline,
         )
         on_ray = engine.engine == "ray"
         if not on_ray:

@@ -213,6 +213,15 @@ class Corridor:
         batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
         return batch
 
+    def prompted(self, ids: list[int], views: Views, wanted: Sequence[int]) -> list[float]:
+        """Log-probabilities of tokens behind a prompt with views in it, in the stock layout of serving engines."""
+        media = self.backbone.media_tensors(views)
+        row = pack([self.backbone.prompt(ids, media)], [], media, isolate=False)
+        with torch.inference_mode():
+            hidden = self.backbone.hidden(self._batch([row])).last_hidden_state[0, -1]
+            told = torch.log_softmax(self.backbone.head()(hidden).float(), -1).cpu()
+        return [float(told[i]) for i in wanted]
+
     # ---- held clip -> likelihoods -----------------------------------------------------------------------------------
 
     def likelihoods(self, clip: EncodedClip, asked: Sequence[Branch]) -> list[list[float]]:

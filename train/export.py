@@ -25,7 +25,7 @@ from mllm_avqa.corridor import Corridor
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.prompting import ALL, SEES, aspect_branch
-from mllm_avqa.model.rows import EncodedBranch, EncodedSegment
+from mllm_avqa.model.rows import prompt_ids, stock_aspects
 from mllm_avqa.model.weights import kept
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -35,7 +35,6 @@ from train.parts import part_of
 from train.start import reopened, write_merged
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
 # How a stock processor makes the inputs of each view; frames come in their final size
 VIDEO_CODE = """\
 frames = [torch.from_numpy(window[k]).permute(0, 3, 1, 2) for k in ("whole", "fragments")]
@@ -125,7 +124,7 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
         _write_processor(backbone, processor, part)
     card = card.model_copy(update={"base_model": None, "revision": None})
     card.save(part)
-    stock = stock_aspects(card) if full is not None else []
+    stock = stock_aspects(card.aspects, card.isolate) if full is not None else []
     report: dict[str, Any] = {"checkpoint": str(out), "dtype": dtype, "aspects_for_stock_code": stock}
     again = load_backbone(part, card, torch.float32)  # what was written, not what was meant
     again.model.eval()
@@ -142,20 +141,6 @@ def export(source: Path, out: Path, clip: str | None = None, dtype: str = "bfloa
         out.rmdir()
     part.rename(out)
     return report
-
-
-def stock_aspects(card: Card) -> list[str]:
-    """The aspects that a plain causal prompt scores as this project does."""
-    return [a for a in card.aspects if a in PLAIN or not card.isolate]
-
-
-def prompt_ids(segments: list[EncodedSegment], branch: EncodedBranch, isolate: bool) -> list[int]:
-    """Token ids of a question in a prompt of its own, up to where the level stands; views are placeholders already.
-
-    Ids and no text: this project tokenises piece by piece, and quoted text without control tokens.
-    """
-    seen = [s for s in segments if s.name in SEES[branch.aspect] or not isolate]
-    return [*(i for s in seen for i in s.ids), *branch.ids[: branch.stem_end + 1]]
 
 
 def _write_model(thinker: Any, full: Any, directory: Path) -> None:
@@ -188,7 +173,10 @@ def _write_processor(backbone: Any, kind: Any, directory: Path) -> None:
         "audio_eos_token": m.sound_end,
     }
     tokenizer._set_model_specific_special_tokens(special_tokens=names)
-    kind(image, video, backbone.feature_extractor, tokenizer).save_pretrained(directory)
+    template = (Path(__file__).parent / "export.jinja").read_text(encoding="utf-8")
+    views = {"video": m.video_start + m.video + m.video_end, "sound": m.sound_start + m.sound + m.sound_end}
+    template = Template(template).substitute(views)
+    kind(image, video, backbone.feature_extractor, tokenizer, chat_template=template).save_pretrained(directory)
 
 
 def _window(clip: str, card: Card) -> Prepared:
@@ -217,7 +205,7 @@ def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str
     corridor = Corridor(backbone, card)
     segments, media, _ = corridor.encode(w, language)
     told = {}
-    for a in [a for a in stock_aspects(card) if a in scores]:
+    for a in [a for a in stock_aspects(card.aspects, card.isolate) if a in scores]:
         ids = prompt_ids(segments, backbone.encode_branch(aspect_branch(a, language)), card.isolate)
         tensors = {"input_ids": [ids], "attention_mask": [[1] * len(ids)]}
         tensors |= {k: media[k].tolist() for n, k in SMALL.items() if n in _seen(a, card) and k in media}
@@ -230,7 +218,7 @@ def _write_example(backbone: Backbone, card: Card, w: Prepared, scores: dict[str
 
 
 def _readme(card: Card, full: Any, scores: dict[str, float]) -> str:
-    stock = stock_aspects(card)
+    stock = stock_aspects(card.aspects, card.isolate)
     aspect = next((a for a in stock if a in scores), stock[0])
     code = "".join(CODE[n] for n in CODE if n in _seen(aspect, card))
     return _fill(

@@ -63,8 +63,9 @@ def account(joined: Joined, given: list[Entry], wanted: list[Entry], path: Path,
     known, labelled = ({a for e in entries for a in e.values} for entries in (given, wanted))
     for aspect in (a for a in ASPECTS if a in labelled - known and any(a in e.empty for e in given)):
         notes.append(f"{aspect}: labelled, but {path.name} has no number of it")
-    for entries, where, what in ((wanted, labels, "not counted"), (given, path, "counted as missing")):
-        for aspect in (a for a in ASPECTS if a in known & labelled):
+    for aspect in (a for a in ASPECTS if a in known & labelled):
+        asked = [p for w, p in joined.pairs if p is not None and aspect in w.values]  # the others miss nothing
+        for entries, where, what in ((wanted, labels, "not counted"), (asked, path, "counted as missing")):
             empty = [e.name for e in entries if aspect in e.empty and e.error is None]
             if empty:
                 notes.append(f"{aspect}: {named(empty)} of {where.name} without a finite number: {what}")

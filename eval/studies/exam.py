@@ -46,7 +46,7 @@ class Exam(Rated):
     records: Path = argument("Clips with labels and known faults, as `data_recipes synth` writes them.")
     split: str = option("test", SPLIT)
     endpoint: str | None = option(None, "Address of a chat server instead of a checkpoint.", place="command")
-    model: str = option("", "Its model.", place="command")
+    model: str = option("", "Its model; with --ratings: of columns ASPECT_MODEL (`features`).", place="command")
     key_env: str | None = option(None, "Environment variable with its key.", place="command")
     ratings: Path | None = option(None, "Rows of `score` or of another judge, by path, instead.", place="command")
     contents: int = option(12, "Sources to take, with all their clips up to eight.", ge=1, place="command")
@@ -84,7 +84,8 @@ class Exam(Rated):
     def _judge(self) -> Iterator[tuple[str, Judge]]:
         if self.ratings is not None:
             rows = {str(r["path"]): r for r in read_rows(self.ratings) if r.get("path")}
-            yield self.ratings.name, judges.ratings(rows, self.ratings.parent)
+            name = f"{self.model} of {self.ratings.name}" if self.model else self.ratings.name
+            yield name, judges.ratings(rows, self.ratings.parent, self.model)
         elif self.endpoint is not None:
             server = Endpoint.open(self.endpoint, self.model, self.key_env)
             yield f"{self.model} at {self.endpoint}", judges.server(server)

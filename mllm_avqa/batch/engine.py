@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import active_children, get_context
@@ -20,6 +20,7 @@ from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.manifests import OURS, Item, Key, ManifestColumns, numbered
 from mllm_avqa.batch.outputs import Rows, check_output, open_rows
 from mllm_avqa.batch.rows import fingerprint_of
+from mllm_avqa.batch.seconds import ClipSeconds
 from mllm_avqa.batch.stopping import Stop, stop_on_signal
 from mllm_avqa.batch.work import (
     How,
@@ -32,8 +33,9 @@ from mllm_avqa.batch.work import (
     worker_fingerprint,
     worker_rates,
 )
+from mllm_avqa.report.timeline import check_timeline
 from mllm_avqa.schema.clip import Limits
-from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError
+from mllm_avqa.schema.errors import AvqaError, ConfigError, InternalError, OutputError
 from mllm_avqa.schema.plain import plain
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class BatchOptions:
     settings: dict[str, str] = field(default_factory=dict)  # what else changes a row: context, language, reader ...
     limits: Limits = field(default_factory=Limits)  # of hashing; those of decoding are the rater's
     stdout: BinaryIO | None = None  # where `-o -` writes
+    timeline: Path | None = None  # where the seconds of all clips go
 
 
 @dataclass
@@ -80,6 +83,12 @@ def check_options(options: BatchOptions) -> None:
         if value < 1:
             raise ConfigError(f"{name} {value}: must be 1 or more")
     check_output(options.output, full=options.full)
+    if options.timeline is not None:
+        check_timeline(options.timeline)
+        if options.timeline.absolute() == options.output.absolute():
+            raise OutputError(
+                f"--timeline {options.timeline} is the -o of this run too: seconds need a file of their own"
+            )
     check_inputs(options.inputs, options.manifest)
     options.gate.check()
 
@@ -94,16 +103,28 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
     result = BatchResult()
 
     with stop_on_signal() as stop, _rating(load, options, stop) as (fingerprint, rate):
-        how = How(options.batch_size, options.explain, options.full, fingerprint, options.gate, _finds(options))
-        with open_rows(
-            options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
-        ) as rows:
-            desk = _Desk(rows, options, result, tick, stop)
+        how = How(
+            options.batch_size, options.explain, options.full, fingerprint, options.gate, _finds(options),
+            options.timeline is not None,
+        )  # fmt: skip
+        with (
+            open_rows(
+                options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
+            ) as rows,
+            closing(ClipSeconds(options.timeline, fresh=options.fresh))
+            if options.timeline
+            else nullcontext() as seconds,
+        ):
+            desk = _Desk(rows, seconds, options, result, tick, stop)
             for cells in rate(desk.pending(), how):
                 desk.write(cells)
             rows.tidy = not stop.is_set()
         result.stopped, result.signum = stop.is_set(), stop.signum
     return result
+
+
+def _timed(options: BatchOptions) -> AbstractContextManager[ClipSeconds | None]:
+    return closing(ClipSeconds(options.timeline, fresh=options.fresh)) if options.timeline else nullcontext()
 
 
 @dataclass
@@ -114,6 +135,7 @@ class _Desk:
     """
 
     rows: Rows
+    seconds: ClipSeconds | None
     options: BatchOptions
     result: BatchResult
     tick: Tick
@@ -132,6 +154,10 @@ class _Desk:
         failed = cells["status"] == "error"
         if failed and self.stop.is_set():
             return  # the signal may have hit the process that read the clip: not the clip's fault
+        told = cells
+        cells = {name: value for name, value in told.items() if name != "timeline"}
+        if self.seconds is not None and not failed:  # before its row: a row without seconds would stay without
+            self.seconds.append(cells, told["timeline"])
         self.rows.append(cells)
         self.result.failed += failed
         self.result.rated += not failed
@@ -139,9 +165,9 @@ class _Desk:
         self.tick("failed" if failed else "rated")
         clip = (cells["file"], cells["user_text"], None, cells["start"], cells["end"], None)
         if hash(clip) in self.again:
-            self.told[clip] = cells
+            self.told[clip] = told
             for item in self.waiting.pop(clip, ()):
-                self._copy(cells, item)
+                self._copy(told, item)
 
     def pending(self) -> Iterator[Job]:
         """Clips to rate, each once however often it is listed."""
@@ -157,7 +183,7 @@ class _Desk:
                 return
             if self.options.shard and not in_shard(job.content_hash or str(item.file), self.options.shard):
                 self.tick("elsewhere")
-            elif job.error is None and self.rows.is_current(item, job.content_hash):
+            elif job.error is None and self.rows.is_current(item, job.content_hash) and self._timed(item):
                 self.result.current += 1
                 self._gate(item.listed, self.rows.reason(item))
                 self.tick("current")
@@ -169,6 +195,9 @@ class _Desk:
                 if item.error is None and hash(item.same_clip) in self.again:
                     self.waiting[item.same_clip] = []
                 yield job
+
+    def _timed(self, item: Item) -> bool:
+        return self.seconds is None or self.seconds.has(item)
 
     def _copy(self, cells: Cells, item: Item) -> None:
         own = {name: value for name, value in cells.items() if name in OURS}

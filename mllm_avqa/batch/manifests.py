@@ -20,7 +20,7 @@ from mllm_avqa.schema.plain import plain, refused_url
 LONGEST_LINE = 4_000_000  # bytes of one line of a manifest
 LONGEST_TEXT = LONGEST  # characters of the text given with a clip
 PREFIX = "manifest_"  # before the name of a user's column that a column of ours has too
-OURS = frozenset(COLUMNS) | {"rating"}
+OURS = frozenset(COLUMNS) | {"rating", "timeline"}
 JSON_LINES = (".jsonl", ".ndjson")
 TABLES = {".csv": ",", ".tsv": "\t"}
 

@@ -147,7 +147,7 @@ def _write_csv(path: Path, rows: Again) -> int:
     with path.open("wb") as f:
         f.write(_csv_line([*COLUMNS, *more]))
         for cells in rows():
-            f.write(_csv_line([*(_neutral(cells.get(c)) for c in COLUMNS), *(_flat(cells.get(c)) for c in more)]))
+            f.write(_csv_line([*(neutral(cells.get(c)) for c in COLUMNS), *(_flat(cells.get(c)) for c in more)]))
             n += 1
     return n
 
@@ -171,12 +171,12 @@ def _csv_line(values: Iterable[Any]) -> bytes:
     return out.getvalue()[:-2].encode() + b"\n"
 
 
-def _neutral(value: Any) -> Any:
+def neutral(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
-def _as_written(cell: str) -> str | None:
-    """What `_neutral` was given; None for an empty cell."""
+def as_written(cell: str) -> str | None:
+    """What `neutral` was given; None for an empty cell."""
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell or None
 
 
@@ -244,7 +244,7 @@ def _read_csv(output: Path) -> Iterator[Cells]:
             for row in reader:
                 if len(row) != len(names):
                     raise ValueError(f"line {reader.line_num}: {len(row)} cells, expected {len(names)}")
-                yield dict(zip(names, [*map(_as_written, row[:own]), *(c or None for c in row[own:])], strict=True))
+                yield dict(zip(names, [*map(as_written, row[:own]), *(c or None for c in row[own:])], strict=True))
         except csv.Error as e:
             raise ValueError(f"line {reader.line_num}: {e}") from e
 

@@ -73,6 +73,7 @@ class FlatRow(BaseModel):
     finding_kinds: str | None = None
     finding_sides: str | None = None
     finding_severities: str | None = None
+    remedies: str | None = None
     warnings: str | None = None
     explanation: str | None = None
     claims_supported: int | None = None
@@ -157,6 +158,7 @@ def rating_row(rating: Rating, *, path: str, file: Path, **given: Any) -> FlatRo
         finding_kinds="; ".join(f.kind for f in rating.findings) or None,
         finding_sides="; ".join(f.side for f in rating.findings) or None,
         finding_severities="; ".join(f.severity for f in rating.findings) or None,
+        remedies="; ".join(f"{r.text} (+{r.gain:.2f})" for r in rating.remedies) or None,
         warnings="; ".join(rating.warnings) or None,
         explanation=rating.explanation,
         claims_supported=claims.count("supported"),

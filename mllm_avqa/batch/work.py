@@ -71,6 +71,7 @@ class How:
     fingerprint: str
     gate: Gate = field(default_factory=Gate)
     findings: bool = False
+    timeline: bool = False
 
 
 def job_of(item: Item, limits: Limits, stopped: Callable[[], bool] = lambda: False) -> Job:
@@ -147,6 +148,10 @@ def cells_of(job: Job, outcome: Rating | AvqaError, how: How) -> Cells:
     cells["gate"] = how.gate.reasons(cells)
     if how.full:
         cells["rating"] = outcome.model_dump(mode="json") if isinstance(outcome, Rating) else None
+    if how.timeline and isinstance(outcome, Rating):
+        from mllm_avqa.report.timeline import timeline_rows
+
+        cells["timeline"] = timeline_rows(outcome)
     return cells | dict(item.carried)
 
 

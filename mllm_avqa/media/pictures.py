@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -118,7 +118,9 @@ class Pictures:
             interpolation=self._area,
             threads=1,  # handing slices to threads costs more than it gains at this size
         )
-        return self._orientation.apply(small.to_ndarray())
+        plane: Any = small.planes[0]
+        pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: small.height, : small.width]
+        return self._orientation.apply(pixels)
 
     def _keep(self, frame: VideoFrame, seconds: float) -> None:
         form = "rgb24" if self._levels is None else "rgb48le"

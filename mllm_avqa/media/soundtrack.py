@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Soundtrack:
         if not self._rate:
             self._rate, self._channels = frame.sample_rate, frame.layout.nb_channels
             self._layout = frame.layout.name
+            self._bounds = round(self._window[0] * self._rate), round(self._window[1] * self._rate)
         if (frame.sample_rate, frame.layout.nb_channels) != (self._rate, self._channels):
             samples = self._converted(frame)
         else:
@@ -99,7 +100,7 @@ class Soundtrack:
             self._pieces.append(samples[:, low - position : high - position])
 
     def _clamp(self, position: int) -> int:
-        low, high = (round(t * self._rate) for t in self._window)
+        low, high = self._bounds
         return min(max(position, low), high)
 
     def _converted(self, frame: AudioFrame) -> np.ndarray:
@@ -126,6 +127,12 @@ def as_float(frame: AudioFrame) -> np.ndarray:
         packed = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
         frame.pts = None
         (frame,) = packed.resample(frame)
+    if frame.format.name == "fltp":  # what most codecs give; PyAV's own way takes three times as long
+        samples = np.empty((channels, frame.samples), np.float32)
+        planes: Any = frame.planes
+        for row, plane in zip(samples, planes, strict=True):
+            row[:] = np.frombuffer(plane, np.float32, frame.samples)
+        return samples
     data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(-1, channels).T

@@ -39,6 +39,12 @@ class EndpointUnavailable(AvqaError):
     kind = "endpoint_unavailable"
 
 
+class EndpointRefuses(ConfigError):
+    """What no retry mends: an unknown model, a wrong key or address, a field the server does not know."""
+
+    status = 400
+
+
 @dataclass(frozen=True)
 class Reply:
     """text: None when the server cut the answer off, filtered it or left it empty. model: what says it answered."""
@@ -105,8 +111,6 @@ class Endpoint:
         Raises ConfigError for what no retry mends (unknown model, wrong key, wrong address) and EndpointUnavailable
         when all attempts failed.
         """
-        import openai
-
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
@@ -121,16 +125,38 @@ class Endpoint:
             body["seed"] = seed
         if top:
             body |= {"logprobs": True, "top_logprobs": top}
+        try:
+            return self._tried(lambda: _reply(self._post(body), self.model))
+        except EndpointRefuses as e:
+            if top and e.status in (400, 422):  # it has no log-probabilities, or not for this question
+                return self.ask(system, user, seed, before=before)
+            raise
+
+    def call(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON answer of another route of the same server. path: from its root. Raises as `ask` does."""
+        url = self.url.removesuffix(_PATH).removesuffix("/v1") + path
+        options: Any = {"headers": self._private}
+        return self._tried(
+            lambda: self._client.post(url, cast_to=object, body={"model": self.model} | body, options=options)
+        )
+
+    def models(self) -> list[str]:
+        """Names of what is served. Raises as `ask` does."""
+        return [m.id for m in self._tried(lambda: self._client.models.list(extra_headers=self._private)).data]
+
+    def _tried(self, send: Callable[[], Result]) -> Result:
+        import openai
+
         reason = ""
         for attempt in range(self.attempts):  # what was not answered is tried again by the client
             try:
-                return _reply(self._post(body), self.model)
+                return send()
             except openai.APIStatusError as e:
                 reason = f"status {e.status_code}: {e.response.text[:300].strip()}"
-                if top and e.status_code in (400, 422):  # it has no log-probabilities, or not for this question
-                    return self.ask(system, user, seed, before=before)
                 if e.status_code not in RETRIED:
-                    raise ConfigError(f"{self.url} refuses: {reason} ({', '.join(self.flags)})") from e
+                    refusal = EndpointRefuses(f"{self.url} refuses: {reason} ({', '.join(self.flags)})")
+                    refusal.status = e.status_code
+                    raise refusal from e
                 break
             except openai.APIConnectionError as e:
                 reason = f"{type(e).__name__}: {e.__cause__ or e}"
@@ -152,15 +178,20 @@ class Endpoint:
             http_client=openai.DefaultHttpxClient(follow_redirects=False),  # they would carry the key away
         )
 
-    def _post(self, body: dict[str, Any]) -> Any:
-        """The answer. Raises TimeoutError when it drips in too slowly, ValueError when it is too long or no JSON."""
+    @property
+    def _private(self) -> Any:
+        """What the client would find in the environment is not for whatever server this is."""
         import openai
 
-        # What the client would find in the environment is not for whatever server this is.
-        private = ["OpenAI-Organization", "OpenAI-Project"] + ["Authorization"] * (not self.key)
-        headers: Any = dict.fromkeys(private, openai.Omit())
+        return dict.fromkeys(
+            ["OpenAI-Organization", "OpenAI-Project"] + ["Authorization"] * (not self.key), openai.Omit()
+        )
+
+    def _post(self, body: dict[str, Any]) -> Any:
+        """The answer. Raises TimeoutError when it drips in too slowly, ValueError when it is too long or no JSON."""
         parts, size = [], 0
-        with self._client.chat.completions.with_streaming_response.create(**body, extra_headers=headers) as answer:
+        create = self._client.chat.completions.with_streaming_response.create
+        with create(**body, extra_headers=self._private) as answer:
             deadline = time.monotonic() + self.timeout
             for part in answer.iter_bytes():
                 parts.append(part)

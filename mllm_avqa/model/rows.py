@@ -6,11 +6,14 @@ sees; so every branch has exactly the result of a row of its own (tests/model/te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from mllm_avqa.model.prompting import ALL, VISIBLE
+from mllm_avqa.model.prompting import ALL, SEES, VISIBLE
+
+PLAIN = ("video", "audio")  # aspects whose segments stand in one line even under isolation
 
 
 @dataclass
@@ -116,6 +119,20 @@ def pack(
         spans=spans,
         ends=ends,
     )
+
+
+def stock_aspects(aspects: Sequence[str], isolate: bool) -> list[str]:
+    """The aspects that a plain causal prompt scores as this project does."""
+    return [a for a in aspects if a in PLAIN or not isolate]
+
+
+def prompt_ids(segments: Sequence[EncodedSegment], branch: EncodedBranch, isolate: bool) -> list[int]:
+    """Token ids of a question in a prompt of its own, up to where the level stands; views are placeholders already.
+
+    Ids and no text: this project tokenises piece by piece, and quoted text without control tokens.
+    """
+    seen = [s for s in segments if s.name in SEES[branch.aspect] or not isolate]
+    return [*(i for s in seen for i in s.ids), *branch.ids[: branch.stem_end + 1]]
 
 
 def collate(rows: list[PackedRow], pad_id: int) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:

@@ -14,6 +14,7 @@ from typing import Literal
 from mllm_avqa.evidence.catalogue import ALL_FACTS as FACTS
 from mllm_avqa.evidence.catalogue import fact_name
 from mllm_avqa.model.claims import WHOLE, Fault, Level, merged, read_claims, sentences
+from mllm_avqa.model.prompting import number
 from mllm_avqa.schema.faults import FaultKind, fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.rating import Claim, Finding, Rating
@@ -219,7 +220,7 @@ def direction(m: Measurement) -> str:
 
 def _told(m: Measurement, language: str, other_way: bool = False) -> str:
     """ "blur 3.4 px: strong"."""
-    value = "–" if m.value is None else f"{m.value:.3g} {translated(m.unit, language)}".strip()
+    value = "–" if m.value is None else f"{number(m.value)} {translated(m.unit, language)}".strip()
     severity = say(f"severities.{m.severity}", language)
     told = say("reasons.fact", language, fact=fact_name(m.name, language), value=value, severity=severity)
     return say("reasons.other_way", language, fact=told) if other_way else told

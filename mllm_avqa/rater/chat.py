@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mllm_avqa.model.prompting import CHAT, LANGUAGES, Branch
+from mllm_avqa.model.prompting import CHAT, LANGUAGES, Branch, aspect_branch
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.talk.answers import Answer, answer
 from mllm_avqa.model.talk.reading import language_of, read
@@ -56,6 +56,12 @@ class ChatSession:
             told += piece
             yield piece
         yield text[len(told) :]
+
+    def prompt(self, aspect: str, language: str) -> list[int]:
+        """Token ids in front of the level of an aspect, of the window that is held."""
+        row, branch = self.clip.row, self.clip.backbone.encode_branch(aspect_branch(aspect, language))
+        seen = row.ids[: row.prefix_length][row.visible_from[aspect]]
+        return [*seen.tolist(), *branch.ids[: branch.stem_end + 1]]
 
     def asked_tokens(self, question: str) -> int:
         """Tokens in front of an answer: the clip's, which are encoded already, and the question's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -54,6 +54,7 @@ class Rater:
         full_pass: bool = True,
         windows: int | str = "auto",
         hop: float | None = None,
+        corridor: Callable[[Backbone, Card], Corridor] = Corridor,
     ) -> None:
         if unknown := [w for w in without if w not in WITHHELD]:
             raise ConfigError(f"{unknown[0]!r} is none of {', '.join(WITHHELD)} (--without)")
@@ -69,7 +70,7 @@ class Rater:
         # Beside other work a decoder is best left one core: its threads cost a fifth of its time in all.
         share = min(self.reader.limits.max_threads, max(1, cores() // 2))
         self._batch_reader = MediaReader(reader, self.reader.limits.model_copy(update={"max_threads": share}))
-        self.corridor = Corridor(backbone, card)
+        self.corridor = corridor(backbone, card)
         self.corridor.check_language(language)
         self.weights = weights
         self.scorer = Scorer(
@@ -125,6 +126,22 @@ class Rater:
             reader=reader, limits=limits, context=context, asr=engine, language=language, without=without,
             free_text=free_text, full_pass=full_pass, windows=windows, hop=hop,
         )  # fmt: skip
+
+    @classmethod
+    def from_endpoint(
+        cls, url: str, *, card: str | Path, model: str = "", key_env: str | None = None, **options: Any
+    ) -> Rater:
+        """Rate with a model that another server runs: vLLM with an export of `train export`, or `mllm-avqa serve`.
+
+        card: folder of that export; its weights are not read. Clips are decoded, measured and shown as here, scores
+        are read from the level tokens of the server; wordings of explanations are not chosen by the model. Aspects are
+        those of a plain causal prompt (`rows.stock_aspects`). model: its name there, by default the only one;
+        key_env: environment variable with the key; options: as of `Rater`.
+        Raises ConfigError, CheckpointError, EndpointUnavailable, and ViewsDiffer when a clip is rated.
+        """
+        from mllm_avqa.rater.served import served
+
+        return cls(*served(url, Path(card), model, key_env, options), **options)
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:

@@ -76,6 +76,20 @@ def finding_lines(rating: Rating, language: str) -> list[FindingLine]:
     return lines
 
 
+def remedy_lines(rating: Rating, language: str) -> list[tuple[str, str]]:
+    """What would help most and what it is thought to be worth; then, without a worth, what else mends a finding."""
+    tables = load_prompts("words", language)
+    out: dict[str, str] = {}
+    for r in rating.remedies:
+        form = tables["report"]["worth" if rating.scores.get("overall") else "worth_side"]
+        names = {"side": tables["aspects"][r.side], "overall": tables["aspects"]["overall"]}
+        out.setdefault(r.text, form.format(gain=f"{r.gain:.2f}", side_gain=f"{r.side_gain:.2f}", **names))
+    for f in rating.findings:
+        if f.remedy:
+            out.setdefault(f.remedy, "")
+    return list(out.items())
+
+
 def unchecked(rating: Rating) -> bool:
     """Whether a claim could not be checked; said once for all of them."""
     return any(c.support == "unverified" for c in claims(rating))

@@ -20,6 +20,7 @@ from mllm_avqa.schema.words import load_prompts, translated
 Tables = Mapping[str, Any]  # prompts/words.<language>.yaml
 _BAR = 24  # cells for the range 1..5
 _FAULTS = 8  # faults shown; the rest is counted
+_HELPS = 3
 _STYLE = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
 _SEVERITY_STYLE = {"severe": "bold red", "strong": "red", "moderate": "yellow", "slight": "cyan", "faint": "dim"}
 _MARK = {"supported": ("✓", "green"), "contradicted": ("✗", "bold red"), "unverified": ("?", "dim")}
@@ -44,6 +45,9 @@ def render(rating: Rating, limits: str = "") -> RenderableType:
         parts += [_head(words["explanation"]), _claims(rating, tables)]
     if rating.findings:
         parts += [_head(words["findings"]), _findings(rating, tables)]
+    if rating.remedies:
+        lines = [Text(f"{visible(text)}  {worth}") for text, worth in digest.remedy_lines(rating, lang)[:_HELPS]]
+        parts += [_head(words["helps"]), *map(_in, lines)]
     parts += [_head(words["evidence"]), _evidence(rating, tables)]
     if rating.attribution is not None:
         parts += [_head(words["attribution"]), _shares(rating.attribution, tables)]

@@ -28,6 +28,10 @@ _THIN = 2.0  # of a span that would not be seen
 _POINTS = 1000  # of the curve of loudness, at most
 _QUIETEST = -60.0  # LUFS at the bottom of it
 Cells = dict[str, float | None]
+SECONDS = (
+    "second", "black", "freeze", "silence", "dropouts", "frames", "brightness", "motion", "scene_cuts",
+    "momentary_loudness", "short_term_loudness", "clipped", *(f"{a}_score" for a in ASPECTS),
+)  # fmt: skip
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------
@@ -37,7 +41,7 @@ def timeline_rows(rating: Rating) -> list[Cells]:
     """A row for every second of the file: its facts, and the scores of the window that showed it."""
     facts = rating.whole.timeline.facts if rating.whole is not None else {}
     step = rating.whole.timeline.step if rating.whole is not None else 1.0
-    n = max([len(v) for v in facts.values()], default=round(digest.clip_seconds(rating) / step))
+    n = max([1, *(len(v) for v in facts.values())]) if facts else max(1, round(digest.clip_seconds(rating) / step))
     rows: list[Cells] = []
     for k in range(n):
         row: Cells = {"second": round(k * step, 3), **{name: v[k] for name, v in facts.items()}}

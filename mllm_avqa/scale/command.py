@@ -45,6 +45,8 @@ def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[
         raise OutputError(f"-o {batch.output}: with --engine ray the output is a folder of Parquet partitions")
     if batch.shard is not None:
         raise ConfigError("--shard is for runs without a cluster; --engine ray shares the clips out itself")
+    if batch.timeline is not None:
+        raise ConfigError("--timeline is for runs without a cluster; --full keeps the seconds in every row")
     check_inputs(batch.inputs, batch.manifest)
     batch.gate.check()
     if batch.fresh and batch.output.is_dir():

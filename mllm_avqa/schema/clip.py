@@ -23,9 +23,7 @@ class Limits(BaseModel):
     max_sidecar_bytes: int = Field(default=2 * 2**20, ge=0)  # of them in all (--max-sidecar-bytes)
     max_pass_seconds: float = 3600.0  # wall time of the pass over a whole file, which then ends early
     max_frames: int = Field(default=50_000, ge=1)  # of an animation: GIF, APNG, WebP (--max-frames)
-    max_frame_bytes: int = Field(
-        default=512 * 2**20, ge=2**20
-    )  # of a window's pictures, else scaled down
+    max_frame_bytes: int = Field(default=512 * 2**20, ge=2**20)  # of a window's pictures, else scaled down
     max_threads: int = Field(default=4, ge=1)  # of one decoder, within the cores; more cost memory and save no time
 
 

@@ -41,6 +41,7 @@ from mllm_avqa.serving.refusals import (
     status_of,
 )
 from mllm_avqa.serving.remote import Remote
+from mllm_avqa.serving.tokens import token_routes
 
 log = logging.getLogger(__name__)
 _HEADERS = (
@@ -103,6 +104,7 @@ def make_app(
     app.state.house = house
     app.include_router(ratings_routes(house))
     app.include_router(chat_routes(house))
+    app.include_router(token_routes(house))
     app.include_router(page_routes(house))
     _health(app, house)
     _refusals(app, house)

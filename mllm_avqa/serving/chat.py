@@ -53,7 +53,7 @@ def chat_routes(house: House) -> APIRouter:
     @router.get("/v1/models/{name}")
     async def model(request: Request, name: str) -> Response:
         house.owner(request)
-        _check_model(house, name)
+        check_model(house, name)
         return JSONResponse(_model(house))
 
     @router.post("/v1/chat/completions")
@@ -63,7 +63,7 @@ def chat_routes(house: House) -> APIRouter:
         try:
             bounds = house.bounds
             body = await bodies.json_of(request, ChatRequest, bounds.json_bytes, bounds.body_seconds)
-            _check_model(house, body.model)
+            check_model(house, body.model)
             talk, answer, clip = await _talk(house, body, owner)
             told = _Told(house, body, talk, answer)
             if body.stream:
@@ -92,7 +92,7 @@ def _model(house: House) -> dict[str, Any]:
     }
 
 
-def _check_model(house: House, name: str) -> None:
+def check_model(house: House, name: str) -> None:
     here = house.desk.rater.card.name
     if name != here:
         raise NotHeld(f"there is no model {name[:60]!r} here, only {here!r}", param="model")
@@ -131,6 +131,8 @@ async def _talk(house: House, body: ChatRequest, owner: str) -> tuple[Talk, Comp
     tokens = session.asked_tokens(question)
     prints = hashlib.sha256(json.dumps(rater.fingerprint, sort_keys=True).encode()).hexdigest()[:16]
     answer = Completion(rater.card.name, f"fp_{prints}", tokens, session.clip.row.prefix_length if cached else 0)
+    if body.return_token_ids and aspect is not None:
+        answer.prompt = session.prompt(aspect, language)
     return Talk(session, question, aspect, language), answer, f"sha256:{digest}"
 
 

@@ -112,7 +112,6 @@ def render_part(rating: Rating, order: Order) -> str:
     """What the page shows of one rating, as a piece of HTML in the rating's language."""
     lang = rating.language
     words, tables = load_prompts("page", lang), load_prompts("words", lang)
-    helps = {f.remedy: f for f in sorted(rating.findings, key=lambda f: f.gain) if f.remedy}
     return render_page(
         _HERE.joinpath("part.html.j2"),
         rating=rating,
@@ -129,7 +128,7 @@ def render_part(rating: Rating, order: Order) -> str:
         stretches=_stretches,
         claims=digest.claims(rating),
         findings=list(zip(rating.findings, digest.finding_lines(rating, lang), strict=True)),
-        helps=sorted(helps.values(), key=lambda f: -f.gain),
+        helps=digest.remedy_lines(rating, lang),
         faults=digest.faults(rating),
         harmless=digest.harmless(rating),
         unmeasured=digest.unmeasured(rating),

@@ -105,6 +105,7 @@ class ChatRequest(_Strict):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     n: Literal[1] | None = None
     lang: str | None = None  # of this server: language of question and answer
+    return_token_ids: bool | None = None  # of vLLM: tell the prompt of an aspect's question
     # taken and without effect
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
@@ -159,6 +160,7 @@ class Completion:
     created: int = field(default_factory=lambda: int(time.time()))
     answered: int = 0
     finish: str = "stop"
+    prompt: list[int] | None = None  # token ids, where they were asked for
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -176,7 +178,8 @@ class Completion:
             "logprobs": None if logprobs is None else {"content": list(logprobs), "refusal": None},
             "finish_reason": self.finish,
         }
-        return self._head("chat.completion") | {"choices": [choice], "usage": self.usage, "clip": clip}
+        told = {} if self.prompt is None else {"prompt_token_ids": self.prompt}
+        return self._head("chat.completion") | {"choices": [choice], "usage": self.usage, "clip": clip} | told
 
     def chunk(
         self, delta: dict[str, Any], logprobs: Sequence[dict[str, Any]] | None = None, finish: str | None = None

@@ -36,6 +36,8 @@ TRAVERSALS = (
     "../../etc/passwd", "/etc/passwd", "....//etc/passwd", "file:///etc/passwd", "file:///%2e%2e/etc/passwd",
     "..\\..\\etc\\passwd", "link.mp4", "/proc/self/environ", "/dev/zero", "\0", "%00", "~root", ".", "", "a" * 9000,
 )  # fmt: skip
+RENDER, GENERATE = "/v1/chat/completions/render", "/inference/v1/generate"
+JUNKED = ("/v1/ratings", "/v1/chat/completions", RENDER, GENERATE)
 HTML = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 LEAKS = re.compile(rb"Traceback|/tmp/|root:|mllm_avqa/|<script>alert|<img src=x")
 HEAD, BODY = 3, 4  # seconds that this server waits for a head and for a body
@@ -211,7 +213,7 @@ def junk(h: Host, count: int) -> set[object]:
                     seen[int(answer.split()[1]) if answer else "hung up"] += 1
                     continue
                 kind = rng.choice(["application/json", "multipart/form-data; boundary=xx", "text/plain", "\x01"])
-                wanted = path if rng.random() < 0.5 else rng.choice(["/v1/ratings", "/v1/chat/completions"])
+                wanted = path if rng.random() < 0.5 else rng.choice(JUNKED)
                 c.request(
                     method,
                     wanted,
@@ -273,6 +275,18 @@ def cases(count: int) -> dict[str, tuple[set[object], Callable[[Host], set[objec
         {"model": "nano", "messages": m} for m in ("a", [], [5], [{"role": "x"}], [{"role": "user", "content": 5}])
     ]
     rate, chat = "/v1/ratings", "/v1/chat/completions"
+    how = {"do_resize": False, "do_sample_frames": False, "fps": 2.0}
+    views = [
+        {"model": "nano", "mm_processor_kwargs": how, "messages": [{"role": "user", "content": [part]}]}
+        for part in (
+            {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64,AAAA"}},
+            {"type": "video_url", "video_url": {"url": "file:///etc/passwd"}},
+            {"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,AAAA"}},
+        )
+    ]
+    prompt = {"model": "nano", "features": {"kwargs_data": {}},
+              "sampling_params": {"max_tokens": 1, "logprob_token_ids": [1]}}  # fmt: skip
+    prompts = [prompt | {"token_ids": ids} for ids in ([], [-1], [10**9], [1] * 9000)]
     kinds = {"Content-Type": "application/json"}
     return {
         "body that drips in": ({408}, slow_body),
@@ -291,6 +305,9 @@ def cases(count: int) -> dict[str, tuple[set[object], Callable[[Host], set[objec
         "upload of 5 MB (2 allowed)": ({413}, lambda h: {h.upload(clip=b"x" * 5_000_000)[0]}),
         "100,000 brackets": ({400}, lambda h: {h.ask("POST", rate, b"[" * 100_000, **kinds)[0]}),
         "wrong types": ({422}, lambda h: {h.json(rate, w) for w in wrong} | {h.json(chat, c) for c in chats}),
+        "views that are none, prompts that do not fit": (
+            {422}, lambda h: {h.json(RENDER, v) for v in views} | {h.json(GENERATE, p) for p in prompts},
+        ),
         "no media": ({415}, lambda h: {h.upload(clip=b"x" * 999)[0], h.json(rate, {"clip": url})}),
         "unknown model": ({404}, lambda h: {h.json(chat, _about(url) | {"model": "x"})}),
         "wrong key": ({401}, lambda h: {h.ask("GET", "/v1/models", key=k)[0] for k in ("", "x", KEY[:-1], KEY + "x")}),

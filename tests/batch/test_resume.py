@@ -247,3 +247,39 @@ def test_workers_give_the_same_file(clips: Path, tmp_path: Path) -> None:
     result = run_batch(FakeRater, BatchOptions(two, [str(clips)], workers=2, batch_size=2))
     assert (result.rated, result.failed) == (10, 1)
     assert two.read_text() == one.read_text()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_seconds_of_all_clips(clips: Path, tmp_path: Path, kind: str) -> None:
+    """A block for each rated clip, kept and extended by later runs, without what a newer one replaces."""
+    out, table = tmp_path / "out.csv", tmp_path / f"seconds.{kind}"
+
+    def seconds() -> list[dict[str, Any]]:
+        return rows(table) if kind == "csv" else pq.read_table(table).to_pylist()
+
+    run(out, clips / "c0.mp4")
+    result, _ = run(out, clips / "c0.mp4", clips / "c1.mp4", clips / "wrong.mp4", timeline=table)
+    assert (result.rated, result.failed) == (2, 1)  # the first had no seconds
+    first = seconds()
+    assert [Path(r["path"]).name for r in first] == ["c0.mp4"] * 8 + ["c1.mp4"] * 8
+    assert [float(r["second"]) for r in first[:8]] == list(range(8))
+    assert float(first[3]["overall_score"]) == pytest.approx(float(rows(out)[0]["overall"]), abs=1e-6)
+    with pytest.raises(OutputError, match="a file of their own"):
+        run(out, clips / "c0.mp4", timeline=out)
+
+    (clips / "c1.mp4").write_bytes(b"clip 3")
+    manifest = tmp_path / "list.csv"
+    lines = [f"{clips / name},{number}" for name, number in (("c1.mp4", 7), ("c2.mp4", 8), ("c2.mp4", 9))]
+    manifest.write_text("\n".join(["path,id", *lines]))
+    run(out, clips / "c0.mp4", clips / "c1.mp4", timeline=table)
+    result, _ = run(out, manifest=manifest, timeline=table)
+    told = [(Path(r["path"]).name, r["id"]) for r in seconds()[::8]]
+    assert told == [("c0.mp4", None), ("c1.mp4", None), ("c1.mp4", "7"), ("c2.mp4", "8"), ("c2.mp4", "9")]
+    assert result.rated == 3
+    assert run(out, manifest=manifest, timeline=table)[0].rated == 0
+    assert len(seconds()) == 40
+    table.write_bytes(b"a,b\n1,2\n" if kind == "csv" else b"PAR1")
+    with pytest.raises(OutputError, match="--timeline"):
+        run(out, clips / "c0.mp4", timeline=table)
+    assert run(out, clips / "c0.mp4", timeline=table, fresh=True)[0].rated == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"clips", "list.csv", "out.csv", table.name}

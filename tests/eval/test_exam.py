@@ -69,6 +69,9 @@ def test_a_file_of_ratings_sits_the_exam(records, tmp_path: Path) -> None:
     found = Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "mine.csv").run()
     assert told(found["rows"], "video, mean Spearman") == 1.0
     assert found["failed"] == {"0-0.mp4": "0-0.mp4: no row in the file of ratings"}
+    (tmp_path / "svr.csv").write_text("path,video_svr\n" + "\n".join(r.rpartition(",")[0] for r in rows) + "\n")
+    columns = Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "svr.csv", model="svr").run()
+    assert columns["judge"] == "svr of svr.csv" and told(columns["rows"], "video, mean Spearman") == 1.0
     with pytest.raises(ConfigError, match="one judge at a time"):
         Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "mine.csv", endpoint="http://x/v1").run()
 

@@ -16,6 +16,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parent.parent / "batch"))
 from fake_rater import distribution, rating_of
 
+from mllm_avqa.batch.rows import rating_row
 from mllm_avqa.report.frames import thumbnails
 from mllm_avqa.report.html import Thumbnail, render_html, write_html
 from mllm_avqa.report.labels import amount, clock, size, visible
@@ -25,8 +26,8 @@ from mllm_avqa.schema.clip import Clip, DecodeSpec, VideoTrack
 from mllm_avqa.schema.errors import MediaTimeout, OutputError
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.names import LANGUAGES
-from mllm_avqa.schema.rating import Claim, Rating, Window
-from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
+from mllm_avqa.schema.rating import Claim, Finding, Rating, Remedy, Window
+from mllm_avqa.schema.text import SCENE, SourceStatus, TextContext, TextItem
 from mllm_avqa.schema.words import load_prompts, translated
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \x1b[31m \u202egnp.exe {{ 7*7 }} [bold]x[/bold]"
@@ -123,6 +124,28 @@ def test_reports_say_everything(language: str) -> None:
             "second, ",
         ):
             assert part in report
+
+
+def test_a_report_says_in_its_language_where_words_were_read() -> None:
+    rating = rating_of("a.mp4", language="zh")
+    sign = TextItem(origin="ocr", text="OPEN", detail=f"engine=rapidocr; {SCENE}")
+    rating.context = TextContext(items=[sign], sources=[SourceStatus(origin="ocr", status="ok")])
+    page = render_html(rating.told())
+    assert "engine=rapidocr；场景中物体上的文字" in page
+    assert SCENE not in page
+
+
+def test_what_would_help_most_is_told_with_its_worth() -> None:
+    fix = Remedy(text="sharpen <it>", side="video", kinds=["blur"], gain=0.3, side_gain=0.5, rests_on="facts")
+    other = Finding(side="audio", kind="hum", name="hum", severity="slight", remedy="notch it")
+    rating = rating_of("a.mp4", remedies=[fix], findings=[other])
+    page = render_html(rating)
+    first, second = re.findall(r"<li><bdi>(.*?)</bdi> <span class=\"note\">(.*?)</span></li>", page)
+    assert (first, second) == (("sharpen &lt;it&gt;", "Video +0.50, Overall +0.30"), ("notch it", ""))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(rating))
+    assert "sharpen <it>  Video +0.50, Overall +0.30" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert rating_row(rating, path="a.mp4", file=Path("a.mp4")).remedies == "sharpen <it> (+0.30)"
 
 
 def test_words_are_complete() -> None:

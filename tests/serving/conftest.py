@@ -7,8 +7,9 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def serve(rater: Rater) -> Iterator[Serve]:
 
 @contextmanager
 def listening(app: object) -> Iterator[str]:
-    """The address of an app on a real port."""
+    """The address of an app on a real port, once its model is loaded."""
     import uvicorn
 
     with socket.socket() as sock:
@@ -82,11 +83,29 @@ def listening(app: object) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))  # type: ignore[arg-type]
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])))
         thread.start()
+        address = f"http://127.0.0.1:{sock.getsockname()[1]}"
         try:
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+            _wait(address)
+            yield address
         finally:
             server.should_exit = True
             thread.join(20)
+
+
+def _wait(address: str) -> None:
+    """Until it is ready to rate."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/readyz", timeout=5)
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def listen() -> Callable[[object], AbstractContextManager[str]]:
+    return listening
 
 
 @pytest.fixture(scope="session")
@@ -97,13 +116,4 @@ def address(rater: Rater, clip: Path) -> Iterator[str]:
         bounds=ServerBounds(held=2),
     )  # fmt: skip
     with listening(app) as address:
-        import urllib.request
-
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/readyz", timeout=5)
-                break
-            except OSError:
-                time.sleep(0.05)
         yield address

@@ -49,13 +49,17 @@ def test_smoke_config_trains_all_stages_and_reloads(data, tmp_path):
     assert any("lora_" in n for n, _ in backbone.model.named_parameters())
 
 
-def test_a_base_in_bf16_is_trained_low_rank_and_reloads(data, tmp_path):
-    """Frozen weights are bf16 and stay what they were; what is trained is fp32, in the file as well."""
+@pytest.mark.parametrize("frozen", ["base_dtype=bfloat16", "four_bit=true"])
+def test_a_small_base_is_trained_low_rank_and_reloads(data, tmp_path, frozen):
+    """Frozen weights are bf16 or 4 bits and stay what they were; what is trained is fp32, in the file as well."""
     from safetensors.torch import load_file
 
-    stages.run(config(data, tmp_path / "base"))
+    if "four_bit" in frozen:
+        pytest.importorskip("bitsandbytes")
+    wide = "build.size.llm=[128, 1]"  # on a CPU, bitsandbytes multiplies whole blocks of 64 inputs
+    stages.run(config(data, tmp_path / "base", wide))
     low = [
-        f"records={data}", f"output={tmp_path / 'low'}", "warmup=null", "base_dtype=bfloat16",
+        f"records={data}", f"output={tmp_path / 'low'}", "warmup=null", frozen,
         f"init={tmp_path / 'base' / 'only'}",
         "stages=[{name: low, steps: 2, batch: 2, lr: 1.0e-3, mixture: {stage2: 1}, tune: lora, save_every: 2}]",
     ]  # fmt: skip
@@ -71,8 +75,9 @@ class Killed(Exception):
     pass
 
 
-def config(data, output):
+def config(data, output, *more):
     one = [
+        *more,
         f"records={data}",
         f"output={output}",
         "warmup=null",

@@ -45,12 +45,13 @@ def load_backbone(
     four_bit: bool = False,
     allow_pickle: bool = False,
     merged: bool = False,
+    empty: bool = False,
 ) -> Backbone:
     """Weights, tokenizer and processors of a checkpoint directory, on the CPU unless `device_map` says where.
 
     dtype: of the weights, by default float32; device_map: "auto", "cuda:0", or {module: device}; four_bit,
-    allow_pickle, merged: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError for an
-    option without its library.
+    allow_pickle, merged, empty: see `loading.LoadOptions`. Raises CheckpointError naming what is missing, ConfigError
+    for an option without its library.
     """
     import torch
 
@@ -58,7 +59,7 @@ def load_backbone(
 
     with _quiet():
         backbone: Backbone = family(card.family).load(
-            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle, merged)
+            directory, card, LoadOptions(dtype or torch.float32, device_map, four_bit, allow_pickle, merged, empty)
         )
     return backbone
 

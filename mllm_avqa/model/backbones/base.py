@@ -73,6 +73,15 @@ class Backbone(Protocol):
         """Tokens and positions of a segment; `media` comes from `media_tensors`."""
         ...
 
+    @property
+    def pads(self) -> dict[str, int]:
+        """The token that holds a place of "video" and of "audio" in a prompt."""
+        ...
+
+    def prompt(self, ids: list[int], media: dict[str, torch.Tensor]) -> EncodedSegment:
+        """A whole prompt as stock code lays it out, for a family that has `stock_classes`."""
+        ...
+
     def media_tensors(self, views: Views) -> dict[str, torch.Tensor]:
         """Model inputs of the views: pixel patches, grids, log-mel."""
         ...

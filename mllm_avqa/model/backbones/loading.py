@@ -32,6 +32,7 @@ class LoadOptions:
     allow_pickle: bool = False  # weights that are no safetensors: unpickling them is safe only as far as torch makes it
     # The adapter becomes part of the weights: as fast as without, and nothing left to train. Never into 4-bit weights.
     merged: bool = False
+    empty: bool = False  # no weights: the model runs elsewhere, here are its tokens and the shapes of its inputs
 
 
 def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOptions) -> Any:
@@ -41,6 +42,9 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
     Raises CheckpointError (missing files, adapter or revision) and ConfigError (an option needs a missing library).
     """
     base, revision = locate(directory, card)
+    if options.empty:
+        with torch.device("meta"):
+            return model_class(model_class.config_class.from_pretrained(base, revision=revision or "main"))
     adapter = (directory / "adapter_config.json").is_file()
     if card.base_model is not None and card.training and not adapter:
         raise CheckpointError(f"{directory} was trained on {card.base_model} but holds no adapter (--checkpoint)")

@@ -177,6 +177,14 @@ class QwenOmni(ABC):
             ids += self.text_ids("\n")
         return EncodedSegment(segment.name, ids, self._positions(ids, grids, lengths, media))
 
+    @property
+    def pads(self) -> dict[str, int]:
+        return {"video": self.ids[self.marks.video], "audio": self.ids[self.marks.sound]}
+
+    def prompt(self, ids: list[int], media: dict[str, torch.Tensor]) -> EncodedSegment:
+        lengths = [media["feature_attention_mask"].sum(-1)] if "feature_attention_mask" in media else []
+        return EncodedSegment("system", ids, self._positions(ids, [*media.get("video_grid_thw", [])], lengths, media))
+
     def _positions(
         self, ids: list[int], grids: list[torch.Tensor], lengths: list[torch.Tensor], media: dict[str, torch.Tensor]
     ) -> torch.Tensor:
