@@ -18,7 +18,7 @@ from mllm_avqa.model.findings import Likelihoods, borne_out, by_side
 from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
 from mllm_avqa.model.remedies import fixes
 from mllm_avqa.model.scoring import EncodedClip
-from mllm_avqa.model.verdicts import check_claims, direction, seen_by
+from mllm_avqa.model.verdicts import check_claims, direction, seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES, Side
@@ -77,23 +77,30 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     if "overall" in levels:
         out.append([t.format(level=levels["overall"]) for t in words["overall"]])
     if rating.remedies:
-        out.append([t.format(remedy=_advised(rating, words, [o[0] for o in out])) for t in words["help"]])
+        out.append(_advised(rating, words, [o[0] for o in out]))
     return out
 
 
-def _advised(rating: Rating, words: Words, said: Sequence[str]) -> str:
-    """The fix that helps most, with what was measured where no sentence has said it."""
+def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
+    """The fix that helps most: with what was measured where no sentence has said it, and only if its fault is there."""
     best = rating.remedies[0]
     own = next((f.facts for f in fixes(rating) if (f.side, f.text) == (best.side, best.text)), set())
-    worst = sorted((m for m in rating.evidence if m.name in own), key=lambda m: -SEVERITIES.index(m.severity))[:1]
-    known = any(told_fact(m, words) in sentence for m in worst for sentence in said)
-    return best.text + ("" if known else measured_text(worst, words))
+    facts = sorted((m for m in rating.evidence if m.name in own), key=lambda m: -SEVERITIES.index(m.severity))
+    known = any(told_fact(m, words) in sentence for m in facts for sentence in said)
+    found = [f for f in rating.findings if f.side == best.side and f.kind in best.kinds]
+    told = {"remedy": best.text + ("" if known else measured_text(facts[:1], words))}
+    doubtful = [f for f in found if not borne_out(f, rating)]
+    if doubtful and len(doubtful) == len(found):
+        told = filled(doubtful[0], rating, words) | told
+        told["where"] = words["where"][best.side].format(**_texts(rating, words))
+        return [t.format(**told) for t in words["help_if"]]
+    return [t.format(**told) for t in words["help"]]
 
 
 def _found(f: Finding, rating: Rating, words: Words) -> list[str]:
     form = "property" if fault_kinds()[f.kind].form == "property" else "things"
     told = filled(f, rating, words) | _texts(rating, words)
-    how = "findings" if borne_out(f, rating.evidence) else "maybe"
+    how = "findings" if borne_out(f, rating) else "maybe"
     return [t.format(**told) for t in words[how][f.side][form]]
 
 
@@ -115,7 +122,7 @@ def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]
         return [[t.format(why=short) for t in words["gone"][side]]] if short and side in words["gone"] else []
     facts = telling(rating, side)
     high, grave = score.level in CLEAN, any(SEVERITIES.index(m.severity) >= TELLING for m in facts)
-    hardly = telling(rating, side, FAINT)[:1]
+    hardly = telling(rating, side, FAINT)
     case = ("although" if grave else "clean") if high else "plain" if facts else "hardly" if hardly else "bare"
     told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
     told["worst"] = measured_text(hardly, words)
@@ -125,9 +132,14 @@ def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]
 def telling(rating: Rating, side: str, least: int = SLIGHT) -> list[Measurement]:
     """The facts of a side that speak of a fault and not of what was filmed or played: the worst, two at most."""
     own = [m for m in rating.evidence if m.modality == side and m.value is not None]
-    own = [m for m in own if not (m.name in ALL_FACTS and ALL_FACTS[m.name].content)]
+    own = [m for m in own if speaks(m, rating.evidence)]
     own = [m for m in own if SEVERITIES.index(m.severity) >= least]
-    return sorted(own, key=lambda m: -SEVERITIES.index(m.severity))[:2]
+    return sorted(own, key=lambda m: (-SEVERITIES.index(m.severity), -_grade(m)))[:2]
+
+
+def _grade(m: Measurement) -> float:
+    """How bad it is, between its severity and the next."""
+    return (ALL_FACTS[m.name].grade(m.value or 0.0) or 0.0) if m.name in ALL_FACTS else 0.0
 
 
 def _tells(facts: Sequence[Measurement], words: Words) -> str:
@@ -216,7 +228,7 @@ def _lists(found: Sequence[Finding], language: str) -> dict[str, str]:
                 severity=words["severities"][f.severity],
                 kind=fault_kinds()[f.kind].name(language),
                 span=_time(f, words["span"]),
-            )  # fmt: skip
+            )
             for f in own
         ]
         *others, last = told or [""]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllm_avqa.model.prompting import Branch, list_branch, load_prompts
-from mllm_avqa.model.verdicts import seen_by, verdict
+from mllm_avqa.model.verdicts import seen_by, speaks, verdict
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity
@@ -253,12 +253,21 @@ def measures(kind: str, evidence: Sequence[Measurement]) -> list[tuple[Measureme
     return [(m, bad) for m, bad in seen_by(entry, evidence) if m.name in names]
 
 
-def borne_out(f: Finding, evidence: Sequence[Measurement]) -> bool:
-    """Whether a finding is more than likely: measured as badly as it is said, or more probable than not."""
-    own = measures(f.kind, evidence)
+def borne_out(f: Finding, rating: Rating) -> bool:
+    """Whether a finding is more than likely: more probable than not, or measured about as badly as it is said.
+
+    By the most direct fact, in the windows and in the whole file alike.
+    """
     if f.origin == "measured" or (f.probability or 0.0) >= LIKELY:
         return True
-    return bool(own) and own[0][1] >= min(SEVERITIES.index(f.severity), PLAIN)
+    own = measures(f.kind, rating.evidence)[:1]
+    whole = [m for m in (rating.whole.facts if rating.whole is not None else []) if own and m.name == own[0][0].name]
+    least = min(SEVERITIES.index(f.severity), PLAIN)
+    return (
+        bool(own)
+        and all(bad >= least for _, bad in [*own, *measures(f.kind, whole)])
+        and speaks(own[0][0], rating.evidence)
+    )
 
 
 def _measured_times(facts: Sequence[Measurement]) -> dict[str, object]:

@@ -57,7 +57,7 @@ def on_average(parts: Sequence[Part], found: Sequence[Finding], rating: Rating, 
 
 def lasting(f: Finding, parts: Sequence[Part], rating: Rating, rules: FindingRules) -> Finding:
     """A finding with all the time that it is there; throughout where that is always, or nearly."""
-    spans = _exact(f.kind, rating)
+    spans = _exact(f, rating)
     time = rating.whole.until if rating.whole is not None else 0.0
     if not spans:
         held = _held(f, parts, rules)
@@ -73,10 +73,11 @@ def lasting(f: Finding, parts: Sequence[Part], rating: Rating, rules: FindingRul
     return f.model_copy(update=told)
 
 
-def _exact(kind: str, rating: Rating) -> list[Span]:
-    """Where the pass over the whole file shows it: by the fact that measures it most directly."""
+def _exact(f: Finding, rating: Rating) -> list[Span]:
+    """Where the pass over the whole file shows it: by the fact that bears it out most."""
     facts = rating.whole.facts if rating.whole is not None else []
-    return next((union(m.spans) for m, bad in measures(kind, facts) if bad >= BEARING and m.spans), [])
+    own = [m for m, bad in measures(f.kind, facts) if bad >= BEARING and m.spans]
+    return next((union(m.spans) for m in own if m.name in (f.facts[:1] or [m.name])), [])
 
 
 def _held(f: Finding, parts: Sequence[Part], rules: FindingRules) -> list[Part]:

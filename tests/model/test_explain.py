@@ -155,7 +155,7 @@ def test_a_side_without_a_finding_is_explained_by_its_worst_facts_in_plain_words
         "(measured: snr 14.5 dB).",
     ]
     chinese = write(first, rated((), facts, "zh", overall=2.0, video=4.2, audio=1.6), "zh")
-    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），只略高于噪声（实测：信噪比 14.5 dB）。" in chinese
+    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），信号只比噪声略高（实测：信噪比 14.5 dB）。" in chinese
 
 
 def test_a_side_that_was_not_judged_is_told_with_its_reason():
@@ -192,7 +192,7 @@ def test_a_still_does_not_miss_its_sound_and_a_low_score_tells_the_worst_measure
     rating.missing = {"audio": "the file has no audio stream"}
     said = sentences(write(first, rating, "en"))
     assert said[:2] == [
-        "The picture is poor, but no single fault stands out; the worst measure is only faint (measured: blur 1.6).",
+        "The picture is poor, but no single fault stands out; the worst of what was measured is faint (measured: blur 1.6).",
         "Scores: picture poor.",
     ]
 

@@ -89,7 +89,7 @@ def _lists():
     ("coverage", "spans", "told"),
     [
         (1.0, [], {"en": "throughout (", "zh": "全程"}),
-        (0.1, [], {"en": "throughout the parts looked at", "zh": "在抽查的各段全程"}),
+        (0.1, [], {"en": "throughout the parts looked at", "zh": "在抽查的各段中始终"}),
         (1.0, [(0.0, 16.0), (24.0, 32.0)], {"en": "from 0 to 16 s and from 24 to 32 s", "zh": "0到16秒和24到32秒"}),
         (1.0, [(k, k + 0.5) for k in range(9)], {"en": "at 9 places from 0 to 8.5 s", "zh": "0到8.5秒之间共9处"}),
     ],

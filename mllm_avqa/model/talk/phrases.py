@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.explain import filled
 from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
@@ -117,11 +116,6 @@ class Phrases:
         given = [self.names[s] for s in self.sides[:1] if s != "overall"]
         return self.words["topics"]["faults"]["where"].format(side=given[0]) if given else ""
 
-    def _telling(self, side: str) -> list[Measurement]:
-        own = [m for m in self.rating.evidence if m.modality == side and m.value is not None and not content(m.name)]
-        own = [m for m in own if SEVERITIES.index(m.severity) >= THERE]
-        return sorted(own, key=lambda m: -SEVERITIES.index(m.severity))[:2]
-
     def _below(self) -> bool:
         return any(w in self.q.text.lower() for w in self.words["below"])
 
@@ -140,8 +134,3 @@ class Phrases:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def content(fact: str) -> bool:
-    """Whether it speaks of what was filmed and played as often as of a fault."""
-    return fact in ALL_FACTS and ALL_FACTS[fact].content
