@@ -192,7 +192,8 @@ def test_a_still_does_not_miss_its_sound_and_a_low_score_tells_the_worst_measure
     rating.missing = {"audio": "the file has no audio stream"}
     said = sentences(write(first, rating, "en"))
     assert said[:2] == [
-        "The picture is poor, but no single fault stands out; the worst of what was measured is faint (measured: blur 1.6).",
+        "The picture is poor, but no single fault stands out; the worst of what was measured is faint "
+        "(measured: blur 1.6).",
         "Scores: picture poor.",
     ]
 

@@ -278,7 +278,7 @@ class Answering(Particulars):
 
     def _remedy(self, kind: str, template: str, gain: str) -> str:
         entry = fault_kinds()[kind]
-        return template.format(kind=entry.name(self.language), remedy=entry.remedy.of(self.language), gain=gain)
+        return template.format(kind=entry.said(self.language), remedy=entry.remedy.of(self.language), gain=gain)
 
     def helps(self) -> str:
         advised = self._advised()[:1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mllm_avqa.model.explain import filled
+from mllm_avqa.model.findings import borne_out
 from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES
@@ -106,7 +107,10 @@ class Phrases:
         return not self.sides or "overall" in self.sides
 
     def _fault(self, f: Finding, template: str) -> str:
-        return template.format(**filled(f, self.rating, self.explain), side=self.names[f.side])
+        told = filled(f, self.rating, self.explain)
+        if not borne_out(f, self.rating):
+            told["fault"] = self.words["doubt"].format(fault=told["fault"])
+        return template.format(**told, side=self.names[f.side])
 
     def _spoke(self, found: Sequence[Finding]) -> None:
         """What the next question may ask on about."""
