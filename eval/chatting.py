@@ -24,7 +24,7 @@ Outcome = Literal["right", "refused rightly", "refused", "wrong"]
 TOLERANCE = 0.011  # by which a number in an answer may be off, of its size
 ALIKE = 0.05  # points of gain that the costliest findings may differ by
 SLIGHT = SEVERITIES.index("slight")
-YES = {"en": r"yes\b", "zh": "是|有|会|能|对"}
+YES = {"en": r"(?:yes|possibly)\b", "zh": "是|有|会|能|对|可能"}
 NO = {"en": r"no\b", "zh": "没|不|否|未"}
 NOTHING = {"en": "no fault", "zh": "没有发现"}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mllm_avqa.model.explain import CLEAN, filled, measured_text, telling, told_fact
+from mllm_avqa.model.findings import borne_out
 from mllm_avqa.model.talk.particulars import Particulars
 from mllm_avqa.model.talk.phrases import THERE, Answer, capital
 from mllm_avqa.model.talk.reading import Query
@@ -217,8 +218,9 @@ class Answering(Particulars):
         found = self._found()
         if found:
             self._spoke(found)
-            item = self.words["topics"]["faults"]["item"]
-            return str(say["found"].format(faults=self.words["semicolon"].join(self._fault(f, item) for f in found)))
+            item, doubt = self.words["topics"]["faults"]["item"], not any(borne_out(f, self.rating) for f in found)
+            told = [self._fault(f, item, doubt) for f in found]
+            return str(say["maybe" if doubt else "found"].format(faults=self.words["semicolon"].join(told)))
         seen = [s for s in self._seen() if s[0].value is not None]
         there = [m for m, bad in seen if bad >= THERE and speaks(m, self.rating.evidence)]
         if there:

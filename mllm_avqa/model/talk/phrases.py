@@ -106,9 +106,10 @@ class Phrases:
     def _any_side(self) -> bool:
         return not self.sides or "overall" in self.sides
 
-    def _fault(self, f: Finding, template: str) -> str:
+    def _fault(self, f: Finding, template: str, doubted: bool = False) -> str:
+        """A finding in a template; what is not likely with a "possibly", unless that was said before."""
         told = filled(f, self.rating, self.explain)
-        if not borne_out(f, self.rating):
+        if not doubted and not borne_out(f, self.rating):
             told["fault"] = self.words["doubt"].format(fault=told["fault"])
         return template.format(**told, side=self.names[f.side])
 
