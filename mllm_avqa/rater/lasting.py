@@ -21,7 +21,7 @@ TOUCHING = 0.25  # seconds between windows that are one stretch
 
 
 @dataclass(frozen=True)
-class Part:
+class AskedWindow:
     """One window: where it lies, its own facts, the model's lists of its sides, and how probable each kind is there."""
 
     start: float
@@ -31,7 +31,7 @@ class Part:
     probable: Mapping[str, float] = field(default_factory=dict)
 
 
-def weighed_parts(parts: Sequence[Part], rating: Rating, rules: FindingRules) -> list[Part]:
+def weighed_parts(parts: Sequence[AskedWindow], rating: Rating, rules: FindingRules) -> list[AskedWindow]:
     """The windows with what their lists say of every kind behind their own facts."""
     out = []
     for p in parts:
@@ -41,7 +41,9 @@ def weighed_parts(parts: Sequence[Part], rating: Rating, rules: FindingRules) ->
     return out
 
 
-def on_average(parts: Sequence[Part], found: Sequence[Finding], rating: Rating, rules: FindingRules) -> list[Finding]:
+def on_average(
+    parts: Sequence[AskedWindow], found: Sequence[Finding], rating: Rating, rules: FindingRules
+) -> list[Finding]:
     """What the worst window holds, and what all of them hold on average though that one does not."""
     out = list(found)
     for kind in dict.fromkeys(k for p in parts for k in p.probable):
@@ -55,7 +57,7 @@ def on_average(parts: Sequence[Part], found: Sequence[Finding], rating: Rating, 
     return [f for n, f in enumerate(out) if sum(g.side == f.side for g in out[:n]) < MOST]
 
 
-def lasting(f: Finding, parts: Sequence[Part], rating: Rating, rules: FindingRules) -> Finding:
+def lasting(f: Finding, parts: Sequence[AskedWindow], rating: Rating, rules: FindingRules) -> Finding:
     """A finding with all the time that it is there; throughout where that is always, or nearly."""
     spans = _exact(f, rating)
     time = rating.whole.until if rating.whole is not None else 0.0
@@ -80,10 +82,10 @@ def _exact(f: Finding, rating: Rating) -> list[Span]:
     return next((union(m.spans) for m in own if m.name in (f.facts[:1] or [m.name])), [])
 
 
-def _held(f: Finding, parts: Sequence[Part], rules: FindingRules) -> list[Part]:
+def _held(f: Finding, parts: Sequence[AskedWindow], rules: FindingRules) -> list[AskedWindow]:
     """The windows that hold it: by the fact that bears it out where it is measured, else by the model's lists."""
 
-    def bad(p: Part) -> bool:
+    def bad(p: AskedWindow) -> bool:
         own = {m.name: bad for m, bad in measures(f.kind, p.facts)}
         return next((own[name] >= BEARING for name in f.facts if name in own), False)
 

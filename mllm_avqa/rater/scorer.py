@@ -17,7 +17,7 @@ from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.remedies import remedies
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
-from mllm_avqa.rater.lasting import Part, lasting, on_average, weighed_parts
+from mllm_avqa.rater.lasting import AskedWindow, lasting, on_average, weighed_parts
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.measurement import Measurement
@@ -121,7 +121,9 @@ class Scorer:
         if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
             p, own = windows[lowest([s for _, s in windows])]
             with seconds.of("explain"):
-                parts = [Part(w.start, w.end, w.evidence, own) for (w, _), own in zip(windows, lists, strict=False)]
+                parts = [
+                    AskedWindow(w.start, w.end, w.evidence, own) for (w, _), own in zip(windows, lists, strict=False)
+                ]
                 self.find(rating, clip, (p.start, p.end), parts)
                 self.advise(rating, clip, withheld(p, self.without).evidence, own)
                 if explain:
@@ -133,7 +135,9 @@ class Scorer:
         """What a held window says of its faults."""
         return self.corridor.lists(clip, [s for s in SIDES if s in scores], self.language, window.end - window.start)
 
-    def find(self, rating: Rating, clip: EncodedClip, span: tuple[float, float], parts: Sequence[Part] = ()) -> None:
+    def find(
+        self, rating: Rating, clip: EncodedClip, span: tuple[float, float], parts: Sequence[AskedWindow] = ()
+    ) -> None:
         """Put findings into a rating: those of a held window, which lies at `span` of the clip, at all their times.
 
         parts: all windows of the clip, where they were asked; else times are those of the held one.

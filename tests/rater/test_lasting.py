@@ -6,7 +6,7 @@ from faulty_clips import write
 from mllm_avqa.model.explain import check_claims
 from mllm_avqa.model.explain import write as explained
 from mllm_avqa.model.findings import finding
-from mllm_avqa.rater.lasting import Part, lasting, on_average
+from mllm_avqa.rater.lasting import AskedWindow, lasting, on_average
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
@@ -33,7 +33,7 @@ def rated(coverage=1.0, whole=(), language="en"):
 def parts(*given):
     """Windows of eight seconds: the severity of the noise floor, or the probability of reverberation, of each."""
     return [
-        Part(8.0 * n, 8.0 * n + 8, [fact("noise_floor", g)] if isinstance(g, str) else [], (),
+        AskedWindow(8.0 * n, 8.0 * n + 8, [fact("noise_floor", g)] if isinstance(g, str) else [], (),
              {"reverb": g} if not isinstance(g, str) else {})
         for n, g in enumerate(given)
     ]  # fmt: skip
@@ -71,7 +71,7 @@ def test_the_pass_over_the_whole_file_knows_best():
 
 
 def test_what_most_windows_hold_is_found_though_the_worst_one_is_bad_for_another_reason():
-    told = [Part(p.start, p.end, [], _lists(), p.probable) for p in parts(0.3, 0.3, 0.1, 0.4)]
+    told = [AskedWindow(p.start, p.end, [], _lists(), p.probable) for p in parts(0.3, 0.3, 0.1, 0.4)]
     assert [(f.kind, f.probability) for f in on_average(told, [], rated(), RULES)] == [("reverb", 0.275)]
     assert on_average(parts(0.3, 0.1, 0.1, 0.1), [], rated(), RULES) == []
 
