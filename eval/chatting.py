@@ -13,18 +13,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mllm_avqa.model.prompting import load_prompts
-from mllm_avqa.model.verdicts import seen_by
+from mllm_avqa.model.verdicts import seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES
 from mllm_avqa.schema.names import SIDES
-from mllm_avqa.schema.rating import Finding, Rating
+from mllm_avqa.schema.rating import Finding, Rating, Remedy
 from mllm_avqa.schema.words import translated
 
 Outcome = Literal["right", "refused rightly", "refused", "wrong"]
 TOLERANCE = 0.011  # by which a number in an answer may be off, of its size
 ALIKE = 0.05  # points of gain that the costliest findings may differ by
 SLIGHT = SEVERITIES.index("slight")
-YES = {"en": r"yes\b", "zh": "是|有|会|能|对"}
+YES = {"en": r"(?:yes|possibly)\b", "zh": "是|有|会|能|对|可能"}
 NO = {"en": r"no\b", "zh": "没|不|否|未"}
 NOTHING = {"en": "no fault", "zh": "没有发现"}
 
@@ -43,7 +43,7 @@ class BankItem(BaseModel):
 
 
 def bank(language: str, half: str) -> list[BankItem]:
-    """The questions of a half. half: seen, unseen."""
+    """The questions of a half. half: seen, unseen, independent."""
     return [BankItem.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
 
 
@@ -100,7 +100,7 @@ class RatingTruth:
         return [f for f in self.rating.findings if f.gain >= most - ALIKE]
 
     def _name(self, f: Finding) -> str:
-        return fault_kinds()[f.kind].name(self.language)
+        return fault_kinds()[f.kind].said(self.language)
 
     def _remedy(self, f: Finding) -> str:
         return fault_kinds()[f.kind].remedy.of(self.language)
@@ -108,10 +108,10 @@ class RatingTruth:
     def _nothing(self) -> bool:
         return not self.rating.findings and self._says(NOTHING[self.language])
 
-    def _measured(self, name: str) -> bool:
+    def _measured(self, name: str, side: str = "audio") -> bool:
         m = next((m for m in self.rating.evidence if m.name == name), None)
         if m is None:
-            return self._missing("audio")
+            return self._missing(side)
         return self._number(m.value) if m.value is not None else self._says(self._told(m.note))
 
     # ---- what is asked
@@ -140,23 +140,33 @@ class RatingTruth:
         return self._nothing() or self._says(*map(self._remedy, found)) or (not found and self._advised(0.0))
 
     def helps(self) -> bool:
-        most = max((r.gain for r in self.rating.remedies), default=0.0)
-        return self._advised(most - ALIKE) if self.rating.remedies else self._says(NOTHING[self.language])
+        most = max((r.gain for r in self._fixes()), default=0.0)
+        return self._advised(most - ALIKE) if self._fixes() else self._says(NOTHING[self.language])
+
+    def _fixes(self) -> list[Remedy]:
+        return [r for r in self.rating.remedies if self.item.of in ("overall", r.side)]
 
     def _advised(self, least: float) -> bool:
         """Whether it names a remedy that gains this much."""
-        kinds = [r.kinds[0] for r in self.rating.remedies if r.gain >= least]
+        kinds = [r.kinds[0] for r in self._fixes() if r.gain >= least]
         return self._says(*(fault_kinds()[k].remedy.of(self.language) for k in kinds))
 
     def faults(self) -> bool:
-        return self._nothing() or all(self._says(self._name(f)) for f in self.rating.findings)
+        of = self.item.of
+        found = [f for f in self.rating.findings if of in ("overall", f.side)]
+        if of != "overall" and self._score(of) is None:
+            return self._missing(of)
+        return all(self._says(self._name(f)) for f in found) if found else self._says(NOTHING[self.language])
 
     def presence(self) -> bool:
         kinds = self.item.kinds
+        if all(self._score(fault_kinds()[k].side) is None for k in kinds):
+            return self._missing(fault_kinds()[kinds[0]].side)
         there = any(f.kind in kinds for f in self.rating.findings)
         for kind in (fault_kinds()[k] for k in kinds):
             own = {n.rstrip("+-") for n in kind.measures}
-            there |= any(bad >= SLIGHT for m, bad in seen_by(kind, self.rating.evidence) if m.name in own)
+            seen = [s for s in seen_by(kind, self.rating.evidence) if speaks(s[0], self.rating.evidence)]
+            there |= any(bad >= SLIGHT for m, bad in seen if m.name in own)
         return self._polarity(there)
 
     def why(self) -> bool:
@@ -197,6 +207,26 @@ class RatingTruth:
 
     def true_peak(self) -> bool:
         return self._measured("true_peak")
+
+    def exposure(self) -> bool:
+        return self._measured("underexposure", "video")
+
+    def norm(self) -> bool:
+        return self._measured("loudness")
+
+    def usable(self) -> bool:
+        return self._scored("overall")
+
+    def strengths(self) -> bool:
+        given = [s.score for a in SIDES if (s := self.rating.scores.get(a)) is not None]
+        return self._number(max(given)) if given else self._missing("video")
+
+    def scale(self) -> bool:
+        return self._number(1) and self._number(5)
+
+    def sampling(self) -> bool:
+        a = self.rating.media.audio
+        return self._number(a.channels) and self._number(a.sample_rate) if a else self._missing("audio")
 
     def resolution(self) -> bool:
         v = self.rating.media.video

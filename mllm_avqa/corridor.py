@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mllm_avqa.model.backbones.base import Backbone
-from mllm_avqa.model.findings import read
+from mllm_avqa.model.findings import Asked, ask, read
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, facts_segment, load_prompts
 from mllm_avqa.model.retold import Change, Retold, retold_rows
 from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack, stack_media
@@ -298,14 +298,20 @@ class Corridor:
         given = iter([distribution(lp.cpu(), float(m)) for lp, m in zip(log_probs, log_mass, strict=True)])
         return [{a: next(given) for a in c.aspects} for c in changes]
 
+    def lists(self, clip: EncodedClip, sides: Sequence[str], language: str, seconds: float) -> list[Asked]:
+        """What a held window says of the faults of its sides; nothing from a checkpoint that was not taught to."""
+        if not self.card.lists_faults:
+            return []
+        return ask(partial(self.likelihoods, clip), sides, self.card.findings, language, seconds)
+
     def findings(
-        self, clip: EncodedClip, rating: Rating, span: tuple[float, float]
+        self, clip: EncodedClip, rating: Rating, span: tuple[float, float], lists: Sequence[Asked] | None = None
     ) -> tuple[list[Finding], list[Claim]]:
         """The faults that the model holds to be in a held window, which lies at `span` of the rated clip.
 
-        And what it would have said, had no fact refuted it.
+        And what it would have said, had no fact refuted it. lists: of the window, where it was asked before.
         """
-        return read(partial(self.likelihoods, clip), rating, self.card.findings, span)
+        return read(partial(self.likelihoods, clip), rating, self.card.findings, span, lists)
 
     # ---- a clip -----------------------------------------------------------------------------------------------------
 

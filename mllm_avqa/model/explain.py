@@ -14,10 +14,11 @@ from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.claims import sentences
-from mllm_avqa.model.findings import Likelihoods, by_side
+from mllm_avqa.model.findings import Likelihoods, borne_out, by_side
 from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
+from mllm_avqa.model.remedies import fixes
 from mllm_avqa.model.scoring import EncodedClip
-from mllm_avqa.model.verdicts import check_claims, direction
+from mllm_avqa.model.verdicts import check_claims, direction, seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES, Side
@@ -29,6 +30,9 @@ MOST_TOKENS = 160  # of an explanation in its own words
 MOST_LISTED = 48  # tokens of the list of a side's faults
 CLEAN = ("excellent", "good")  # levels of a side that may be called clean
 TELLING = SEVERITIES.index("moderate")  # from which a fact speaks against "nothing is wrong"
+MOST_TIMES = 3  # stretches of one finding that are told one by one
+SEEN = 0.9  # share of a file in its windows from which "throughout" is said of it
+FAINT = SEVERITIES.index("faint")
 SLIGHT = SEVERITIES.index("slight")  # from which it may explain a score that is not high
 Words = Mapping[str, Any]
 
@@ -66,44 +70,76 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     out: list[list[str]] = []
     for side, own in by_side(rating.findings).items():
         out += [_found(f, rating, words) for f in own]
-        if not own:
-            out += _unfound(side, rating, words, levels)
+        out += _besides(side, rating, words) if own else _unfound(side, rating, words, levels)
     listed = [words["level"].format(aspect=names[a], level=levels[a]) for a in SIDES if a in levels]
     if listed:
         out.append([t.format(levels=words["joints"]["list"].join(listed)) for t in words["levels"]])
     if "overall" in levels:
         out.append([t.format(level=levels["overall"]) for t in words["overall"]])
     if rating.remedies:
-        out.append([t.format(remedy=rating.remedies[0].text) for t in words["help"]])
+        out.append(_advised(rating, words, [o[0] for o in out]))
     return out
+
+
+def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
+    """The fix that helps most: with what was measured where no sentence has said it, and only if its fault is there."""
+    best = rating.remedies[0]
+    own = next((f.facts for f in fixes(rating) if (f.side, f.text) == (best.side, best.text)), set())
+    facts = sorted((m for m in rating.evidence if m.name in own), key=lambda m: -SEVERITIES.index(m.severity))
+    known = any(told_fact(m, words) in sentence for m in facts for sentence in said)
+    found = [f for f in rating.findings if f.side == best.side and f.kind in best.kinds]
+    told = {"remedy": best.text + ("" if known else measured_text(facts[:1], words))}
+    doubtful = [f for f in found if not borne_out(f, rating)]
+    if doubtful and len(doubtful) == len(found):
+        told = filled(doubtful[0], rating, words) | told
+        told["where"] = words["where"][best.side].format(**_texts(rating, words))
+        return [t.format(**told) for t in words["help_if"]]
+    return [t.format(**told) for t in words["help"]]
 
 
 def _found(f: Finding, rating: Rating, words: Words) -> list[str]:
     form = "property" if fault_kinds()[f.kind].form == "property" else "things"
     told = filled(f, rating, words) | _texts(rating, words)
-    return [t.format(**told) for t in words["findings"][f.side][form]]
+    how = "findings" if borne_out(f, rating) else "maybe"
+    return [t.format(**told) for t in words[how][f.side][form]]
+
+
+def _besides(side: Side, rating: Rating, words: Words) -> list[list[str]]:
+    """The bad facts of a side that none of its findings bears."""
+    borne = {m.name for f in rating.findings for m, _ in seen_by(fault_kinds()[f.kind], rating.evidence)}
+    facts = [m for m in telling(rating, side) if m.name not in borne and SEVERITIES.index(m.severity) >= TELLING]
+    return [[t.format(tells=_tells(facts, words)) for t in words["besides"]]] if facts else []
 
 
 def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]) -> list[list[str]]:
     """What is said of a side without a finding: that it is clean, what its score is down to, or why it has none."""
     score = rating.scores.get(side)
     if score is None:
+        if rating.media.video is not None and rating.media.video.still:
+            return []  # nobody misses the sound of a picture
         why = rating.missing.get(side)
         short = re.split("[:：]", why or "")[0]
         return [[t.format(why=short) for t in words["gone"][side]]] if short and side in words["gone"] else []
     facts = telling(rating, side)
     high, grave = score.level in CLEAN, any(SEVERITIES.index(m.severity) >= TELLING for m in facts)
-    case = ("although" if grave else "clean") if high else "plain" if facts else "bare"
+    hardly = telling(rating, side, FAINT)
+    case = ("although" if grave else "clean") if high else "plain" if facts else "hardly" if hardly else "bare"
     told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
+    told["worst"] = measured_text(hardly, words)
     return [[t.format(**told) for t in words[case][side]]]
 
 
-def telling(rating: Rating, side: str) -> list[Measurement]:
+def telling(rating: Rating, side: str, least: int = SLIGHT) -> list[Measurement]:
     """The facts of a side that speak of a fault and not of what was filmed or played: the worst, two at most."""
     own = [m for m in rating.evidence if m.modality == side and m.value is not None]
-    own = [m for m in own if not (m.name in ALL_FACTS and ALL_FACTS[m.name].content)]
-    own = [m for m in own if SEVERITIES.index(m.severity) >= SLIGHT]
-    return sorted(own, key=lambda m: -SEVERITIES.index(m.severity))[:2]
+    own = [m for m in own if speaks(m, rating.evidence)]
+    own = [m for m in own if SEVERITIES.index(m.severity) >= least]
+    return sorted(own, key=lambda m: (-SEVERITIES.index(m.severity), -_grade(m)))[:2]
+
+
+def _grade(m: Measurement) -> float:
+    """How bad it is, between its severity and the next."""
+    return (ALL_FACTS[m.name].grade(m.value or 0.0) or 0.0) if m.name in ALL_FACTS else 0.0
 
 
 def _tells(facts: Sequence[Measurement], words: Words) -> str:
@@ -128,15 +164,17 @@ def _texts(rating: Rating, words: Words) -> dict[str, str]:
 def filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
     """What the wordings of a finding are filled with. words: prompts/explain.<language>.yaml."""
     kind = fault_kinds()[f.kind]
-    name = kind.name(words["language"])
+    name = kind.said(words["language"])
     severity = load_prompts("questions", words["language"])["severities"][f.severity]
     fault = words["fault"]["mass" if kind.form == "countable" and name.endswith("s") else kind.form]
+    span = _times(f, rating, words)
     seen = [m for fact in f.facts[:1] for m in rating.evidence if m.name == fact and m.value is not None]
     return {
         "fault": fault.format(severity=severity, kind=name),
         "severity": severity,
         "kind": name,
-        "span": _time(f, words["span"]),
+        "span": span,
+        "at": words["span"]["at"].format(span=span) if f.span is not None else span,
         "measured": measured_text(seen, words),
     }
 
@@ -145,6 +183,20 @@ def _time(f: Finding, span: Words) -> str:
     if f.span is None:
         return str(span["whole"])
     return str(span["part"].format(start=f"{round(f.span[0], 1):g}", end=f"{round(f.span[1], 1):g}"))
+
+
+def _times(f: Finding, rating: Rating, words: Words) -> str:
+    """All the times of a finding, in few words; of a file that was looked at in parts, no more than was seen."""
+    seen = rating.coverage is None or rating.coverage.share >= SEEN
+    if f.span is None and not seen:
+        return str(words["span"]["looked"])
+    if not f.spans:
+        return _time(f, words["span"])
+    if len(f.spans) > MOST_TIMES:
+        a, b = f.spans[0][0], f.spans[-1][1]
+        return str(words["span"]["often"].format(n=len(f.spans), start=f"{round(a, 1):g}", end=f"{round(b, 1):g}"))
+    *others, end = [_time(f.model_copy(update={"span": s}), words["span"]) for s in f.spans]
+    return str(words["joints"]["list"].join(others) + words["joints"]["times"] + end)
 
 
 def measured_text(facts: Sequence[Measurement], words: Words) -> str:
@@ -163,7 +215,7 @@ def told_name(fact: str, language: str) -> str:
 
 
 def told_value(m: Measurement, language: str) -> str:
-    return f"{number(m.value or 0.0)} {'' if m.unit == 'ratio' else translated(m.unit, language)}".strip()
+    return f"{number(m.value or 0.0)} {'' if m.unit in ('ratio', 'index') else translated(m.unit, language)}".strip()
 
 
 def _lists(found: Sequence[Finding], language: str) -> dict[str, str]:
@@ -173,7 +225,9 @@ def _lists(found: Sequence[Finding], language: str) -> dict[str, str]:
     for side, own in by_side(found).items():
         told = [
             words["describe"]["fault"].format(
-                severity=words["severities"][f.severity], kind=f.name, span=_time(f, words["span"])
+                severity=words["severities"][f.severity],
+                kind=fault_kinds()[f.kind].name(language),
+                span=_time(f, words["span"]),
             )
             for f in own
         ]

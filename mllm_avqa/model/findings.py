@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllm_avqa.model.prompting import Branch, list_branch, load_prompts
-from mllm_avqa.model.verdicts import seen_by, verdict
+from mllm_avqa.model.verdicts import seen_by, speaks, verdict
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity
@@ -26,6 +26,8 @@ MOST = 3  # findings of one side: as many as its list was taught to hold
 BEARING = 2  # severity from which a fact bears on a finding
 SEVERE = SEVERITIES.index("strong")  # from which a fact alone is a finding
 BEST = 5.0
+LIKELY = 0.5  # probability from which a finding is told without a "may"
+PLAIN = SEVERITIES.index("moderate")  # and severity of the fact that measures it most directly
 NEAR = 1  # steps that the severity of a finding may be off the facts that measure it
 Span = tuple[float, float]
 Likelihoods = Callable[[Sequence[Branch]], list[list[float]]]  # `Corridor.likelihoods` of a held clip
@@ -114,7 +116,7 @@ def weighed(asked: Asked, rating: Rating, language: str) -> tuple[np.ndarray, li
     bearing, refuted = [], list[Claim | None]()
     for kind in asked.kinds:
         bearing.append(max((bad for _, bad in seen_by(fault_kinds()[kind], rating.evidence)), default=1))
-        f = _finding(kind, asked.severity(kind), language)
+        f = finding(kind, asked.severity(kind), language)
         told = verdict(f, rating, language)
         said = load_prompts("explain", language)["withdrawn"].format(
             severity=load_prompts("questions", language)["severities"][f.severity], kind=f.name
@@ -124,21 +126,31 @@ def weighed(asked: Asked, rating: Rating, language: str) -> tuple[np.ndarray, li
     return np.array(bearing, float), refuted
 
 
+def kept(asked: Asked, rating: Rating, rules: FindingRules) -> tuple[np.ndarray, list[Claim | None]]:
+    """Probability of each kind behind the facts of the rating, and what refutes it."""
+    bearing, refuted = weighed(asked, rating, rating.language)
+    return calibrated(shares(asked, bearing, np.array([r is None for r in refuted], bool), rules), rules), refuted
+
+
 def read(
-    likelihoods: Likelihoods, rating: Rating, rules: FindingRules, span: Span
+    likelihoods: Likelihoods, rating: Rating, rules: FindingRules, span: Span, lists: Sequence[Asked] | None = None
 ) -> tuple[list[Finding], list[Claim]]:
-    """What the model finds in a window that lies at `span` of the clip, and what of it is withdrawn."""
+    """What the model finds in a window that lies at `span` of the clip, and what of it is withdrawn.
+
+    lists: of the window, where it was asked before.
+    """
     language = rating.language
     found: list[Finding] = []
     withdrawn: list[Claim] = []
-    for asked in ask(likelihoods, scored(rating), rules, language, span[1] - span[0]):
-        bearing, refuted = weighed(asked, rating, language)
-        kept = calibrated(shares(asked, bearing, np.array([r is None for r in refuted], bool), rules), rules)
-        alone = calibrated(shares(asked, 0 * bearing, np.ones(len(refuted), bool), rules), rules)
-        order = np.argsort(-kept)[:MOST]
-        for n in (n for n in order if refuted[n] is None and kept[n] >= rules.threshold):
+    if lists is None:
+        lists = ask(likelihoods, scored(rating), rules, language, span[1] - span[0])
+    for asked in lists:
+        there, refuted = kept(asked, rating, rules)
+        alone = calibrated(shares(asked, np.zeros(len(there)), np.ones(len(refuted), bool), rules), rules)
+        order = np.argsort(-there)[:MOST]
+        for n in (n for n in order if refuted[n] is None and there[n] >= rules.threshold):
             kind = asked.kinds[n]
-            found.append(_finding(kind, asked.severity(kind), language, probability=round(float(kept[n]), 4)))
+            found.append(finding(kind, asked.severity(kind), language, probability=round(float(there[n]), 4)))
         withdrawn += [r for r, p in zip(refuted, alone, strict=True) if r is not None and p >= rules.threshold]
     times = _timed(likelihoods, found, language, span)
     return [f.model_copy(update={"span": t}) for f, t in zip(found, times, strict=True)], withdrawn
@@ -149,9 +161,10 @@ def scored(rating: Rating) -> list[Side]:
     return [s for s in SIDES if rating.scores.get(s) is not None]
 
 
-def _finding(kind: str, severity: Severity, language: str, **more: object) -> Finding:
+def finding(kind: str, severity: Severity, language: str, **more: object) -> Finding:
+    """One of a kind, with its words in a language."""
     entry = fault_kinds()[kind]
-    told = {"side": entry.side, "kind": kind, "name": entry.name(language), "remedy": entry.remedy.of(language)}
+    told = {"side": entry.side, "kind": kind, "name": entry.said(language), "remedy": entry.remedy.of(language)}
     return Finding.model_validate({**told, "severity": severity, **more})
 
 
@@ -187,10 +200,8 @@ def measured(rating: Rating, rules: FindingRules, facts: Sequence[Measurement] |
         if m.modality in scored(rating) and SEVERITIES.index(m.severity) >= SEVERE:
             kind = plainest(m, rules if facts is None else FindingRules())
             if kind is not None:
-                told: dict[str, object] = {"span": _measured_span([m])}
-                if facts is not None and m.spans:
-                    told = {"span": max(m.spans, key=lambda s: s[1] - s[0]), "spans": m.spans if m.spans[1:] else []}
-                found.setdefault(kind, _finding(kind, m.severity, rating.language, origin="measured", **told))
+                told = finding(kind, m.severity, rating.language, origin="measured", **_measured_times([m]))
+                found.setdefault(kind, told)
     return list(found.values())
 
 
@@ -214,25 +225,56 @@ def settled(found: Sequence[Finding], rating: Rating) -> list[Finding]:
         seen = [(m, bad) for m, bad in seen_by(fault_kinds()[f.kind], rating.evidence) if bad >= BEARING]
         seen.sort(key=lambda s: -s[1])
         facts = [m for m, _ in seen]
-        f = f.model_copy(update={"severity": _as_measured(f, seen)})
+        f = f.model_copy(update={"severity": _as_measured(f, rating.evidence)})
         if verdict(f, rating, rating.language).support == "contradicted":  # at another time
-            f = f.model_copy(update={"span": _measured_span(facts)})
+            f = f.model_copy(update=_measured_times(facts))
         out.append(f.model_copy(update={"facts": [m.name for m in facts]}))
     return _gains(out, rating)
 
 
-def _as_measured(f: Finding, seen: Sequence[tuple[Measurement, int]]) -> Severity:
-    """Its severity, a step at most from what the facts say that measure it; hints settle nothing."""
-    own = [n.rstrip("+-") for n in fault_kinds()[f.kind].measures]
-    worst = max((bad for m, bad in seen if m.name in own), default=None)
-    if worst is None:
+def _as_measured(f: Finding, evidence: Sequence[Measurement]) -> Severity:
+    """Its severity, a step at most from what the facts say that measure it; hints settle nothing.
+
+    Where they disagree it lies between them; what all of them hardly see of a whole clip is slight at most.
+    """
+    own = [bad for _, bad in measures(f.kind, evidence)]
+    bearing = [bad for bad in own if bad >= BEARING]
+    if not own or (not bearing and f.span is not None):
         return f.severity
-    return SEVERITIES[min(max(SEVERITIES.index(f.severity), worst - NEAR), worst + NEAR)]
+    low, high = max(own) - NEAR if bearing else 1, min(bearing, default=max(own)) + NEAR
+    low, high = (low, high) if low <= high else ((low + high) // 2, (low + high) // 2)
+    return SEVERITIES[min(max(SEVERITIES.index(f.severity), low), high)]
 
 
-def _measured_span(facts: Sequence[Measurement]) -> Span | None:
-    spans = next((m.spans for m in facts if m.spans), None)
-    return (spans[0][0], spans[-1][1]) if spans else None
+def measures(kind: str, evidence: Sequence[Measurement]) -> list[tuple[Measurement, int]]:
+    """The facts that measure a kind, the most direct first, each with how badly it is there."""
+    entry = fault_kinds()[kind]
+    names = {n.rstrip("+-") for n in entry.measures}
+    return [(m, bad) for m, bad in seen_by(entry, evidence) if m.name in names]
+
+
+def borne_out(f: Finding, rating: Rating) -> bool:
+    """Whether a finding is more than likely: more probable than not, or measured about as badly as it is said.
+
+    By the most direct fact, in the windows and in the whole file alike.
+    """
+    if f.origin == "measured" or (f.probability or 0.0) >= LIKELY:
+        return True
+    own = measures(f.kind, rating.evidence)[:1]
+    whole = [m for m in (rating.whole.facts if rating.whole is not None else []) if own and m.name == own[0][0].name]
+    least = min(SEVERITIES.index(f.severity), PLAIN)
+    return (
+        bool(own)
+        and all(bad >= least for _, bad in [*own, *measures(f.kind, whole)])
+        and speaks(own[0][0], rating.evidence)
+    )
+
+
+def _measured_times(facts: Sequence[Measurement]) -> dict[str, object]:
+    """The longest stretch, and all of them where there are several."""
+    spans = next((m.spans for m in facts if m.spans), [])
+    longest = max(spans, key=lambda s: s[1] - s[0], default=None)
+    return {"span": longest, "spans": spans if spans[1:] else []}
 
 
 def _gains(found: Sequence[Finding], rating: Rating) -> list[Finding]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
-from mllm_avqa.model.findings import plainest
+from mllm_avqa.model.findings import measures, plainest
 from mllm_avqa.model.retold import Change
-from mllm_avqa.model.verdicts import seen_by
+from mllm_avqa.model.verdicts import seen_by, speaks
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
@@ -66,10 +66,13 @@ def fixes(rating: Rating) -> list[Fix]:
         add(f.side, f.kind, f.facts, f.gain)
     borne = {name for f in rating.findings for name in f.facts}
     for m in rating.evidence:
-        content = m.name in ALL_FACTS and ALL_FACTS[m.name].content
-        if m.name not in borne and not content and SEVERITIES.index(m.severity) >= THERE:
+        if m.name not in borne and speaks(m, rating.evidence) and SEVERITIES.index(m.severity) >= THERE:
             kind = _suggested(m)
-            if kind is not None and rating.scores.get(m.modality) is not None:
+            if (
+                kind is not None
+                and all(bad >= THERE for _, bad in measures(kind, rating.evidence)[:1])
+                and rating.scores.get(m.modality) is not None
+            ):
                 add(m.modality, kind, [m.name], 0.0)
     return list(out.values())
 

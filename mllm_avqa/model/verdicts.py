@@ -23,6 +23,7 @@ from mllm_avqa.schema.words import say, translated
 SPAN_SLACK = 0.5  # seconds a claimed time may miss a measured span by
 SEVERITY_TOLERANCE = 2  # steps a claimed severity may be off the measured one
 UNSAID = SEVERITIES.index("moderate")  # of a fault that is claimed without a severity
+NOISE, HISSING = ("snr", "noise_floor"), -6.0  # dB of flatness of the quietest moments from which they are noise
 CLEAN_TO, FAULTY_FROM = 1, 3  # worst severity of a side that bears out, or refutes, that nothing is wrong with it
 
 Support = Literal["contradicted", "supported", "unverified"]
@@ -114,7 +115,7 @@ def _level(level: Level, rating: Rating, language: str) -> ClaimVerdict:
 
 def _clean(side: str, rating: Rating, language: str) -> ClaimVerdict:
     """ "The sound has no fault" must agree with the worst fact of that side; facts of the content say nothing here."""
-    facts = [m for m in rating.evidence if m.modality == side and not (m.name in FACTS and FACTS[m.name].content)]
+    facts = [m for m in rating.evidence if m.modality == side and speaks(m, rating.evidence)]
     if not facts:
         return OPEN
     worst = max(facts, key=lambda m: SEVERITIES.index(m.severity))
@@ -208,6 +209,17 @@ def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Meas
             bad = name[-1] not in "+-" or name[-1] == direction(m)
             out.append((m, SEVERITIES.index(m.severity) if bad else 0))
     return out
+
+
+def speaks(m: Measurement, evidence: Iterable[Measurement]) -> bool:
+    """Whether a bad value speaks of a fault, and not of what was filmed or played.
+
+    What is quiet between the tones of music is no noise: its spectrum is not flat.
+    """
+    if m.name in FACTS and FACTS[m.name].content:
+        return False
+    flat = next((x.value for x in evidence if x.name == "floor_flatness" and x.value is not None), HISSING)
+    return m.name not in NOISE or flat >= HISSING
 
 
 def direction(m: Measurement) -> str:

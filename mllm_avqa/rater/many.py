@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mllm_avqa.corridor import Encoded, Scores, lowest
 from mllm_avqa.media import content_hash
+from mllm_avqa.model.findings import Asked
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.rater.scorer import Scorer
 from mllm_avqa.schema.clip import WHOLE, Limits, Span
@@ -114,16 +115,19 @@ class Many:
         assert f.seen is not None  # a file that was read without an error
         seconds = Seconds()
         held: list[tuple[Scores, EncodedClip | None]] = []
+        lists: list[list[Asked]] = []
         for p, encoded in f.windows:
             seconds.add(p.seconds)
             with seconds.of("model"):
                 if together is not None:
                     held.append((next(together), None))
                 elif explain or findings:
-                    held.append(self.scorer.corridor.hold(encoded, self.scorer.language))
+                    scores, clip = self.scorer.corridor.hold(encoded, self.scorer.language)
+                    held.append((scores, clip))
+                    lists.append(self.scorer.lists(clip, p, scores))
                 else:
                     held.append((self.scorer.corridor.score([encoded], self.scorer.language)[0], None))
             seconds.add({"model": share if together is not None else 0.0})
         windows = [(p, s) for (p, _), (s, _) in zip(f.windows, held, strict=True)]
         worst = held[lowest([s for s, _ in held])][1]
-        return self.scorer.rating(f.path, f.digest, windows, seconds, self.context, worst, explain, f.seen)
+        return self.scorer.rating(f.path, f.digest, windows, seconds, self.context, worst, explain, f.seen, lists)

@@ -19,6 +19,7 @@ from mllm_avqa.model.attribution import attribute
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint
 from mllm_avqa.model.explain import MOST_TOKENS
+from mllm_avqa.model.findings import Asked
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
 from mllm_avqa.rater.chat import ChatSession
@@ -268,11 +269,13 @@ class Rater:
         worst: tuple[Scores, EncodedClip] | None = None
         windows: list[tuple[Prepared, Scores]] = []
         whole: list[Prepared] = []  # with their views, for the attribution: `max_windows` of them at most
+        lists: list[list[Asked]] = []
         seconds = Seconds()
         seen = self.look_over(path, span)
         for p in self.windows(path, user_text, context, span=span, seen=seen):
             with seconds.of("model"):
                 scores, clip = self.corridor.hold(self.scorer.encode(p), self.language)
+                lists.append(self.scorer.lists(clip, p, scores))
             seconds.add(p.seconds)
             if worst is None or lowest([worst[0], scores]) == 1:
                 worst = scores, clip
@@ -282,7 +285,7 @@ class Rater:
             windows.append((p, scores))
         assert worst is not None  # every file has a window
         rating = self.scorer.rating(
-            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain, seen
+            path, content_hash(path, self.reader.limits), windows, seconds, context, worst[1], explain, seen, lists
         )
         if attribution:
             with seconds.of("attribution"):

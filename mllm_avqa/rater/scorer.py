@@ -12,15 +12,16 @@ from mllm_avqa import __version__
 from mllm_avqa.corridor import Corridor, Encoded, Scores, lowest
 from mllm_avqa.media.opening import show
 from mllm_avqa.model.explain import MOST_TOKENS, check_claims, write, write_freely
-from mllm_avqa.model.findings import measured, settled
+from mllm_avqa.model.findings import Asked, measured, settled
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.model.remedies import remedies
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.views import withheld
+from mllm_avqa.rater.lasting import AskedWindow, lasting, on_average, weighed_parts
 from mllm_avqa.schema.calibration import Calibration
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.measurement import Measurement
-from mllm_avqa.schema.names import Withheld
+from mllm_avqa.schema.names import SIDES, Withheld
 from mllm_avqa.schema.rating import ASPECTS, Rating, ScoreDistribution, Window
 from mllm_avqa.whole import Overview
 from mllm_avqa.whole.score import RULE, Looked, lowered, weigh
@@ -76,8 +77,12 @@ class Scorer:
         clip: EncodedClip | None,
         explain: bool,
         seen: Overview,
+        lists: Sequence[Sequence[Asked]] = (),
     ) -> Rating:
-        """The rating of a file from its scored windows. digest: `content_hash`; clip: the worst of them, held."""
+        """The rating of a file from its scored windows.
+
+        digest: `content_hash`; clip: the worst of them, held; lists: of the faults of each (`Corridor.lists`).
+        """
         first = windows[0][0]
         scores: dict[str, ScoreDistribution | None] = {}
         missing: dict[str, str] = {}
@@ -116,26 +121,43 @@ class Scorer:
         if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
             p, own = windows[lowest([s for _, s in windows])]
             with seconds.of("explain"):
-                self.find(rating, clip, (p.start, p.end))
+                parts = [
+                    AskedWindow(w.start, w.end, w.evidence, own) for (w, _), own in zip(windows, lists, strict=False)
+                ]
+                self.find(rating, clip, (p.start, p.end), parts)
                 self.advise(rating, clip, withheld(p, self.without).evidence, own)
                 if explain:
                     self.explain(rating, clip)
         rating.seconds = seconds.rounded()
         return rating
 
-    def find(self, rating: Rating, clip: EncodedClip, span: tuple[float, float]) -> None:
-        """Put the findings of a held window, which lies at `span` of the clip, into the rating of the clip."""
+    def lists(self, clip: EncodedClip, window: Prepared, scores: Scores) -> list[Asked]:
+        """What a held window says of its faults."""
+        return self.corridor.lists(clip, [s for s in SIDES if s in scores], self.language, window.end - window.start)
+
+    def find(
+        self, rating: Rating, clip: EncodedClip, span: tuple[float, float], parts: Sequence[AskedWindow] = ()
+    ) -> None:
+        """Put findings into a rating: those of a held window, which lies at `span` of the clip, at all their times.
+
+        parts: all windows of the clip, where they were asked; else times are those of the held one.
+        """
+        rules = self.card.findings
+        parts = weighed_parts(parts, rating, rules)
         if self.card.lists_faults:
-            found, rating.withdrawn = self.corridor.findings(clip, rating, span)
+            lists = next((p.asked for p in parts if (p.start, p.end) == span), None)
+            found, rating.withdrawn = self.corridor.findings(clip, rating, span, lists)
+            found = on_average(parts, found, rating, rules)
         else:
-            found = measured(rating, self.card.findings)
+            found = measured(rating, rules)
         if rating.whole is not None and rating.coverage is not None and not rating.coverage.whole:
             known = {f.kind for f in found}  # the whole file's faults, which the window need not show
-            found += [f for f in measured(rating, self.card.findings, rating.whole.facts) if f.kind not in known]
-        rating.findings = settled(found, rating)
+            found += [f for f in measured(rating, rules, rating.whole.facts) if f.kind not in known]
+        found = settled(found, rating)
         if len(rating.windows) > 1:  # "throughout" was said of one window
-            for f in rating.findings:
-                f.span = span if f.span is None and f.origin == "model" else f.span
+            found = [f.model_copy(update={"span": f.span or span}) if f.origin == "model" else f for f in found]
+            found = [lasting(f, parts, rating, rules) for f in found]
+        rating.findings = found
 
     def advise(self, rating: Rating, clip: EncodedClip, facts: Sequence[Measurement], scores: Scores) -> None:
         """Put remedies into a rating that has its findings. facts, scores: of the held window."""

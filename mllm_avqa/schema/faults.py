@@ -50,6 +50,7 @@ class FaultKind(BaseModel):
     side: Side
     en: str
     zh: str
+    told: Text = Text()
     remedy: Text = Text()
     also: Words = Words()
     measures: tuple[str, ...] = ()
@@ -61,6 +62,10 @@ class FaultKind(BaseModel):
         """What it is called, as it is taught."""
         found: str = getattr(self, language)
         return found
+
+    def said(self, language: str) -> str:
+        """What people are told: no more than can be known of it."""
+        return self.told.of(language) or self.name(language)
 
 
 class Shared(Words):

@@ -52,7 +52,7 @@ def test_every_finding_is_named_once_with_time_and_value_and_the_end_says_what_h
     ]
     rating = rated(found, [CLIPPED], overall=3.1, video=4.3, audio=2.0)
     assert sentences(write(first, rating, "en")) == [
-        "The picture has a slight colour cast throughout.",
+        "The picture may have a slight colour cast throughout.",  # nothing measured bears it out
         "The sound has strong clipping from 1 to 2.5 s (measured: clipping 33 %).",
         "Scores: picture good, sound poor.",
         "Overall the quality is fair.",
@@ -64,8 +64,8 @@ def test_chinese_says_the_levels_in_chinese():
     found = [finding("clip", "strong", "zh", span=(1.0, 2.5), facts=["clipping"], gain=2.0)]
     rating = rated(found, [CLIPPED], "zh", overall=3.1, video=4.3, audio=2.0)
     assert write(first, rating, "zh") == (
-        "画面干净。声音1到2.5秒有明显的削波（实测：削波 33 %）。评分：画面良好，声音较差。整体质量一般。"
-        "最有帮助的做法是：降低录音增益。"
+        "画面没有发现问题。声音在1到2.5秒有明显的削波（实测：削波 33 %）。评分：画面良好、声音较差。整体质量一般。"
+        "最有帮助的做法是降低录音增益。"
     )
 
 
@@ -150,12 +150,12 @@ def test_a_side_without_a_finding_is_explained_by_its_worst_facts_in_plain_words
     ]
     said = sentences(write(first, rated((), facts, overall=2.0, video=4.2, audio=1.6), "en"))
     assert said[:2] == [
-        "The picture is clean.",
+        "No fault was found in the picture.",
         "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS) and it stands little above its noise "
         "(measured: snr 14.5 dB).",
     ]
     chinese = write(first, rated((), facts, "zh", overall=2.0, video=4.2, audio=1.6), "zh")
-    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），只略高于噪声（实测：信噪比 14.5 dB）。" in chinese
+    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），信号只比噪声略高（实测：信噪比 14.5 dB）。" in chinese
 
 
 def test_a_side_that_was_not_judged_is_told_with_its_reason():
@@ -180,3 +180,31 @@ def test_every_fact_that_can_be_bad_has_plain_words_that_are_no_denial(language)
                 told = words[case][known.modality][0].format(level="…", tells=words["tells"][name][way], **texts)
                 claims = read_claims(told, language)
                 assert not claims.clean and not any(f.denied for f in claims.said), told
+
+
+def test_a_still_does_not_miss_its_sound_and_a_low_score_tells_the_worst_measure():
+    from mllm_avqa.schema.clip import VideoInfo
+
+    blurred = fact("blur", "video", 1.6, "", "faint")
+    rating = rated((), [blurred], overall=2.0, video=2.0)
+    still = VideoInfo(codec="mjpeg", width=64, height=64, pixel_format="yuvj420p", still=True)
+    rating.media = rating.media.model_copy(update={"video": still})
+    rating.missing = {"audio": "the file has no audio stream"}
+    said = sentences(write(first, rating, "en"))
+    assert said[:2] == [
+        "The picture is poor, but no single fault stands out; the worst of what was measured is faint "
+        "(measured: blur 1.6).",
+        "Scores: picture poor.",
+    ]
+
+
+def test_bad_facts_that_no_finding_bears_are_told_and_so_is_what_a_fix_rests_on():
+    quiet = fact("loudness", "audio", -42.8, "LUFS", "moderate")
+    floor = fact("noise_floor", "audio", -46.0, "dBFS", "slight")
+    found = [finding("echo", "strong", probability=0.6, gain=1.0)]
+    rating = rated(found, [quiet, floor], overall=2.0, audio=2.0)
+    text = write(first, rating, "en")
+    assert "Besides, it is very quiet (measured: loudness -42.8 LUFS)." in text
+    fix = finding("white", "slight").remedy
+    rating.remedies = [Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, rests_on="facts")]
+    assert sentences(write(first, rating, "en"))[-1] == f"What would help most: {fix} (measured: noise floor -46 dBFS)."

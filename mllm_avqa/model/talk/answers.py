@@ -5,14 +5,16 @@ Every topic of that file that has a `say` is a method of its name, here or in `p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mllm_avqa.model.explain import filled, measured_text, told_fact
+from mllm_avqa.model.explain import CLEAN, filled, measured_text, telling, told_fact
+from mllm_avqa.model.findings import borne_out
 from mllm_avqa.model.talk.particulars import Particulars
 from mllm_avqa.model.talk.phrases import THERE, Answer, capital
 from mllm_avqa.model.talk.reading import Query
-from mllm_avqa.model.verdicts import seen_by
+from mllm_avqa.model.verdicts import seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES
@@ -62,6 +64,28 @@ class Answering(Particulars):
             told.append(self.words["topics"]["scores"]["say"].format(list=self._list(others)))
         return self._sentences(told)
 
+    def strengths(self) -> str:
+        asked = [s for s in self.sides if s in SIDES] or SIDES
+        given = {a: s for a in asked if (s := self._score(a)) is not None}
+        if not given:
+            return self._unscored(asked[0])
+        fine = [a for a, s in given.items() if s.level in CLEAN and all(f.side != a for f in self.rating.findings)]
+        if not fine:
+            best = max(given, key=lambda a: given[a].score)
+            return str(self.say["none"].format(best=self.names[best], score=f"{given[best].score:.2f}"))
+        scores = self._list([f"{self._bare(a)} {given[a].score:.2f}" for a in fine])
+        told = self.say["say"].format(sides=self.say["joint"].join(self.names[a] for a in fine))
+        return self._sentences([told, self.say["scores"].format(list=scores)])
+
+    def usable(self) -> str:
+        s = self._score("overall")
+        if s is None:
+            return self._unscored("overall")
+        level, advised = self.levels[s.level], self._advised()[:1]
+        told = [self.say["say"].format(score=f"{s.score:.2f}", level=level, interval=self._interval(s))]
+        remedies = [fault_kinds()[r.kinds[0]].remedy.of(self.language) for r in advised]
+        return self._sentences(told + [self.say["help"].format(remedy=r) for r in remedies])
+
     def limit(self) -> str:
         of, limit = self._of(), self.q.number
         s = self._score(of)
@@ -103,7 +127,7 @@ class Answering(Particulars):
             lead += self.words["sentences"]
             told, of = {"aspect": capital(self.names[side]), "score": f"{given[side]:.2f}"}, side
         self.sides, self.kinds = (of,), ()
-        found, facts = self._found()[:2], self._telling(of)
+        found, facts = self._found()[:2], telling(self.rating, of)
         if found:
             self._spoke(found)
             faults = self._list([self._fault(f, self.explain["because"]) for f in found])
@@ -169,9 +193,11 @@ class Answering(Particulars):
 
     def _nothing(self) -> str:
         """No fault was found; what was measured to be worst, where something was."""
+        if self.sides and not self._any_side() and all(self._score(s) is None for s in self.sides):
+            return self._unscored(self.sides[0])
         told = [self.words["topics"]["faults"]["none"].format(where=self._where())]
         sides = SIDES if self._any_side() else self.sides
-        facts = [m for s in sides for m in self._telling(s)]
+        facts = [m for s in sides for m in telling(self.rating, s)]
         facts.sort(key=lambda m: -SEVERITIES.index(m.severity))
         if facts:
             worst = facts[0]
@@ -192,28 +218,34 @@ class Answering(Particulars):
         found = self._found()
         if found:
             self._spoke(found)
-            item = self.words["topics"]["faults"]["item"]
-            return str(say["found"].format(faults=self.words["semicolon"].join(self._fault(f, item) for f in found)))
+            item, doubt = self.words["topics"]["faults"]["item"], not any(borne_out(f, self.rating) for f in found)
+            told = [self._fault(f, item, doubt) for f in found]
+            return str(say["maybe" if doubt else "found"].format(faults=self.words["semicolon"].join(told)))
         seen = [s for s in self._seen() if s[0].value is not None]
-        there = [m for m, bad in seen if bad >= THERE]
+        there = [m for m, bad in seen if bad >= THERE and speaks(m, self.rating.evidence)]
         if there:
-            told = [f"{told_fact(m, self.explain)} ({self._grade(m)})" for m in there[:2]]
+            told = [say["graded"].format(fact=told_fact(m, self.explain), severity=self._grade(m)) for m in there[:2]]
             return str(say["measured"].format(facts=self._list(told)))
         if seen:
-            return str(say["clear"].format(measured=measured_text([seen[0][0]], self.explain)))
-        return str(say["unseen"].format(kind=self._spelt()))
-
-    def _spelt(self) -> str:
-        return self.q.spelling or fault_kinds()[self.kinds[0]].name(self.language)
+            return str(say["clear"].format(measured=measured_text([m for m, _ in seen[:2]], self.explain)))
+        sides = dict.fromkeys(fault_kinds()[k].side for k in self.kinds)
+        if sides and all(self._score(s) is None for s in sides):
+            return self._unscored(next(iter(sides)))
+        return str(say["unseen"].format(kind=fault_kinds()[self.kinds[0]].said(self.language)))
 
     def _seen(self) -> list[tuple[Measurement, int]]:
-        """The facts that see any of the kinds asked about, each once, the worst first."""
-        found: dict[str, tuple[Measurement, int]] = {}
+        """Of each kind asked about, the fact that sees it and most of the others; each once, the worst first."""
+        given: list[dict[str, tuple[Measurement, int]]] = []
         for kind in (fault_kinds()[k] for k in self.kinds):
-            own = [n.rstrip("+-") for n in (kind.measures or kind.instead)]
-            for m, bad in seen_by(kind, self.rating.evidence):
-                if m.name in own and bad >= found.get(m.name, (m, -1))[1]:
-                    found[m.name] = (m, bad)
+            own = [n.rstrip("+-") for n in (kind.measures or kind.instead or kind.hints)]
+            given.append({m.name: (m, bad) for m, bad in seen_by(kind, self.rating.evidence) if m.name in own})
+        shared = Counter(name for facts in given for name in facts)
+        found: dict[str, tuple[Measurement, int]] = {}
+        for facts in given:
+            most = max((shared[name] for name in facts), default=0)
+            for name, (m, bad) in facts.items():
+                if shared[name] == most and bad >= found.get(name, (m, -1))[1]:
+                    found[name] = (m, bad)
         return sorted(found.values(), key=lambda s: -s[1])
 
     def when(self) -> str:
@@ -248,7 +280,7 @@ class Answering(Particulars):
 
     def _remedy(self, kind: str, template: str, gain: str) -> str:
         entry = fault_kinds()[kind]
-        return template.format(kind=entry.name(self.language), remedy=entry.remedy.of(self.language), gain=gain)
+        return template.format(kind=entry.said(self.language), remedy=entry.remedy.of(self.language), gain=gain)
 
     def helps(self) -> str:
         advised = self._advised()[:1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
-from mllm_avqa.model.explain import told_name, told_value
+from mllm_avqa.model.explain import told_fact, told_name, told_value
 from mllm_avqa.model.talk.phrases import Phrases
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.words import load_prompts
 
+R128, R128_OFF = (-23.0, -1.0), 0.5  # EBU R 128 (2023): LUFS of the programme and dBTP at most, and what it may be off
 MOST_QUOTES, QUOTED = 3, 120  # texts of a clip in an answer, and characters of each
 
 
@@ -38,6 +39,18 @@ class Particulars(Phrases):
         if not _judged(name):
             return str(say["plain"].format(**told))
         return str(say["fine" if m.severity == "none" else "say"].format(severity=self._grade(m), **told))
+
+    def norm(self) -> str:
+        facts = [m for name in ("loudness", "true_peak") if (m := self._fact(name)) is not None and m.value is not None]
+        if len(facts) < 2:
+            return self._unscored("audio")
+        loudness, peak = (m.value or 0.0 for m in facts)
+        yes = abs(loudness - R128[0]) <= R128_OFF and peak <= R128[1]
+        return str(
+            self.say["say"].format(
+                yes=self.say["yes" if yes else "no"], facts=self._list([told_fact(m, self.explain) for m in facts])
+            )
+        )
 
     def _why_missing(self, fact: str) -> str:
         side = ALL_FACTS[fact].modality if fact in ALL_FACTS else ""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.explain import filled
+from mllm_avqa.model.findings import borne_out
 from mllm_avqa.model.talk.reading import Query
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES
@@ -106,8 +106,12 @@ class Phrases:
     def _any_side(self) -> bool:
         return not self.sides or "overall" in self.sides
 
-    def _fault(self, f: Finding, template: str) -> str:
-        return template.format(**filled(f, self.rating, self.explain), side=self.names[f.side])
+    def _fault(self, f: Finding, template: str, doubted: bool = False) -> str:
+        """A finding in a template; what is not likely with a "possibly", unless that was said before."""
+        told = filled(f, self.rating, self.explain)
+        if not doubted and not borne_out(f, self.rating):
+            told["fault"] = self.words["doubt"].format(fault=told["fault"])
+        return template.format(**told, side=self.names[f.side])
 
     def _spoke(self, found: Sequence[Finding]) -> None:
         """What the next question may ask on about."""
@@ -116,11 +120,6 @@ class Phrases:
     def _where(self) -> str:
         given = [self.names[s] for s in self.sides[:1] if s != "overall"]
         return self.words["topics"]["faults"]["where"].format(side=given[0]) if given else ""
-
-    def _telling(self, side: str) -> list[Measurement]:
-        own = [m for m in self.rating.evidence if m.modality == side and m.value is not None and not content(m.name)]
-        own = [m for m in own if SEVERITIES.index(m.severity) >= THERE]
-        return sorted(own, key=lambda m: -SEVERITIES.index(m.severity))[:2]
 
     def _below(self) -> bool:
         return any(w in self.q.text.lower() for w in self.words["below"])
@@ -140,8 +139,3 @@ class Phrases:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def content(fact: str) -> bool:
-    """Whether it speaks of what was filmed and played as often as of a fault."""
-    return fact in ALL_FACTS and ALL_FACTS[fact].content

@@ -173,7 +173,8 @@ def _groups(language: str) -> tuple[tuple[str, str], ...]:
 
 def blanked(text: str, language: str) -> Blanked:
     """A question with {kind}, {fact}, {side}, {sync}, {text} and {number} for what it names."""
-    low = _spelt(unicodedata.normalize("NFKC", text).lower().replace("’", "'"), language)
+    low = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    low = _spelt(_greeting(language).sub("", low) or low, language)
     found = named(low, _lexicon(language))
     taken = [(a, z, _blank(what, v)) for a, z, (what, v) in found]
     numbers = [(a, float(v)) for a, _, (what, v) in found if what == "number"]
@@ -191,6 +192,13 @@ def blanked(text: str, language: str) -> Blanked:
         low = f"{low[:a]} {blank} {low[z:]}"
     number = min(numbers)[1] if numbers else None
     return Blanked(low, language, sides, kinds, asked[0][0] if asked else "", facts, number)
+
+
+@cache
+def _greeting(language: str) -> re.Pattern[str]:
+    """What polite people begin with, before their question."""
+    words = sorted(load_prompts("chat", language)["greetings"], key=len, reverse=True)
+    return re.compile(rf"^(?:(?:{'|'.join(words)})(?![a-z])[\s,.:;!，。：！、]*)+(?=.)")
 
 
 def _blank(what: str, value: Any) -> str:

@@ -30,7 +30,16 @@ def ask(*questions, rating=None):
             "What would help most: lower the recording gain (against clipping, about 2.00 points for the sound).",
         ),
         (["Is the picture shaky?"], "No (measured: shake 0.3 px at 540p)."),
-        (["Is there an echo?"], "No echo was found; no fact here measures it."),
+        (["Is there an echo?"], "No sign of echo was found; no fact here measures it."),
+        (
+            ["What is good about this clip?"],
+            "Every side has a fault or a low score; the best is the picture at 3.42 of 5.",
+        ),
+        (
+            ["Can I publish this?"],
+            "That is yours to decide: the clip scores 2.61 of 5, fair, most likely 2.11 to 3.11. "
+            "Before that, what would help most: lower the recording gain.",
+        ),
         (["How loud is it?"], "Loudness: -12.3 LUFS, faint."),
         (["Beginning or end?"], "The clip scores 2.20 of 5 from 0 to 8 s, 3.10 from 8 to 16 s: the end is better."),
         (["What is the resolution?"], "The picture has 1280 × 720 pixels."),
