@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PRIMED = frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "ac3", "eac3"})
 _PRIMING = 3200  # samples of nothing that these may put before the sound, where no edit list hides them
+_LEAST_PRIMING = 256
 _RATES = (2_000, 768_000)  # Hz that sound may have
 _SQUARE = 5  # pixels more oblong than 5:1 are a broken header
 _ABSURD = 3.0  # an average rate further off the counted one is an artefact of the clock
@@ -52,6 +53,7 @@ class Facts:
     packets: list[PacketEntry] = field(default_factory=list)  # of the video stream; empty: not kept
     base: Fraction = Fraction(1)  # seconds of their ticks
     primed: bool = False  # the first packet of the video holds what later ones rely on
+    held: tuple[int, int] = (0, 0)  # see `packets.Continuous`
     until: int | None = None  # byte at which another file begins, joined to this one
     warnings: list[str] = field(default_factory=list)
 
@@ -116,6 +118,7 @@ class _Reading:
         if self.most is not None and any(e.count > self.most for e in surveyed.extents.values()):
             raise too_many_frames(self._path, self._limits)
         starts = {i: _start(container.streams[i], first.get(i)) for i in self.chosen}
+        held = self._held(starts, surveyed)
         origin = self._origin(starts, surveyed)
         starts = {i: max(start, origin) for i, start in starts.items()}
         declared = {i: _end(container, container.streams[i]) for i in self.chosen}
@@ -158,6 +161,8 @@ class _Reading:
             index = self._video.index
             if index in surveyed.extents:
                 facts.packets, facts.base = surveyed.extents[index].entries, surveyed.extents[index].base
+                facts.held = held
+                facts.packets = [e.later(held[1]) if e.pts == held[0] else e for e in facts.packets]
             context: Any = self._video.codec_context
             facts.primed = context.name == "h264" and "444" in (context.pix_fmt or "")
             facts.orientation, facts.shape = of_frame(first[index]), None if self.still else _square(self._video)
@@ -170,6 +175,29 @@ class _Reading:
             index = self._audio.index
             facts.info.audio = _audio_info(self._audio, first.get(index), spans[index], surveyed.extents.get(index))
         return facts
+
+    def _held(self, starts: dict[int, Fraction], surveyed: Survey) -> tuple[int, int]:
+        """The first picture's ticks, and by how many it comes too early; moves its start in both.
+
+        FFmpeg's fragments without an edit list begin all streams at once: the first picture is held while the sound
+        decoder is primed.
+        """
+        video, audio = self._video, self._audio
+        extent = None if video is None else surveyed.extents.get(video.index)
+        if video is None or audio is None or extent is None or not self._container.format.name.startswith("mov,mp4"):
+            return 0, 0
+        if len(extent.begin) < 3 or audio.index not in self._first or starts[video.index] != starts[audio.index]:
+            return 0, 0
+        (first, _), (second, _), (third, _) = extent.begin[:3]
+        extra = second - first - extent.step
+        steady = first == starts[video.index] and abs(third - second - extent.step) <= extent.base
+        samples = extra * self._first[audio.index].sample_rate
+        primed = audio.codec_context.codec.canonical_name in _PRIMED
+        if not (steady and primed and _LEAST_PRIMING <= samples <= _PRIMING):
+            return 0, 0
+        starts[video.index] += extra
+        surveyed.extents[video.index] = replace(extent, first=first + extra)
+        return round(first / extent.base), round(extra / extent.base)
 
     def _origin(self, starts: dict[int, Fraction], surveyed: Survey) -> Fraction:
         """The first picture or sample; but what only primes a sound decoder is no sound, in whatever container."""
@@ -274,7 +302,7 @@ def _video_info(
         width=width,
         height=height,
         rotation=facts.orientation.degrees,
-        fps=None if still else _fps(stream, extent),
+        fps=None if still else extent.rate if extent and facts.held[1] else _fps(stream, extent),
         pixel_format=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
         bitrate=_bitrate(stream, extent),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import ENOMEM
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -84,11 +84,19 @@ class Continuous:
     MP4 is not looked at: it cannot be joined byte by byte, and its edit lists may well lead back.
     """
 
-    def __init__(self, container: InputContainer, shifts: tuple[float, ...] = (), until: int | None = None) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        shifts: tuple[float, ...] = (),
+        until: int | None = None,
+        held: tuple[int, int] = (0, 0),
+    ) -> None:
         """shifts: those that an earlier pass over all streams found; a pass over one would find others.
 
         until: byte of the file from which packets are left out; None: none is.
+        held: time in ticks of the first picture, and ticks by which it comes too early.
         """
+        self._held = held
         name = container.format.name
         self._until = until
         self._watched = not name.startswith("mov,mp4")
@@ -109,6 +117,8 @@ class Continuous:
 
     def move(self, packet: Packet[Any]) -> None:
         """Changes the times of the next packet of the file."""
+        if self._held[1] and packet.pts == self._held[0] and packet.stream.type == "video":
+            packet.pts += self._held[1]
         ticks = packet.dts if packet.dts is not None else packet.pts
         if not self._watched or ticks is None:
             return
@@ -162,6 +172,10 @@ class PacketEntry:
         pts = clock.ticks(packet)
         dts = packet.dts if packet.dts is not None else pts - clock.reorder
         return cls((packet.pts, packet.dts), pts, dts, packet.is_keyframe, packet.is_discard, packet.duration or 0)
+
+    def later(self, ticks: int) -> PacketEntry:
+        """The same packet, shown so many ticks later."""
+        return replace(self, stamp=(self.pts + ticks, self.stamp[1]), pts=self.pts + ticks)
 
 
 @dataclass

@@ -65,7 +65,7 @@ def read_plan(container: InputContainer, facts: Facts, window: DecodedWindow, sp
     if not _go(container, stream, facts, window):
         return False
     clock = Clock(stream)
-    packets = read_packets(container, [stream], clock=Continuous(container, facts.shifts, facts.until))
+    packets = read_packets(container, [stream], clock=Continuous(container, facts.shifts, facts.until, facts.held))
     return plan_video((PacketEntry.of(packet, clock) for packet in packets), clock.base, facts, window, spec)
 
 
@@ -146,7 +146,8 @@ class Decoding:
             self._prime(container, streams[0])
         _go(container, streams[0], facts, self._window)  # where it fails, reading from the beginning is only slower
         unreadable = self._bad_picture if facts.video in pending else self._bad_sound
-        for packet in read_packets(container, streams, unreadable, Continuous(container, facts.shifts, facts.until)):
+        clock = Continuous(container, facts.shifts, facts.until, facts.held)
+        for packet in read_packets(container, streams, unreadable, clock):
             index = packet.stream.index
             stamp = packet.dts if packet.dts is not None else packet.pts
             strays = strays + 1 if stamp is not None and stamp > beyond[index] else 0

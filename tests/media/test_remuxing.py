@@ -23,13 +23,13 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["2", "0"], ids=["B-frames", "no B-frames"])
+def original(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     rate = 44100
     noise = np.random.default_rng(5).normal(0, 0.1, (2, 6 * rate)).astype(np.float32)
     noise *= np.sin(np.linspace(0, 40, noise.shape[1])).astype(np.float32)
     path = tmp_path_factory.mktemp("remux") / "original.mp4"
-    options = {"bf": "2", "g": "30", "preset": "ultrafast", "b_strategy": "0"}
+    options = {"bf": request.param, "g": "30", "preset": "ultrafast", "b_strategy": "0"}
     return write_clip(path, steady(150, 25), size=(160, 96), options=options, sound=noise, rate=rate)
 
 
