@@ -75,7 +75,7 @@ class Asking(Collator):
         pool = rewardable(s.record, s.language, s.window.missing)
         questions = rng.sample(pool, min(self.how.questions, len(pool)))
         branches = [aspect_branch(a, s.language) for a in self.card.aspects if a not in s.window.missing]
-        branches += [Branch(q.aspect or "overall", q.question) for q in questions]
+        branches += [Branch(str(q.aspect), q.question) for q in questions]
         return Draft(s.record, make_row(self.backbone, replace(s, questions=branches), self.card), questions)
 
 

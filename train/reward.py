@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mllm_avqa.model.claims import Fault, read_claims
+from mllm_avqa.model.claims import read_claims
 from mllm_avqa.model.truth import PLAIN, Pair, check, has_faults_listed, listed
 from mllm_avqa.schema.names import SIDES
-from mllm_avqa.schema.records import Distortion, Question, Record
+from mllm_avqa.schema.records import Question, Record
 
 TASKS = ("list", "describe")  # of the questions whose answers can be held against a record
 KIND, SEVERITY, SPAN = 0.6, 0.2, 0.2  # of a fault that is named as the record has it
@@ -15,17 +15,12 @@ LENIENT = 1.5  # times the length of the record's own answer may be used
 UNTRUE, LEVELS, LONG = 0.25, 0.25, 0.25  # taken off: "no fault" where one is plain, levels of no score, words too many
 
 
-def sides_of(question: Question) -> tuple[str, ...]:
-    """The sides that an answer speaks of."""
-    return SIDES if question.aspect in (None, "overall") else (str(question.aspect),)
-
-
 def rewardable(record: Record, language: str, missing: dict[str, str]) -> list[Question]:
-    """Questions of the record whose answers it can judge: of sides that are there and whose faults are all known."""
+    """Questions of the record whose answers it can judge: of one side, that is there and whose faults are all known."""
     if not has_faults_listed(record):
         return []
-    found = [q for task in TASKS for q in record.asked(3, language, task) if q.aspect not in missing]
-    return [q for q in found if all(listed(record, s) for s in sides_of(q) if s in record.labels)]
+    found = [q for task in TASKS for q in record.asked(3, language, task)]
+    return [q for q in found if q.aspect in SIDES and q.aspect not in missing and listed(record, q.aspect)]
 
 
 def reward(text: str, ended: bool, question: Question, record: Record, levels: dict[str, str]) -> float:
@@ -34,18 +29,18 @@ def reward(text: str, ended: bool, question: Question, record: Record, levels: d
     What is named as the record has it counts twice over what is claimed and what there is (Dice): so naming everything
     loses precision, saying nothing recall, and two claims for one fault are one too many.
     """
-    sides = sides_of(question)
-    there = [d for d in record.distortions if d.modality in sides]
+    side = question.aspect
+    there = [d for d in record.distortions if d.modality == side]
     claims = read_claims(text, question.language)
     found = check(claims, record.model_copy(update={"distortions": there}))
-    strange = [f for f in found.open if f.side not in sides]
-    claimed = len(found.pairs) + len(found.wrong) + len(strange)
+    claimed = len(found.pairs) + len(found.wrong) + len(found.open)
     named = 2 * sum(map(_worth, found.pairs)) / (claimed + len(there)) if claimed or there else 0.0
     clean = [c for c in claims.clean if not c.absent]
     if not claimed and not there:
-        named = float(bool(clean))
-    plain = {d.modality for d in there if d.level >= PLAIN}
-    untrue = any((plain if c.side is None else plain & {c.side}) for c in clean) or _denied(claims.said, there)
+        named = float(bool(clean))  # to say nothing is not to say that nothing is wrong
+    plain = [d for d in there if d.level >= PLAIN]
+    fine = any(c.side in (None, side) for c in clean)
+    untrue = bool(plain) and (fine or any(f.denied and f.kinds & {d.kind for d in plain} for f in claims.said))
     said = [lv for lv in claims.levels if lv.aspect in levels]
     off = sum((lv.word == levels[lv.aspect]) is lv.denied for lv in said) / max(1, len(said))
     long = min(1.0, max(0.0, len(text) / max(1, len(question.answer)) - LENIENT)) if ended else 1.0
@@ -56,11 +51,6 @@ def _worth(p: Pair) -> float:
     close = 0.0 if p.severity_off is None else max(0.0, 1 - p.severity_off / 2)
     right = KIND + SEVERITY * close + SPAN * (p.overlap or 0.0)
     return right * (SHARED if len(p.claim.kinds) > 1 else 1.0) * (1.0 if p.side else WRONG_SIDE)
-
-
-def _denied(said: list[Fault], there: list[Distortion]) -> bool:
-    """Whether a plain fault is said not to be there."""
-    return any(f.denied and d.kind in f.kinds and d.level >= PLAIN for f in said for d in there)
 
 
 def weights(rewards: list[float], method: str) -> list[float]:
