@@ -151,7 +151,7 @@ def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:
     return bool(
         (mixture.stage1 > 0 and 1 in asked)
         or (mixture.stage2 > 0 and record.labels)
-        or (mixture.stage3 > 0 and 3 in asked)
+        or (mixture.stage3 + mixture.lists > 0 and 3 in asked)
     )
 
 
