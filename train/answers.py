@@ -183,7 +183,9 @@ class RewardTrainer(RatingTrainer):
         mean, variance = moments(log_probs)
         held = {"level_target": log_probs.exp(), "level_mean": mean, "level_std": variance.sqrt()}
         words = iter([word(float(m)) for m in mean])
-        rows, said, counts = [], [], []
+        rows: list[PackedRow] = []
+        said: list[tuple[int, int, int]] = []
+        counts: list[float] = []
         for k, (d, groups) in enumerate(zip(drafts, answers, strict=True)):
             levels = {b.aspect: next(words) for b in d.row.branches[: d.scored]}
             chosen = self._weighed(d, groups, levels)
@@ -193,7 +195,7 @@ class RewardTrainer(RatingTrainer):
                 counts += [weight] * (len(b.ids) - 1 - b.stem_end)
         if not rows:
             return inputs
-        batch = {"inputs": collate(rows, self.fillers.pad), **asked(said, [])}
+        batch: dict[str, Any] = {"inputs": collate(rows, self.fillers.pad), **asked(said, [])}
         if ranks.world() > 1:
             batch["inputs"] = self.fillers.fill(batch["inputs"])
         batch |= {"answer_weight": torch.tensor(counts)}

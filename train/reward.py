@@ -20,7 +20,7 @@ def rewardable(record: Record, language: str, missing: dict[str, str]) -> list[Q
     if not has_faults_listed(record):
         return []
     found = [q for task in TASKS for q in record.asked(3, language, task)]
-    return [q for q in found if q.aspect in SIDES and q.aspect not in missing and listed(record, q.aspect)]
+    return [q for q in found if q.aspect in SIDES and q.aspect not in missing and listed(record, str(q.aspect))]
 
 
 def reward(text: str, ended: bool, question: Question, record: Record, levels: dict[str, str]) -> float:

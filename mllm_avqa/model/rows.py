@@ -113,7 +113,8 @@ def pack(
 def behind(row: PackedRow, branches: list[EncodedBranch]) -> PackedRow:
     """The prefix of a row with these branches behind it, in place of its own."""
     prefix = row.prefix_length
-    ids, starts = row.ids[:prefix].tolist(), []
+    ids: list[int] = row.ids[:prefix].tolist()
+    starts: list[int] = []
     positions = [row.positions[:, :prefix]]
     for b in branches:
         starts.append(len(ids))

@@ -129,12 +129,12 @@ build: {{size: {{vocab: 700, llm: [64, 2], vision: [64, 1], audio: [64, 1], head
 views: {{window_seconds: 1, hop_seconds: 1, segments: 2, global_pixels: 4704, fragment_grid: [2, 3]}}
 stages:
   - name: told
-    steps: 60
+    steps: 45
     batch: 4
     lr: 5.0e-3
     mixture: {{lists: 1}}
     dropout: {{facts: 0, views: 0, context: 0}}
-    save_every: 60
+    save_every: 45
   - name: reward
     steps: 12
     batch: 4
