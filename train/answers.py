@@ -53,7 +53,7 @@ class Draft:
         return [start + b.stem_end for start, b in zip(self.row.starts, self.row.branches, strict=True)]
 
 
-class Asking(Collator):
+class DraftCollator(Collator):
     """Rows with every score question, and some of the questions whose answers are rewarded."""
 
     def __init__(self, *args: Any, how: Reward) -> None:

@@ -21,7 +21,7 @@ from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.records import Record
 from train import ranks, saving
-from train.answers import Asking, RewardTrainer
+from train.answers import DraftCollator, RewardTrainer
 from train.arguments import in_one_dtype, training_arguments, zero_level
 from train.config import PARTS, Config, Stage
 from train.data import Batcher, Clips, Collator
@@ -168,7 +168,7 @@ def _rows(
     rows = mixed(items, clips.records, stage, material.sources, seed)
     shown_to = towers.in_front if towers else backbone
     if stage.reward is not None:
-        return rows, Asking(shown_to, card, seed, draw, how=stage.reward)
+        return rows, DraftCollator(shown_to, card, seed, draw, how=stage.reward)
     return rows, Collator(shown_to, card, seed, draw, teacher)
 
 
