@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 
 from eval.calibration import calibration_error
-from eval.descriptions.truth import listed
 from eval.held_out import HeldOut
 from mllm_avqa.corridor import lowest
 from mllm_avqa.model.findings import Asked, ask, calibrated, scored, shares, weighed
+from mllm_avqa.model.truth import listed
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds

@@ -168,6 +168,16 @@ class PracticeShares(Strict):
     facts: float = Field(0.5, ge=0, le=1)  # up to this share of the facts comes from the other clip
 
 
+class Reward(Strict):
+    """Answers that the model writes itself, worth what the record of faults says of them (`train.reward`)."""
+
+    method: Literal["grpo", "best_of"] = "grpo"  # learn from all, by how far each is above its group; or from the best
+    samples: Annotated[int, Field(ge=2)] = 6  # answers to a question: a group
+    questions: Count = 2  # of a clip: lists of faults and descriptions, drawn from its record
+    temperature: Positive = 1.0
+    tokens: Count = 64  # of an answer at most; one that does not end counts as too long
+
+
 class Stage(Strict):
     name: str = Field(pattern=r"^[\w.-]+$")  # also the name of its folder
     steps: Count
@@ -188,6 +198,8 @@ class Stage(Strict):
     views: ViewChanges = ViewChanges()  # a curriculum: smaller windows and budgets first; the last stage's are served
     # Rows of facts alone, mixed and labelled by a teacher; `mixture.stage1` questions in each. {} takes the defaults.
     practice: PracticeShares | None = None
+    # In place of the mixture: written answers are rewarded, scores are held to those of the start by `weights`.
+    reward: Reward | None = None
     by_length: bool = False  # clips of similar length in one batch: less padding, another order
     save_every: Count = 200
 
@@ -195,6 +207,10 @@ class Stage(Strict):
     def _one_form(self) -> Stage:
         if self.by_length and self.practice is not None:
             raise ValueError("`by_length` sorts clips, rows of `practice` are made of several: take one")
+        if self.reward is not None and (self.practice is not None or "mixture" in self.model_fields_set):
+            raise ValueError(
+                "`reward` asks questions of its own (`reward.questions`): leave out `mixture` and `practice`"
+            )
         if self.parts is not None and {"tune", "freeze_towers"} & self.model_fields_set:
             raise ValueError("give `parts`, or `tune` and `freeze_towers`, not both")
         return self

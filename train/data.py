@@ -77,10 +77,7 @@ class Collator:
         self.epoch = 0
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        # A clip may come several times in an epoch of weighted sources: `turn` tells its rows apart.
-        who = [f"{i['record'].id}@{i.get('turn', 0)}" for i in items]
-        rng = random.Random("/".join([str(self.seed), str(self.epoch), *who]))
-        samples = self.draw(items, list(self.card.languages), rng)
+        samples, _ = self.drawn(items)
         rows = [make_row(self.backbone, s, self.card) for s in samples]
         answers: list[tuple[int, int, int]] = []
         levels: list[tuple[int, int, int, Target]] = []
@@ -94,6 +91,13 @@ class Collator:
                     first += 1  # the level token itself is learnt from the soft target, not from this word
                 answers += [(k, start + at, b.ids[at + 1]) for at in range(first, len(b.ids) - 1)]
         return {"inputs": collate(rows, self.backbone.tokenizer.pad_token_id), **asked(answers, levels)}
+
+    def drawn(self, items: list[dict[str, Any]]) -> tuple[list[Sample], random.Random]:
+        """The rows to be, and the chance that they were drawn by."""
+        # A clip may come several times in an epoch of weighted sources: `turn` tells its rows apart.
+        who = [f"{i['record'].id}@{i.get('turn', 0)}" for i in items]
+        rng = random.Random("/".join([str(self.seed), str(self.epoch), *who]))
+        return self.draw(items, list(self.card.languages), rng), rng
 
     def _targets(self, samples: list[Sample]) -> list[dict[str, Target]]:
         """Level targets by aspect: the labels, or what the teacher makes of the facts that the row shows."""
@@ -153,7 +157,7 @@ class Batcher:
         pad = self.fillers.pad
         nothing: dict[str, Any] = {"inputs": collate([empty_row(pad)], pad), **asked([], [])}
         batch = self.collator(items) if items else nothing
-        about = _about(batch, pad) | {"ids": [i["record"].id for i in items], "clips": len(items)}
+        about = contents(batch, pad) | {"ids": [i["record"].id for i in items], "clips": len(items)}
         if ranks.world() > 1:
             batch["inputs"] = self.fillers.fill(batch["inputs"])
         if self.towers is not None:
@@ -164,7 +168,7 @@ class Batcher:
         return batch | {"about": about}
 
 
-def _about(batch: dict[str, Any], pad: int) -> dict[str, Any]:
+def contents(batch: dict[str, Any], pad: int) -> dict[str, Any]:
     """Questions, tokens, the squares of row lengths (attention), picture patches and mel frames of a collated batch."""
     inputs = batch["inputs"]
     places = torch.cat([batch["answer_at"], batch["level_at"]])

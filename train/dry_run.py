@@ -22,6 +22,7 @@ from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Record
 from train.config import PARTS, Config, Stage, load_config
 from train.parts import counts, select
+from train.reward import rewardable
 from train.sources import SplitRecords, mixture_of, read_sources, shares, tasks, unheld
 from train.start import Below, below, carded, check_adapter, fresh, rebased, skeleton
 
@@ -161,6 +162,7 @@ def _stage(
         | {"trained": sum(trained.values()), "all": sum(s["all"] for s in size.values())},
         "learning_rates": {p: getattr(stage.plan, p).lr or stage.lr for p in PARTS if trained[p]},
         "views": views.model_dump(exclude={"patch", "audio_rate"}),
+        **({"reward": stage.reward.model_dump()} if stage.reward is not None else {}),
         "tokens_per_row": row_tokens | {"all": length},
         "rows_per_step": rows,
         "tokens_per_step": rows * length,
@@ -227,17 +229,21 @@ def tokens(
     text = sum(count(p.text) for s in segments for p in s.parts if isinstance(p, Trusted)) + FRAME
     asked: list[tuple[float, int, int]] = []  # how often, tokens, of them learnt
     sample = records[:: max(1, len(records) // SAMPLE)]
-    m = stage.mixture
+    m, how = stage.mixture, stage.reward
     for r in sample:
         own = [q for q in r.questions if q.language == language]
-        for kind, often in ((1, m.stage1), (3, m.stage3)):
-            these = [q for q in own if q.stage == kind]
+        told = [(m.stage1, [q for q in own if q.stage == 1]), (m.stage3, [q for q in own if q.stage == 3])]
+        if how is not None:  # an answer is counted with the length of the record's own
+            told = [(how.questions, rewardable(r, language, {}) * how.samples)]
+        for often, these in told:
             for q in these:
-                times = min(often, len(these)) / len(these)
+                times = min(often * (how.samples if how is not None else 1), len(these)) / len(these)
                 asked.append((times, count(q.question) + count(q.answer) + FRAME, count(q.answer) + 1))
         for aspect in r.labels:
             b: Branch = aspect_branch(aspect, language, level=WORDS[0])
-            asked.append((min(m.stage2, 1.0), count(b.question) + count(b.stem + b.answer) + FRAME, 2))
+            asked.append(
+                (min(m.stage2, 1.0) if how is None else 1.0, count(b.question) + count(b.stem + b.answer) + FRAME, 2)
+            )
     behind = sum(t * n for t, n, _ in asked) / max(1, len(sample))
     learnt = sum(t * n for t, _, n in asked) / max(1, len(sample))
     return {"visual": visual, "sound": sound, "text": text + round(behind), "answer": math.ceil(learnt)}

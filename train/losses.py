@@ -88,11 +88,17 @@ def shared_fidelity(
     return loss + (weight - 1) * (loss - loss.detach())
 
 
-def answer_ce(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of answer tokens. logits [N, V], target [N]; 0 for no token."""
+def answer_ce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean cross entropy of answer tokens. logits [N, V], target [N]; 0 for no token.
+
+    weight [N]: what a token counts for, below 0 for what is to be said less often: with a reward's advantages this is
+    the policy gradient of answers that were written by the very weights that learn them.
+    """
     if not len(target):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits.float(), target)
+    if weight is None:
+        return F.cross_entropy(logits.float(), target)
+    return (F.cross_entropy(logits.float(), target, reduction="none") * weight).mean()
 
 
 def _phi(x: torch.Tensor) -> torch.Tensor:

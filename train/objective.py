@@ -47,7 +47,7 @@ class Objective(nn.Module):
         log_probs, log_mass = level_logits(logits[answers:], nn.Identity(), self.level_ids)
         if "level_target" not in t:
             return {"log_probs": log_probs}
-        parts = {"answer": answer_ce(logits[:answers], t["answer_ids"])}
+        parts = {"answer": answer_ce(logits[:answers], t["answer_ids"], t.get("answer_weight"))}
         # Pairs are made of the clips of all ranks, so every rank takes part, whether it has levels or not
         rank = shared_fidelity(*moments(log_probs), t["level_mean"], t["level_std"], t["level_group"])
         if len(log_probs):

@@ -30,6 +30,7 @@ CURVES = {
     "loss_kl": "loss/level_kl",
     "loss_mass": "loss/level_mass",
     "loss_rank": "loss/rank_pairs",
+    "reward": "reward/mean",
     "eval_srcc": "held_out_srcc/mean",
     "learning_rate": "optimizer/learning_rate",
     "grad_norm": "optimizer/gradient_norm",
@@ -39,7 +40,7 @@ CURVES = {
     "mfu": "speed/share_of_peak_arithmetic",
 }
 ASPECT = "eval_srcc_"
-SHOWN = ("loss", "learning_rate", "grad_norm", "clips_per_s", "questions_per_s", "tokens_per_s", "mfu")
+SHOWN = ("loss", "reward", "learning_rate", "grad_norm", "clips_per_s", "questions_per_s", "tokens_per_s", "mfu")
 
 
 class StageProgress(TrainerCallback):

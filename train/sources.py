@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from mllm_avqa.schema.card import ViewSpec
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.names import LANGUAGES
 from mllm_avqa.schema.records import Record, read_records
 from train import cache, ranks
 from train.config import Config, QuestionMix, RecordFile, Stage
@@ -21,6 +22,7 @@ from train.data import Clips
 from train.distil import distilled, read_ratings
 from train.nano.teacher import Teacher
 from train.questions import Drawing
+from train.reward import rewardable
 
 log = logging.getLogger(__name__)
 SPLIT = "python -m data_recipes split {0} -o split.jsonl --shares 70/15/15 makes train, val and test"
@@ -141,13 +143,15 @@ def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
 
 def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:
     """Whether the record has anything this stage asks for: a score for level rows, questions for the others."""
+    if stage.reward:
+        return any(rewardable(record, language, {}) for language in LANGUAGES)
     if stage.practice:
         return bool({"video", "audio"} & set(record.labels))
     asked = {q.stage for q in record.questions if mixture.tasks.get(q.task, 1.0) > 0}
     return bool(
         (mixture.stage1 > 0 and 1 in asked)
         or (mixture.stage2 > 0 and record.labels)
-        or (mixture.stage3 > 0 and 3 in asked)
+        or (mixture.stage3 + mixture.lists > 0 and 3 in asked)
     )
 
 
@@ -166,7 +170,10 @@ def shares(stage: Stage, sources: list[SplitRecords], ids: set[str] | None = Non
     mass = [s.dataset.weight * row["usable"] for s, row in zip(sources, out, strict=True)]
     if not sum(mass):
         files = ", ".join(row["records"] for row in out)
-        raise ConfigError(f"stage {stage.name}: no training record of {files} has a score or question of its mixture")
+        lacking = "a score or question of its mixture"
+        if stage.reward:
+            lacking = "a list or description of faults that are known (`reward`)"
+        raise ConfigError(f"stage {stage.name}: no training record of {files} has {lacking}")
     for row, m in zip(out, mass, strict=True):
         row["share"] = round(m / sum(mass), 4)
     return out

@@ -17,11 +17,12 @@ from mllm_avqa.model.backbones.loading import place
 from mllm_avqa.model.scoring import level_token_ids, on_device
 from mllm_avqa.model.weights import base_from, weight_bytes
 from mllm_avqa.schema.card import CARD_FILE, Card, ViewSpec
-from mllm_avqa.schema.errors import CheckpointError
+from mllm_avqa.schema.errors import CheckpointError, ConfigError
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.records import Record
 from train import ranks, saving
-from train.arguments import in_one_dtype, training_arguments
+from train.answers import DraftCollator, RewardTrainer
+from train.arguments import in_one_dtype, training_arguments, zero_level
 from train.config import PARTS, Config, Stage
 from train.data import Batcher, Clips, Collator
 from train.held_out import Validation
@@ -50,6 +51,8 @@ def train_stage(
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     config = material.config
+    if stage.reward is not None and zero_level(config) == 3:
+        raise ConfigError(f"stage {stage.name}: `reward` does not go with ZeRO-3: take train/deepspeed/zero2.json")
     clips, val = material.clips(views)
     start = ranks.first(partial(_merged, stage, start, directory))
     args = training_arguments(config, stage, directory)
@@ -60,7 +63,8 @@ def train_stage(
     held_out = Validation(backbone, card, val, config.languages[0], stage.batch, towers)
     batches = Batcher(collator, held_out.fillers, towers)
     levels = level_token_ids(backbone, card.aspects, card.level_words)
-    trainer = RatingTrainer(
+    rewarded: dict[str, Any] = {"fillers": held_out.fillers} if stage.reward is not None else {}
+    trainer = (RewardTrainer if rewarded else RatingTrainer)(
         model=Objective(backbone, levels, stage.weights, towers),
         args=args,
         train_dataset=rows,
@@ -76,6 +80,7 @@ def train_stage(
         stage=stage,
         held_out=held_out,
         lengths=row_lengths(rows, backbone, card) if stage.by_length else None,
+        **rewarded,
     )
     begin = time.time()
     last = saving.last_checkpoint(directory, saving.layout(trainer))
@@ -137,6 +142,8 @@ def _opened(
         card.findings = card.findings.model_copy(update={"kinds": kinds})
     rows = stage.batch * stage.accumulate * ranks.world()
     taught = {"steps": stage.steps, "batch": rows, "lr": stage.lr, "tune": tuned(stage), **known}
+    if stage.reward is not None:
+        taught["reward"] = stage.reward.method
     card.training = card.training | {stage.name: taught}
     return backbone, card
 
@@ -159,7 +166,10 @@ def _rows(
         items = FactClips(clips)
         draw = Practice(items, stage.mixture.stage1, stage.practice, draw).draw
     rows = mixed(items, clips.records, stage, material.sources, seed)
-    return rows, Collator(towers.in_front if towers else backbone, card, seed, draw, teacher)
+    shown_to = towers.in_front if towers else backbone
+    if stage.reward is not None:
+        return rows, DraftCollator(shown_to, card, seed, draw, how=stage.reward)
+    return rows, Collator(shown_to, card, seed, draw, teacher)
 
 
 def _report(trainer: RatingTrainer, batches: Batcher, seconds: float) -> dict[str, Any]:
@@ -170,6 +180,7 @@ def _report(trainer: RatingTrainer, batches: Batcher, seconds: float) -> dict[st
         "seconds": round(seconds, 1),
         "first_loss": history[0]["loss"] if history else None,
         "last_loss": history[-1]["loss"] if history else None,
+        **({"reward": [h.get("reward") for h in history[:: len(history) - 1 or 1]]} if trainer.stage.reward else {}),
         "held_out": trainer.held_out.score(trainer.model_wrapped),
         "best": {"step": trainer.state.best_global_step, "srcc": trainer.state.best_metric},
         "unreadable": sorted({name for lost in ranks.gathered(batches.lost) for name in lost}),

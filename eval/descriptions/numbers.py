@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from eval.descriptions.texts import Description
-from eval.descriptions.truth import MEASURES, Checked, check, has_faults_listed, listed, reference
 from eval.held_out import labels_of
 from eval.judging import FREE, Panel, Prompt, ask, counts, identity, points, prompt
 from eval.stats import Number, average, bootstrap, content_parts, number, share, spearman
 from mllm_avqa.model.claims import Claims, read_claims
 from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.truth import MEASURES, Checked, check, has_faults_listed, listed, reference
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import VALUES, WORDS, word
 from mllm_avqa.schema.measurement import SEVERITIES

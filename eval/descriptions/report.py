@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.descriptions.numbers import RUBRICS, Told
-from eval.descriptions.truth import MEASURES
 from eval.stats import Number
 from eval.store import Json
 from eval.writing import signed, table
+from mllm_avqa.model.truth import MEASURES
 
 INTERVAL = ("value", "low", "high", "note")
 NAMES = {

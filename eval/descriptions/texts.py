@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from eval.descriptions.truth import reference
 from eval.held_out import HeldOut, chunks
 from eval.joining import Entry, join, record_entry
 from eval.store import SCORING, Json, Log, code, digest
@@ -19,6 +18,7 @@ from mllm_avqa.corridor import lowest
 from mllm_avqa.model.explain import check_claims
 from mllm_avqa.model.prompting import LANGUAGES, load_prompts
 from mllm_avqa.model.scoring import summarise
+from mllm_avqa.model.truth import reference
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.rating import ASPECTS, Claim, Rating

@@ -7,7 +7,7 @@ sees; so every branch has exactly the result of a row of its own (tests/model/te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -79,45 +79,60 @@ def pack(
     next_position = {
         a: max((ends[n] for n in (sees if isolate else ALL) if n in ends), default=0) for a, sees in VISIBLE.items()
     }
-    starts: list[int] = []
-    for b in branches:
-        starts.append(len(ids))
-        ids += b.ids
-        count = torch.arange(len(b.ids)) + next_position[b.aspect]
-        positions.append(count.expand(3, -1))
-
-    total = len(ids)
-    visible = torch.zeros(total, total, dtype=torch.bool)
-    causal = torch.ones(total, total, dtype=torch.bool).tril()
+    visible = torch.zeros(prefix, prefix, dtype=torch.bool)
+    causal = torch.ones(prefix, prefix, dtype=torch.bool).tril()
     if isolate:
         for name, (a, z) in spans.items():
             visible[a:z, a:z] = causal[a:z, a:z]
             if name != "system" and "system" in spans:
                 visible[a:z, slice(*spans["system"])] = True
     else:
-        visible[:prefix, :prefix] = causal[:prefix, :prefix]
+        visible = causal
     visible_from: dict[str, torch.Tensor] = {}
     for aspect, sees in VISIBLE.items():
         visible_from[aspect] = torch.zeros(prefix, dtype=torch.bool)
         for name in sees if isolate else ALL:
             if name in spans:
                 visible_from[aspect][slice(*spans[name])] = True
-    for b, a in zip(branches, starts, strict=True):
-        z = a + len(b.ids)
-        visible[a:z, a:z] = causal[a:z, a:z]
-        visible[a:z, :prefix] = visible_from[b.aspect]
-    return PackedRow(
-        ids=torch.tensor(ids),
+    row = PackedRow(
+        ids=torch.tensor(ids, dtype=torch.long),
         positions=torch.cat(positions, 1),
         visible=visible,
         prefix_length=prefix,
-        starts=starts,
-        branches=branches,
+        starts=[],
+        branches=[],
         next_position=next_position,
         visible_from=visible_from,
         media=dict(media or {}),
         spans=spans,
         ends=ends,
+    )
+    return behind(row, branches)
+
+
+def behind(row: PackedRow, branches: list[EncodedBranch]) -> PackedRow:
+    """The prefix of a row with these branches behind it, in place of its own."""
+    prefix = row.prefix_length
+    ids: list[int] = row.ids[:prefix].tolist()
+    starts: list[int] = []
+    positions = [row.positions[:, :prefix]]
+    for b in branches:
+        starts.append(len(ids))
+        ids += b.ids
+        positions.append((torch.arange(len(b.ids)) + row.next_position[b.aspect]).expand(3, -1))
+    visible = torch.zeros(len(ids), len(ids), dtype=torch.bool)
+    visible[:prefix, :prefix] = row.visible[:prefix, :prefix]
+    for b, a in zip(branches, starts, strict=True):
+        z = a + len(b.ids)
+        visible[a:z, a:z] = torch.ones(len(b.ids), len(b.ids), dtype=torch.bool).tril()
+        visible[a:z, :prefix] = row.visible_from[b.aspect]
+    return replace(
+        row,
+        ids=torch.tensor(ids, dtype=torch.long),
+        positions=torch.cat(positions, 1),
+        visible=visible,
+        starts=starts,
+        branches=branches,
     )
 
 

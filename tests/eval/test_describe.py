@@ -271,7 +271,7 @@ def test_refusals_name_the_flag(records, tmp_path, arguments, flag):
 
 
 def test_a_reference_in_another_language_is_not_shown(records):
-    from eval.descriptions.truth import reference
+    from mllm_avqa.model.truth import reference
 
     r = next(iter(read_records(records)))
     assert (reference(r, "en"), reference(r, "zh")) == ("The sound hums.", None)

@@ -10,9 +10,9 @@ import pytest
 
 from data_recipes.distortions import REGISTRY
 from data_recipes.questions import describe_clip
-from eval.descriptions.truth import MEASURES, check, listed
 from mllm_avqa.model.claims import read_claims
 from mllm_avqa.model.prompting import LANGUAGES
+from mllm_avqa.model.truth import MEASURES, check, listed
 from mllm_avqa.schema.faults import fault_kinds, shared_words
 from mllm_avqa.schema.records import Distortion, Label, Record
 

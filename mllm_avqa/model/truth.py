@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval.held_out import labels_of
 from mllm_avqa.model.claims import WHOLE, Claims, Fault
 from mllm_avqa.schema.records import Distortion, Record
 
@@ -68,8 +67,8 @@ def listed(record: Record, side: str) -> bool:
     """Whether all faults of a side are known. Not of a side that is poor though no fault of it is listed."""
     if any(d.modality == side for d in record.distortions):
         return True
-    score = labels_of(record).get(side)
-    return has_faults_listed(record) and (score is None or score >= CLEAN_FROM)
+    label = record.labels.get(side)
+    return has_faults_listed(record) and (label is None or label.mean_five >= CLEAN_FROM)
 
 
 def reference(record: Record, language: str) -> str | None:
@@ -132,7 +131,7 @@ def _contradictions(found: Checked, claims: Claims, record: Record) -> None:
         if faults or all(listed(record, s) for s in sides):
             found.statements += 1
             bad += [c.sentence] * bool(faults)
-    labels = labels_of(record)
+    labels = {a: lb.mean_five for a, lb in record.labels.items()}
     for level in claims.levels:
         if level.aspect in labels:
             found.statements += 1
