@@ -140,6 +140,8 @@ def fit(model: str, x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> Any:
 
     estimator, grid = _regressions()[model]
     folds = [(a, b) for a, b in content_splits(groups, FOLDS) if len(a) and len(b)]
+    if not folds:  # one content: nothing to choose settings by
+        return estimator.fit(x, y)
     return GridSearchCV(estimator, grid, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
 
 

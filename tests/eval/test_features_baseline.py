@@ -140,6 +140,13 @@ def clip(name, media, **more):
     return Record(id=name, media=media, dataset="d", group=name, **more)
 
 
+def test_one_content_is_learnt_though_nothing_can_choose_settings():
+    x = np.linspace(0, 1, 24)[:, None]
+    model = fit("forest", x, 5 - 4 * x[:, 0], ["talker"] * 24)
+    low, high = model.predict([[0.1], [0.9]])
+    assert low > high + 2
+
+
 def test_worst_window_as_in_a_rating():
     windows = [[fact("blur", 1.0, severity="faint"), fact("noise", 2.0)], [fact("blur", 3.0, severity="strong")]]
     assert [(m.name, m.value) for m in worst_evidence(windows)] == [("blur", 3.0), ("noise", 2.0)]
