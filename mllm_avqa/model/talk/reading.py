@@ -98,7 +98,9 @@ class TopicReader:
 
     def __post_init__(self) -> None:
         self.names = list(dict.fromkeys(self.topics))
-        parts = [set(_parts(blanked(t, self.language))) for t in self.texts]
+        found = [blanked(t, self.language) for t in self.texts]
+        self._verbatim = {_spoken(f): t for f, t in zip(found, self.topics, strict=True)}
+        parts = [set(_parts(f)) for f in found]
         seen = Counter(p for own in parts for p in own)
         self._columns = {p: k for k, p in enumerate(seen)}
         self._rarity = {p: float(np.log((1 + len(parts)) / (1 + n)) + 1) for p, n in seen.items()}
@@ -134,11 +136,18 @@ class TopicReader:
         scores = self.scores(found)
         best = int(scores.argmax())
         topic = self.names[best]
-        known = topic != OTHER and scores[best] >= self.threshold
+        learnt = self._verbatim.get(_spoken(found))  # a paraphrase word for word is never refused
+        topic = learnt or topic
+        known = topic != OTHER and (learnt is not None or scores[best] >= self.threshold)
         return Query(
             text, self.language, topic if known else None, found.sides, found.kinds, found.spelling, found.facts,
             found.number, round(float(scores[best]), 4),
         )  # fmt: skip
+
+
+def _spoken(found: Blanked) -> tuple[str, ...]:
+    """The words of a question, articles left out, which a blank may have or not."""
+    return tuple(w for w in re.findall(r"[\w{}']+", found.text.lower()) if w != "the")
 
 
 @cache
