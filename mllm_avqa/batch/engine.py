@@ -111,9 +111,7 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
             open_rows(
                 options.output, fingerprint, fresh=options.fresh, stdout=options.stdout, gate=options.gate
             ) as rows,
-            closing(ClipSeconds(options.timeline, fresh=options.fresh))
-            if options.timeline
-            else nullcontext() as seconds,
+            _seconds(options) as seconds,
         ):
             desk = _Desk(rows, seconds, options, result, tick, stop)
             for cells in rate(desk.pending(), how):
@@ -123,7 +121,7 @@ def run_batch(load: Load, options: BatchOptions, tick: Tick = lambda _: None) ->
     return result
 
 
-def _timed(options: BatchOptions) -> AbstractContextManager[ClipSeconds | None]:
+def _seconds(options: BatchOptions) -> AbstractContextManager[ClipSeconds | None]:
     return closing(ClipSeconds(options.timeline, fresh=options.fresh)) if options.timeline else nullcontext()
 
 
