@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -74,30 +76,34 @@ def token_routes(house: House) -> APIRouter:
             raise WrongValue("serving engines do not know the family of this model", param="model")
         return body
 
-    @router.post(RENDER)
-    async def render(request: Request) -> Response:
+    @contextmanager
+    def seated(request: Request) -> Iterator[None]:
         house.owner(request)
         place = house.enter()
         try:
+            yield
+        finally:
+            place.leave()
+
+    @router.post(RENDER)
+    async def render(request: Request) -> Response:
+        with seated(request):
             body: RenderRequest = await read(request, RenderRequest)
             data: dict[str, list[dict[str, Any]]] = {}
             for part in body.messages[0].content:
                 kind, url = ("video", part.video_url) if isinstance(part, VideoPart) else ("audio", part.audio_url)
                 data.setdefault(kind, []).append({"url": url.url, "fps": body.mm_processor_kwargs.fps})
-            made = await asyncio.to_thread(_places, house.desk.rater, data)
-        finally:
-            place.leave()
+            made = (await asyncio.to_thread(_shown, house.desk.rater, data))[1]
         return JSONResponse({"token_ids": [], "features": made})
 
     @router.post(GENERATE)
     async def generate(request: Request) -> Response:
-        house.owner(request)
-        place = house.enter()
-        try:
+        with seated(request):
             body: GenerateRequest = await read(request, GenerateRequest)
             data = {str(k): [v.model_dump() for v in views] for k, views in body.features.kwargs_data.items()}
             rater, wanted = house.desk.rater, body.sampling_params.logprob_token_ids
-            places = (await asyncio.to_thread(_places, rater, data))["mm_placeholders"]
+            views, made = await asyncio.to_thread(_shown, rater, data)
+            places = made["mm_placeholders"]
             known = len(rater.backbone.tokenizer)
             fit = all(
                 [p["length"] for p in places.get(kind, [])] == [n for _, n in runs(body.token_ids, pad)]
@@ -105,11 +111,9 @@ def token_routes(house: House) -> APIRouter:
             )
             if not fit or max(*body.token_ids, *wanted) >= known:
                 raise WrongValue("token_ids do not fit the views or the tokens of this model", param="token_ids")
-            work = house.desk.call(lambda: rater.corridor.prompted(body.token_ids, _views(rater, data), wanted))
+            work = house.desk.call(lambda: rater.corridor.prompted(body.token_ids, views, wanted))
             found = await asyncio.wrap_future(work)
             told = sorted(zip(wanted, found, strict=True), key=lambda t: -t[1])
-        finally:
-            place.leave()
         top = [{"token_id": i, "logprob": p} for i, p in told]
         entry = top[0] | {"top_logprobs": top}
         choice = {"index": 0, "logprobs": {"content": [entry]}, "finish_reason": "length", "token_ids": [told[0][0]]}
@@ -127,8 +131,8 @@ def _views(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> Views:
     return views
 
 
-def _places(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """The features of views: the views themselves, since nothing is kept between two requests."""
+def _shown(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> tuple[Views, dict[str, Any]]:
+    """Views and their features: what was sent, since nothing is kept between two requests."""
     backbone, views = rater.backbone, _views(rater, data)
     media = backbone.media_tensors(views)
     places = {
@@ -136,7 +140,7 @@ def _places(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> dict[str, An
         for kind, pad in backbone.pads.items()
         if kind in data
     }
-    return {
+    return views, {
         "mm_hashes": {k: [hashlib.sha256(v["url"].encode()).hexdigest() for v in own] for k, own in data.items()},
         "mm_placeholders": {k: [{"offset": o, "length": n} for o, n in found] for k, found in places.items()},
         "kwargs_data": data,
