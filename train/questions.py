@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mllm_avqa.model.prompting import Branch, aspect_branch, explain_branch
+from mllm_avqa.model.prompting import Branch, aspect_branch, explain_branch, laid_out, load_prompts
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.levels import WORDS, word
 from mllm_avqa.schema.records import Question, Record
@@ -16,6 +16,7 @@ from train.cache import CachedWindow
 from train.config import InputDropout, QuestionMix, Stage
 from train.losses import target
 
+LETTERED = ("compact", "qbench", "letter")  # forms of prompts/bench that put letters before options
 LIST = "list"  # task of the questions for all faults of a side (`prompting.list_branch`)
 
 
@@ -94,7 +95,7 @@ def branches(
     out: list[Branch] = []
     pool = record.asked(1, language)
     for q in rng.sample(pool, min(whole(mixture.stage1, rng), len(pool))):
-        out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
+        out.append(perceived(q, mixture.lettered, rng))
     if rng.random() < mixture.stage2:
         for aspect in record.labels:
             if aspect not in missing:
@@ -111,6 +112,21 @@ def branches(
         if q.aspect not in missing and rng.random() < mixture.lists:
             out.append(Branch(q.aspect or "overall", q.question, "", q.answer))
     return out
+
+
+def perceived(q: Question, lettered: float, rng: random.Random) -> Branch:
+    """A question as it stands; in that share of those with options, or of yes and no, as benchmarks put it."""
+    yes_no = [load_prompts("questions", q.language)["answers"][x] for x in ("yes", "no")]
+    options = q.options or (yes_no if q.answer in yes_no else [])
+    aspect, text, answer = q.aspect or "overall", q.question, q.answer
+    if options and rng.random() < lettered:
+        # Without the options that the question lists itself, if it does.
+        places = [text.find(o) for o in options] if q.options else [-1]
+        bare = text[: min(places)].strip() if min(places) > 0 else text
+        shown = rng.sample(options, len(options))
+        text, answers = laid_out(rng.choice(LETTERED), bare, shown, q.language)
+        answer = answers[shown.index(answer)]
+    return Branch(aspect, text, "", answer)
 
 
 def explanation(record: Record, language: str, missing: dict[str, str], rng: random.Random) -> Branch | None:

@@ -138,7 +138,7 @@ def mixture_of(stage: Stage, dataset: RecordFile) -> QuestionMix:
     own = {k: v for k, v in t.items() if k not in DEPTHS}
     tasks = {k: stage.mixture.tasks.get(k, 1.0) * own.get(k, 1.0) for k in {*stage.mixture.tasks, *own}}
     depths = {k: getattr(stage.mixture, k) * t.get(k, 1.0) for k in DEPTHS}
-    return QuestionMix(**depths, lists=stage.mixture.lists, tasks=tasks)
+    return stage.mixture.model_copy(update={**depths, "tasks": tasks})
 
 
 def usable(record: Record, stage: Stage, mixture: QuestionMix) -> bool:

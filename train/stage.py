@@ -164,7 +164,7 @@ def _rows(
     items: Clips | FactClips = clips
     if stage.practice is not None:
         items = FactClips(clips)
-        draw = Practice(items, stage.mixture.stage1, stage.practice, draw).draw
+        draw = Practice(items, stage.mixture.stage1, stage.practice, draw, stage.mixture.lettered).draw
     rows = mixed(items, clips.records, stage, material.sources, seed)
     shown_to = towers.in_front if towers else backbone
     if stage.reward is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mllm_avqa.model.prompting import load_prompts
+from mllm_avqa.model.prompting import laid_out, load_prompts
 from mllm_avqa.schema.errors import ConfigError
 
 FOLDER = Path(__file__).parent.parent / "tasks"
@@ -143,12 +143,9 @@ def ask(item: TaskItem, task: Task, shuffles: int) -> list[AskedItem]:
     listed_in = "{options}" in form["ask"]
     for turn in range(min(shuffles, n) if listed_in else 1):
         order = tuple((k + turn) % n for k in range(n))
-        shown = [{"letter": letters[k], "text": item.options[o]} for k, o in enumerate(order)]
-        listed = form["join"].join(form["option"].format(**s) for s in shown)
-        text = form["ask"].format(question=item.question, options=listed)
-        answers = tuple(form["answer"].format(**s) for s in shown)
-        lettered = listed_in and "{letter}" in form["option"]
-        out.append(AskedItem(item.aspect, text, answers, tuple(item.options[o] for o in order), order, lettered))
+        options = tuple(item.options[o] for o in order)
+        text, answers = laid_out(name, item.question, options, item.language)
+        out.append(AskedItem(item.aspect, text, answers, options, order, listed_in and "{letter}" in form["option"]))
     return out
 
 

@@ -5,7 +5,7 @@ Text written by strangers travels as `Quoted`: the tokenizer never parses specia
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -191,6 +191,18 @@ def _quotes(context: TextContext, template: str) -> list[Part]:
         left -= len(text)
         parts += [Trusted(before.format(origin=item.origin)), Quoted(text), Trusted(after)]
     return parts
+
+
+def laid_out(form: str, question: str, options: Sequence[str], language: str) -> tuple[str, tuple[str, ...]]:
+    """A question with its options as a form of prompts/bench puts them, and what is answered, by place.
+
+    At most as many options as there are letters. A form that shows no options leaves them out.
+    """
+    words = load_prompts("bench", language)
+    how = words["forms"][form]
+    shown = [{"letter": x, "text": o} for x, o in zip(words["letters"], options, strict=False)]
+    listed = how["join"].join(how["option"].format(**s) for s in shown)
+    return how["ask"].format(question=question, options=listed), tuple(how["answer"].format(**s) for s in shown)
 
 
 def aspect_branch(aspect: str, language: str = "en", level: str = "") -> Branch:

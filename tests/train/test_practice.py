@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mllm_avqa.evidence import FACTS
-from mllm_avqa.model.prompting import CHAT, explain_branch, load_prompts
+from mllm_avqa.model.prompting import CHAT, Branch, explain_branch, load_prompts
 from mllm_avqa.model.views import Views
 from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.levels import WORDS
@@ -22,7 +22,7 @@ from train.losses import target
 from train.mini.replay import answers
 from train.nano.practice import FactClips, Practice, mix, renamed
 from train.nano.teacher import Teacher, _predict, code, codes, names_of
-from train.questions import Sample, teaches_lists
+from train.questions import Sample, perceived, teaches_lists
 
 SEEN = Views(np.zeros((2, 8, 8, 3), np.uint8), None, None)
 KIND = {"video": ("blur", "gblur"), "audio": ("hum", "hum")}
@@ -331,3 +331,33 @@ def test_replayed_rows_ask_general_questions_and_show_no_clip(items):
         (asked,) = row.questions
         assert (asked.question, asked.answer) in known
         assert (asked.aspect, asked.stem, asked.quoted, row.only, row.language) == (CHAT, "", True, ("system",), "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "options", "answer", "bare"),
+    [
+        ("en", "Pick the fault. echo, hum or no fault", ["echo", "hum", "no fault"], "hum", "Pick the fault."),
+        (
+            "zh",
+            "请选出声音的问题。回声，嗡声还是没有问题",
+            ["回声", "嗡声", "没有问题"],
+            "没有问题",
+            "请选出声音的问题。",
+        ),
+        ("en", "Is there hum in the sound?", None, "no", "Is there hum in the sound?"),
+    ],
+)
+def test_a_question_with_options_is_asked_with_letters_in_its_share(language, text, options, answer, bare):
+    q = Question(stage=1, task="kind", aspect="audio", language=language, question=text, answer=answer, options=options)
+    assert perceived(q, 0, random.Random(1)) == Branch("audio", text, "", answer)
+    seen = set()
+    for seed in range(40):
+        b = perceived(q, 1, random.Random(seed))
+        assert b.question.startswith(bare) and b.question.count(answer) >= 1
+        letter, place = b.answer[0], b.question.index(f"{b.answer[0]}. {answer}")
+        assert b.answer in (f"{letter}. {answer}", f"{letter}.") and place > len(bare)
+        assert b.question.count(". " + (options or ["yes"])[0]) == 1  # once, and not in the question any more
+        seen.add(letter)
+    assert seen == set("ABC"[: len(options or "AB")])  # at every place
+    open_question = q.model_copy(update={"options": None, "answer": "severe"})
+    assert perceived(open_question, 1, random.Random(1)).question == text

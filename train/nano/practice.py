@@ -28,7 +28,7 @@ from train.config import PracticeShares, QuestionMix
 from train.data import Clips
 from train.mini.replay import replayed
 from train.nano.teacher import REST, SIDES
-from train.questions import LIST, DrawRows, Sample, branches, explanation, whole
+from train.questions import LIST, DrawRows, Sample, branches, explanation, perceived, whole
 
 RENAMED = 0.5  # of the rows that are written without a clip
 ALL = (*SIDES, *REST)
@@ -58,10 +58,15 @@ class FactClips(Dataset[dict[str, Any]]):
 
 
 class Practice:
-    """Draws rows that start from the clips of a batch. `whole` draws those that stay as they are."""
+    """Draws rows that start from the clips of a batch. `whole` draws those that stay as they are.
 
-    def __init__(self, clips: FactClips, questions: float, shares: PracticeShares, whole: DrawRows) -> None:
-        self.clips, self.questions, self.shares, self.whole = clips, questions, shares, whole
+    lettered: share of the questions with options that are asked with letters.
+    """
+
+    def __init__(
+        self, clips: FactClips, questions: float, shares: PracticeShares, whole: DrawRows, lettered: float = 0.0
+    ) -> None:
+        self.clips, self.questions, self.shares, self.whole, self.lettered = clips, questions, shares, whole, lettered
         self.having = {s: [i for i in clips.items if i["window"] is not None and _has(i, s)] for s in (*SIDES, "text")}
         self.texts = [t for i in clips.items if i["window"] is not None for t in i["window"].context.items]
         self.words = _words(clips.items, self.texts)
@@ -122,7 +127,7 @@ class Practice:
                 asked = []
         count = whole(self.questions, rng)
         lists = self._lists(record, side, language) if how == "listed" else []
-        asked = lists or rng.sample(asked, min(count, len(asked)))
+        drawn = lists or rng.sample(asked, min(count, len(asked)))
         seen, context = [], window.context
         if side == "text":
             around = rng.choice(self.having[side])["window"] if how is not None else window
@@ -131,7 +136,7 @@ class Practice:
         return Sample(
             record,
             replace(window, evidence=[*seen, *own], context=context),
-            [aspect_branch(side, language, level=WORDS[0]), *(Branch(side, q.question, "", q.answer) for q in asked)],
+            [aspect_branch(side, language, level=WORDS[0]), *(perceived(q, self.lettered, rng) for q in drawn)],
             language,
             only=SEES[side],
             taught=True,
