@@ -85,12 +85,8 @@ class ServedModel:
                 "mm_placeholders": {k: [{"offset": o, "length": n} for o, n in p] for k, p in places.items()},
                 "kwargs_data": {k: inputs[k].data for k in places},
             },
-            "sampling_params": {
-                "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted), "logprob_token_ids": list(wanted),
-                # The token it takes counts among those told: any other would push out one of the wanted ones.
-                "allowed_token_ids": list(wanted),
-            },
-        }  # fmt: skip
+            "sampling_params": sampling(wanted),
+        }
         told = self.endpoint.call(GENERATE, body)
         try:
             place = told["choices"][0]["logprobs"]["content"][0]
@@ -100,6 +96,20 @@ class ServedModel:
             raise EndpointUnavailable(
                 f"{self.endpoint.url}: {GENERATE} did not tell all of the level tokens ({e!r})"
             ) from e
+
+
+def sampling(wanted: Sequence[int]) -> dict[str, Any]:
+    """Of one token, with the log-probabilities of all the wanted ones."""
+    return {
+        "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted), "logprob_token_ids": list(wanted),
+        # The token it takes counts among those told: any other would push out one of the wanted ones.
+        "allowed_token_ids": list(wanted),
+    }  # fmt: skip
+
+
+def processing(views: Views) -> dict[str, Any]:
+    """Frames are taken as they come."""
+    return {"do_resize": False, "do_sample_frames": False, "fps": 2.0 / views.seconds_per_pair}
 
 
 def _id(token: dict[str, Any]) -> int:
@@ -133,10 +143,9 @@ def request(views: Views, rate: int) -> dict[str, Any]:
         wavfile.write(held := io.BytesIO(), rate, views.sound.astype(np.float32))
         url = _SOUND + base64.b64encode(held.getvalue()).decode()
         content.append({"type": "audio_url", "audio_url": {"url": url}})
-    how = {"do_resize": False, "do_sample_frames": False, "fps": 2.0 / views.seconds_per_pair}
     return {
         "messages": [{"role": "user", "content": content}],
-        "mm_processor_kwargs": how,
+        "mm_processor_kwargs": processing(views),
         "media_io_kwargs": {"video": {"num_frames": -1}},  # all of them
     }
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class _ReadFile:
+class ReadFile:
     """A file's content hash and windows, encoded ahead of scoring, or what went wrong with it."""
 
     path: str
@@ -55,11 +55,23 @@ class Many:
     ) -> Iterator[Rating | RatingFailure]:
         on_cpu = next(self.scorer.corridor.backbone.model.parameters()).device.type == "cpu"
         rows = 1 if on_cpu else batch_size  # windows per forward, files per turn
+        for files in self.read(paths, rows, 2 * batch_size, user_texts, spans, digests):
+            yield from self.finish(files, rows, explain, findings)
+
+    def read(
+        self,
+        paths: Iterable[str | Path],
+        chunk: int,
+        held: int,
+        user_texts: Sequence[str | None] | None = None,
+        spans: Sequence[Span] | None = None,
+        digests: Sequence[str] | None = None,
+    ) -> Iterator[list[ReadFile]]:
+        """Everything before scoring, `chunk` files at a time, as far ahead as `held` allows."""
         jobs = ((str(path), k, user_texts, spans, digests) for k, path in enumerate(paths))
         # While one waits for the decoder the other measures; engines of speech recognition do not share themselves.
         threads = 1 if self.context == "full" else 2
-        for files in ahead(lambda job: self._read(*job), jobs, chunk=rows, held=2 * batch_size, threads=threads):
-            yield from self._finish(files, rows, explain, findings)
+        return ahead(lambda job: self._read(*job), jobs, chunk=chunk, held=held, threads=threads)
 
     def _read(
         self,
@@ -68,9 +80,9 @@ class Many:
         user_texts: Sequence[str | None] | None,
         spans: Sequence[Span] | None,
         digests: Sequence[str] | None,
-    ) -> _ReadFile:
+    ) -> ReadFile:
         """Everything before scoring. Runs beside it, in a thread."""
-        file = _ReadFile(path)
+        file = ReadFile(path)
         try:
             if user_texts is not None and k >= len(user_texts):
                 raise ConfigError(f"{path}: file {k + 1} has no text, only {len(user_texts)} user_texts were given")
@@ -85,8 +97,8 @@ class Many:
             file.error = typed(e)
         return file
 
-    def _finish(
-        self, files: Sequence[_ReadFile], rows: int, explain: bool, findings: bool
+    def finish(
+        self, files: Sequence[ReadFile], rows: int, explain: bool, findings: bool
     ) -> Iterator[Rating | RatingFailure]:
         """Score files together, `rows` windows per forward; one by one where more is asked of them or one fails."""
         flat = [encoded for f in files for _, encoded in f.windows if f.error is None]
@@ -107,7 +119,7 @@ class Many:
             yield result
 
     def _rating(
-        self, f: _ReadFile, together: Iterator[Scores] | None, share: float, explain: bool, findings: bool
+        self, f: ReadFile, together: Iterator[Scores] | None, share: float, explain: bool, findings: bool
     ) -> Rating:
         """The rating of a read file. together: the scores of its windows come next, after `share` seconds each."""
         if f.error is not None:

@@ -144,6 +144,16 @@ class Rater:
 
         return cls(*served(url, Path(card), model, key_env, options), **options)
 
+    @classmethod
+    def for_engine(cls, card: str | Path, **options: Any) -> Rater:
+        """The halves before and behind a model that an engine of a pipeline holds (`scale.Engine`); as `from_endpoint`.
+
+        It rates nothing by itself. Raises ConfigError and CheckpointError.
+        """
+        from mllm_avqa.rater.served import staged
+
+        return cls(*staged(Path(card), options), **options)
+
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """Equal fingerprints mean comparable scores."""
@@ -197,11 +207,16 @@ class Rater:
         if user_texts is not None and isinstance(paths, Sized) and len(paths) != len(user_texts):
             raise ConfigError(f"{len(user_texts)} user_texts for {len(paths)} paths: one for each, or None")
 
+        return self.many.rate(paths, batch_size, explain, user_texts, spans, findings, digests)
+
+    @property
+    def many(self) -> Many:
+        """How many files are rated; its two halves, for pipelines that score between them."""
+
         def windows(path: str, user_text: str | None, span: Span, seen: Overview) -> Iterator[Prepared]:
             return self.windows(path, user_text, span=span, beside=True, seen=seen)
 
-        many = Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
-        return many.rate(paths, batch_size, explain, user_texts, spans, findings, digests)
+        return Many(self.scorer, partial(self.look_over, beside=True), windows, self.reader.limits, self.context)
 
     def compare(self, first: Source, second: Source, *, user_text: str | None = None) -> ComparedClips:
         """Two clips, aspect by aspect: which is better, by how much, how sure and why.

@@ -10,7 +10,8 @@ from raters import RowRater
 
 from mllm_avqa.batch.manifests import ManifestColumns
 from mllm_avqa.scale import RowSettings, rate_rows
-from mllm_avqa.scale.dataset import _Actor, compact
+from mllm_avqa.scale.dataset import _Actor
+from mllm_avqa.scale.partitions import compact
 from mllm_avqa.schema.errors import ConfigError
 
 
