@@ -213,9 +213,11 @@ class Corridor:
         batch: dict[str, Any] = on_device(collate(rows, self.backbone.tokenizer.pad_token_id), self.backbone)
         return batch
 
-    def prompted(self, ids: list[int], views: Views, wanted: Sequence[int]) -> list[float]:
-        """Log-probabilities of tokens behind a prompt with views in it, in the stock layout of serving engines."""
-        media = self.backbone.media_tensors(views)
+    def prompted(self, ids: list[int], media: dict[str, torch.Tensor], wanted: Sequence[int]) -> list[float]:
+        """Log-probabilities of tokens behind a prompt with views in it, in the stock layout of serving engines.
+
+        media: of all its views, of `Backbone.media_tensors`.
+        """
         row = pack([self.backbone.prompt(ids, media)], [], media, isolate=False)
         with torch.inference_mode():
             hidden = self.backbone.hidden(self._batch([row])).last_hidden_state[0, -1]

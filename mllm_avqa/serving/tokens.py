@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
+import torch
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -102,7 +103,7 @@ def token_routes(house: House) -> APIRouter:
             body: GenerateRequest = await read(request, GenerateRequest)
             data = {str(k): [v.model_dump() for v in views] for k, views in body.features.kwargs_data.items()}
             rater, wanted = house.desk.rater, body.sampling_params.logprob_token_ids
-            views, made = await asyncio.to_thread(_shown, rater, data)
+            media, made = await asyncio.to_thread(_shown, rater, data)
             places = made["mm_placeholders"]
             known = len(rater.backbone.tokenizer)
             fit = all(
@@ -111,7 +112,7 @@ def token_routes(house: House) -> APIRouter:
             )
             if not fit or max(*body.token_ids, *wanted) >= known:
                 raise WrongValue("token_ids do not fit the views or the tokens of this model", param="token_ids")
-            work = house.desk.call(lambda: rater.corridor.prompted(body.token_ids, views, wanted))
+            work = house.desk.call(lambda: rater.corridor.prompted(body.token_ids, media, wanted))
             found = await asyncio.wrap_future(work)
             told = sorted(zip(wanted, found, strict=True), key=lambda t: -t[1])
         top = [{"token_id": i, "logprob": p} for i, p in told]
@@ -131,16 +132,16 @@ def _views(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> Views:
     return views
 
 
-def _shown(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> tuple[Views, dict[str, Any]]:
-    """Views and their features: what was sent, since nothing is kept between two requests."""
-    backbone, views = rater.backbone, _views(rater, data)
-    media = backbone.media_tensors(views)
+def _shown(rater: Rater, data: dict[str, list[dict[str, Any]]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors of views and their features: what was sent, since nothing is kept between two requests."""
+    backbone = rater.backbone
+    media = backbone.media_tensors(_views(rater, data))
     places = {
         kind: runs(backbone.encode_segment(Segment(kind, tuple(Media(v) for v in VIEWS[kind])), media).ids, pad)
         for kind, pad in backbone.pads.items()
         if kind in data
     }
-    return views, {
+    return media, {
         "mm_hashes": {k: [hashlib.sha256(v["url"].encode()).hexdigest() for v in own] for k, own in data.items()},
         "mm_placeholders": {k: [{"offset": o, "length": n} for o, n in found] for k, found in places.items()},
         "kwargs_data": data,

@@ -96,6 +96,21 @@ def test_views_travel_whole():
     assert runs([1, 7, 7, 2, 7], 7) == [(1, 2), (4, 1)]
 
 
+def test_views_become_tensors_once(client, rater, monkeypatch):
+    body = {"model": "nano"} | request(views(), 16000)
+    features = client.post(RENDER, json=body).json()["features"]
+    video, sound = (rater.backbone.pads[k] for k in ("video", "audio"))
+    ids = [5, video, video, 5, video, 5, *[sound] * features["mm_placeholders"]["audio"][0]["length"], 5]
+    made, make = [], rater.backbone.media_tensors
+    monkeypatch.setattr(rater.backbone, "media_tensors", lambda v: made.append(v) or make(v))
+    wanted = {"max_tokens": 1, "logprob_token_ids": [5, 6]}
+    asked = {"model": "nano", "token_ids": ids, "features": features, "sampling_params": wanted}
+    told = client.post(GENERATE, json=asked).json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    assert len(made) == 1
+    here = dict(zip([5, 6], rater.corridor.prompted(ids, make(views()), [5, 6]), strict=True))
+    assert {t["token_id"]: t["logprob"] for t in told} == pytest.approx(here, abs=1e-4)
+
+
 def test_requests_that_do_not_fit_are_refused(client, rater):
     def asked(views_, path=RENDER, **changes):
         body = {"model": "nano"} | request(views_, 16000) | changes
