@@ -98,6 +98,8 @@ def through_engine(clips: ray.data.Dataset, engine: Engine, how: dict[str, Any])
         # What it wants of every row; the questions bring their own.
         preprocess=lambda row: {**row, "sampling_params": {"max_tokens": 1}},
         postprocess=lambda row: {k: row[k] for k in ("read", "answers")},
+        preprocess_map_kwargs={"num_cpus": 0.1},
+        postprocess_map_kwargs={"num_cpus": 0.1},
     )
     stage = processor.stages["vLLMEngineStage"]
     # A copy: assigned to the stage itself, it would be checked anew, without what the first check took out of it.
