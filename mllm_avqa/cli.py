@@ -172,7 +172,8 @@ def score(
             console.print(f"{export_rows(output)} rows: {output}")
         return
     rows_out = sys.stdout.buffer
-    load = replace(options, threads=options.threads or _share(workers)).load
+    opened = replace(options, threads=options.threads or _share(workers))
+    load = opened.load_beside_engine if engine.engine == "vllm" else opened.load
     with reported(debug) as console:
         batch = BatchOptions(
             output=output,
@@ -192,7 +193,7 @@ def score(
             stdout=rows_out,
             timeline=timeline,
         )
-        on_ray = engine.engine == "ray"
+        on_ray = engine.engine != "local"
         if not on_ray:
             check_options(batch)
         passed_over: Counter[str] = Counter()
@@ -200,7 +201,10 @@ def score(
         if passed_over:
             console.print(f"not rated, no media by their ending: {tally(passed_over)}")
         with progress(console, total) as tick:
-            result = run_on_ray(load, batch, engine, tick) if on_ray else run_batch(load, batch, tick)
+            if on_ray:
+                result = run_on_ray(load, batch, engine, tick, options.checkpoint)
+            else:
+                result = run_batch(load, batch, tick)
         counts = f"{result.rated} rated, {result.failed} failed, {result.current} already there"
         if result.stopped:
             console.print(f"stopped: {counts}; run the same command again to continue {journal_path(output)}")

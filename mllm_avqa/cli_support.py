@@ -111,12 +111,25 @@ class RaterOptions:
         from mllm_avqa.rater import Rater
 
         return Rater.from_pretrained(
-            self.checkpoint, reader=self.reader, limits=self.limits, context=self.context, asr=self.asr,
-            language=self.lang, threads=self.threads, device=self.device, dtype=self.dtype, four_bit=self.four_bit,
-            allow_pickle=self.allow_pickle, without=self.without or (), free_text=self.free_text or None,
-            full_pass=self.full_pass, windows=int(self.windows) if self.windows.isdecimal() else self.windows,
-            hop=self.hop,
+            self.checkpoint, asr=self.asr, threads=self.threads, device=self.device, dtype=self.dtype,
+            four_bit=self.four_bit, allow_pickle=self.allow_pickle, free_text=self.free_text or None, **self._looked,
         )  # fmt: skip
+
+    def load_beside_engine(self) -> Rater:
+        """What reads clips and writes ratings where an engine holds the model."""
+        from mllm_avqa.context.asr import load_asr
+        from mllm_avqa.rater import Rater
+
+        return Rater.for_engine(self.checkpoint, asr=load_asr(self.asr) if self.asr else None, **self._looked)
+
+    @property
+    def _looked(self) -> dict[str, Any]:
+        """How clips are read and ratings written, whoever holds the model."""
+        return {
+            "reader": self.reader, "limits": self.limits, "context": self.context, "language": self.lang,
+            "without": self.without or (), "full_pass": self.full_pass, "hop": self.hop,
+            "windows": int(self.windows) if self.windows.isdecimal() else self.windows,
+        }  # fmt: skip
 
     @property
     def settings(self) -> dict[str, str]:

@@ -49,13 +49,30 @@ class Exam(Rated):
     model: str = option("", "Its model; with --ratings: of columns ASPECT_MODEL (`features`).", place="command")
     key_env: str | None = option(None, "Environment variable with its key.", place="command")
     ratings: Path | None = option(None, "Rows of `score` or of another judge, by path, instead.", place="command")
+    beside: tuple[str, ...] = option(
+        (), "One more judge in the table, repeatable: a checkpoint, FILE or FILE#MODEL of ratings, URL#MODEL.",
+        place="command", metavar="JUDGE",
+    )  # fmt: skip
     contents: int = option(12, "Sources to take, with all their clips up to eight.", ge=1, place="command")
     clips: int = option(6, "Clips for texts, bit rates and long clips.", ge=1, place="command")
 
     def run(self) -> Json:
-        """Rows of the exam. Raises ConfigError for a judge that is none."""
+        """Rows of the exam, of this judge and of those beside it. Raises ConfigError for a judge that is none."""
         if sum(x is not None for x in (self.endpoint, self.ratings)) > 1:
-            raise ConfigError("one judge at a time: --endpoint or --ratings")
+            raise ConfigError("one judge at a time: --endpoint or --ratings; others stand --beside it")
+        return self._sat() | {"beside": [self._other(text)._sat() for text in self.beside]}
+
+    def _other(self, text: str) -> Exam:
+        """The same exam for another judge."""
+        who, _, model = text.partition("#")
+        asked = {"endpoint": None, "ratings": None, "model": model, "beside": ()}
+        if who.startswith(("http://", "https://")):
+            return self.model_copy(update=asked | {"endpoint": who})
+        if Path(who).is_file():
+            return self.model_copy(update=asked | {"ratings": Path(who)})
+        return self.model_copy(update=asked | {"checkpoint": who})
+
+    def _sat(self) -> Json:
         records = _spread(chosen(self.records, self.split, None), self.contents)
         failed: dict[str, str] = {}
         rows: list[Json] = []
@@ -75,10 +92,13 @@ class Exam(Rated):
         return {"judge": name, "clips": len(given), "rows": rows, "failed": failed}
 
     def report(self, found: Json) -> Report:
-        head = ["part", "what", "value", "better", "n"]
-        told = table(head, [[str(r[k]) for k in head] for r in found["rows"]])
-        return Report(f"{found['judge']}, {found['clips']} clips\n\n{told}", json.dumps(found, indent=1), [],
-                      found["failed"])  # fmt: skip
+        sat = [found, *found["beside"]]
+        head = ["part", "what", "better", *(f"{j['judge']}, {j['clips']} clips" for j in sat)]
+        asked = {(r["part"], r["what"]): r["better"] for j in sat for r in j["rows"]}
+        values = [{(r["part"], r["what"]): f"{r['value']} ({r['n']})" for r in j["rows"]} for j in sat]
+        cells = [[*key, better, *(v.get(key, "–") for v in values)] for key, better in asked.items()]
+        failed = {f"{j['judge']}: {name}": why for j in sat for name, why in j["failed"].items()}
+        return Report(f"{table(head, cells)}\n\nIn brackets: of how many.", json.dumps(found, indent=1), [], failed)
 
     @contextmanager
     def _judge(self) -> Iterator[tuple[str, Judge]]:

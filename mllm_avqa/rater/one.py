@@ -146,9 +146,9 @@ class Rater:
 
     @classmethod
     def for_engine(cls, card: str | Path, **options: Any) -> Rater:
-        """The halves before and behind a model that an engine of a pipeline holds (`scale.Engine`); as `from_endpoint`.
+        """What stands before and behind a model that engines of a pipeline hold (`scale.VllmEngines`).
 
-        It rates nothing by itself. Raises ConfigError and CheckpointError.
+        card, options: as of `from_endpoint`. It rates nothing by itself. Raises ConfigError and CheckpointError.
         """
         from mllm_avqa.rater.served import staged
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllm_avqa.batch.work import Load, rate_jobs
-from mllm_avqa.scale.engine import Engine, through_engine
+from mllm_avqa.scale.engine import VllmEngines, through_engine
 from mllm_avqa.scale.partitions import Partitions, compact
 from mllm_avqa.scale.rows import RowSettings, jobs_of
 from mllm_avqa.schema.errors import ConfigError
@@ -44,7 +44,7 @@ def rate_dataset(
     settings: RowSettings | None = None,
     cluster: Cluster | None = None,
     output: Path | None = None,
-    engine: Engine | None = None,
+    engine: VllmEngines | None = None,
 ) -> ray.data.Dataset:
     """Rows of `score` for the rows of a dataset, of Parquet files, or for paths; computed when they are taken.
 

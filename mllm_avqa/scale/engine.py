@@ -6,6 +6,7 @@ about them, nothing has to be grouped again behind the engine, and what is rated
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,8 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mllm_avqa.batch.journal import Cells
 from mllm_avqa.batch.work import Load, rate_jobs
-from mllm_avqa.rater import Rater
-from mllm_avqa.rater.staged import Answered, corridor_of, questions
 from mllm_avqa.scale.partitions import Partitions
 from mllm_avqa.scale.rows import RowSettings, jobs_of
 from mllm_avqa.schema.errors import ConfigError
@@ -26,16 +25,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
+    from mllm_avqa.rater import Rater
+
 _ASKED_FOR = "from importlib.metadata import version as v; print(v('vllm'), v('ray'))"
 _TELL = "mllm-avqa[ray] and vllm[audio], or --engine-python of an environment that has vllm and the same ray"
 
 
 @dataclass(frozen=True)
-class Engine:
+class VllmEngines:
     """vLLM engines of a cluster. model: folder of `train export`, on a disk that all of it sees; count: of engines.
 
     python: interpreter of the engines, of an environment with vLLM and the Ray of this one; by default this one.
-    gpus: of each, that share the model; 0: on processors. batch: clips that an engine is given at once.
+    gpus: of each, that share the model; 0: it runs on processors. batch: clips that an engine is given at once.
     options: more arguments of the engine, as `vllm serve` takes them; env: variables of its processes.
     """
 
@@ -55,7 +56,8 @@ class Engine:
             raise ConfigError(f"engines on Ray need ray.data.llm ({e}): pip install {_TELL}") from e
         python = self.python or sys.executable
         try:
-            told = subprocess.run([python, "-c", _ASKED_FOR], capture_output=True, text=True, timeout=60)
+            env = {**os.environ, **self.env}
+            told = subprocess.run([python, "-c", _ASKED_FOR], capture_output=True, text=True, timeout=60, env=env)
         except (OSError, subprocess.SubprocessError) as e:
             raise ConfigError(f"{python} is no interpreter for engines ({e}): --engine-python") from e
         found = told.stdout.split()
@@ -87,7 +89,7 @@ class Engine:
         )
 
 
-def through_engine(clips: ray.data.Dataset, engine: Engine, how: dict[str, Any]) -> ray.data.Dataset:
+def through_engine(clips: ray.data.Dataset, engine: VllmEngines, how: dict[str, Any]) -> ray.data.Dataset:
     """Rows of clips, in three stages. how: of actors before and behind the engine."""
     engine.check()
     import ray.data
@@ -98,8 +100,8 @@ def through_engine(clips: ray.data.Dataset, engine: Engine, how: dict[str, Any])
         # What it wants of every row; the questions bring their own.
         preprocess=lambda row: {**row, "sampling_params": {"max_tokens": 1}},
         postprocess=lambda row: {k: row[k] for k in ("read", "answers")},
-        preprocess_map_kwargs={"num_cpus": 0.1},
-        postprocess_map_kwargs={"num_cpus": 0.1},
+        preprocess_map_kwargs={"num_cpus": 0},
+        postprocess_map_kwargs={"num_cpus": 0},
     )
     stage = processor.stages["vLLMEngineStage"]
     # A copy: assigned to the stage itself, it would be checked anew, without what the first check took out of it.
@@ -145,6 +147,8 @@ class _Reader:
 
         import pyarrow as pa
 
+        from mllm_avqa.rater.staged import questions
+
         jobs = [j for j in jobs_of(block.to_pylist(), self.settings) if not self.partitions.current(j)]
         good = [j for j in jobs if j.error is None]
         files = self.rater.many.read(
@@ -172,6 +176,8 @@ class _Finisher:
 
         import pyarrow as pa
 
+        from mllm_avqa.rater.staged import Answered
+
         rows: list[Cells] = []
         given = pa.schema([])
         for row in block.to_pylist():
@@ -181,6 +187,8 @@ class _Finisher:
 
 
 def _opened(load: Load) -> Rater:
-    rater = cast(Rater, load())
+    from mllm_avqa.rater.staged import corridor_of
+
+    rater = cast("Rater", load())
     corridor_of(rater)
     return rater

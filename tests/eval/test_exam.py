@@ -72,6 +72,10 @@ def test_a_file_of_ratings_sits_the_exam(records, tmp_path: Path) -> None:
     (tmp_path / "svr.csv").write_text("path,video_svr\n" + "\n".join(r.rpartition(",")[0] for r in rows) + "\n")
     columns = Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "svr.csv", model="svr").run()
     assert columns["judge"] == "svr of svr.csv" and told(columns["rows"], "video, mean Spearman") == 1.0
+    both = Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "mine.csv", beside=(f"{tmp_path}/svr.csv#svr",))
+    report = both.report(both.run())
+    assert "| mine.csv, 24 clips | svr of svr.csv, 24 clips" in report.text and "mine.csv: 0-0.mp4" in report.failed
+    assert next(line for line in report.text.splitlines() if "audio, mean" in line).endswith(" None (0) |")
     with pytest.raises(ConfigError, match="one judge at a time"):
         Exam(records=tmp_path / "records.jsonl", ratings=tmp_path / "mine.csv", endpoint="http://x/v1").run()
 

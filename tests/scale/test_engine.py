@@ -19,7 +19,7 @@ from mllm_avqa.model.prompting import Media, Segment
 from mllm_avqa.model.served import VIEWS, runs
 from mllm_avqa.model.views import Views
 from mllm_avqa.rater import Rater
-from mllm_avqa.scale import Engine, RowSettings, rate_rows
+from mllm_avqa.scale import RowSettings, VllmEngines, rate_rows
 from mllm_avqa.scale.engine import _clipwise, _Finisher, _Reader
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import ConfigError
@@ -128,7 +128,7 @@ def test_a_rater_with_a_model_of_its_own_is_refused(plain_dir):
 
 
 def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
-    engine = Engine("export")
+    engine = VllmEngines("export")
     with pytest.raises(ConfigError, match="--engine-python"):
         replace(engine, python=str(tmp_path / "none")).check()
     monkeypatch.setitem(sys.modules, "ray.data.llm", None)
