@@ -99,7 +99,9 @@ ALL_FACTS = FACTS | CAPTION_FACTS | WHOLE_FACTS
 
 def fact_name(name: str, language: str) -> str:
     """What a fact is called; a stranger's fact keeps its name."""
-    return ALL_FACTS[name].zh if language == "zh" and name in ALL_FACTS else name
+    if name not in ALL_FACTS:
+        return name
+    return ALL_FACTS[name].zh if language == "zh" else name.replace("_", " ")
 
 
 @dataclass
