@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from mllm_avqa.report import digest
 from mllm_avqa.report.coverage import coverage_lines, where
 from mllm_avqa.report.html import data_uri
-from mllm_avqa.report.labels import clock
+from mllm_avqa.report.labels import clock, signed
 from mllm_avqa.report.page import render_page
 from mllm_avqa.schema.names import LANGUAGES, SIDES, Language
 from mllm_avqa.schema.rating import ASPECTS, Finding, Rating, ScoreDistribution
@@ -235,7 +235,7 @@ def render_compared(ratings: Sequence[Rating]) -> str:
                 for d, other in ((a, b), (b, a))
             )
             verdict = words["same"] if inside else words["better"] if gap > 0 else words["worse"]
-            told = f"{gap:+.2f} ({verdict})".replace("-", "−")
+            told = f"{signed(gap)} ({verdict})"
         rows.append(ComparedRow(aspect, (a, b), told))
     return render_page(
         _HERE.joinpath("compare.html.j2"),
