@@ -72,9 +72,9 @@ def run_on_ray(load: Load, batch: BatchOptions, engine: Engine, tick: Callable[[
     except ImportError as e:
         raise ConfigError(f"--engine ray needs Ray, which is not installed: pip install 'mllm-avqa[ray]' ({e})") from e
     if batch.output.suffix.lower() in FORMATS or batch.output.is_file() or str(batch.output) == "-":
-        raise OutputError(f"-o {batch.output}: with --engine ray the output is a folder of Parquet partitions")
+        raise OutputError(f"-o {batch.output}: on a cluster the output is a folder of Parquet partitions")
     if batch.shard is not None:
-        raise ConfigError("--shard is for runs without a cluster; --engine ray shares the clips out itself")
+        raise ConfigError("--shard is for runs without a cluster, which shares the clips out itself")
     if batch.timeline is not None:
         raise ConfigError("--timeline is for runs without a cluster; --full keeps the seconds in every row")
     check_inputs(batch.inputs, batch.manifest)
