@@ -169,7 +169,7 @@ def _stage(
         "steps": stage.steps,
         "epochs": round(stage.steps * rows / total, 2),
         "under_8_processes": _under(8, stage, total),
-        "frozen_weights": f"{frozen:.3g} bytes a parameter",
+        "frozen_weights": _told(frozen, setup),
         "memory_per_gpu_gib": estimate.gib(),
     }
 
@@ -185,6 +185,13 @@ def _frozen_bytes(how: Below, parameters: int, text: Any) -> float:
         layer += 3 * text.hidden_size * text.intermediate_size
     share = text.num_hidden_layers * layer / parameters
     return share * how.bytes + (1 - share) * how.dtype.itemsize
+
+
+def _told(frozen: float, setup: Setup) -> str:
+    """How frozen weights lie on a GPU: `bf16` of DeepSpeed narrows them, whatever `base_dtype` they are read in."""
+    if setup.half and frozen > 2:
+        return f"2 bytes a parameter: read with {frozen:.3g}, made bf16 by DeepSpeed"
+    return f"{frozen:.3g} bytes a parameter"
 
 
 def _under(processes: int, stage: Stage, clips: int) -> dict[str, float]:

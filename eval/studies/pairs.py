@@ -115,6 +115,8 @@ class HeldOutPairs(Rated):
             "test": self.test,
             "right": told,
         }
+        if asked["question"]:
+            origin["ways"] = {w: round(float(np.mean(v)), 4) for w, v in asked.items()}
         rules = rules.model_copy(update={"measured": origin})
         return PairStudy(checkpoint=rater.card.name, rules=rules, results=results, failed=failed)
 
@@ -246,9 +248,10 @@ def markdown(found: PairStudy) -> str:
         f"{a}: " + ", ".join(f"{k} content {s:.2f}" for k, s in by.items()) for a, by in found.rules.scales.items()
     )
     head = ["aspect", "content", "way", "pairs", "right", f"labels {APART:g} apart", "Brier"]
-    return (
-        f"{table(head, rows)}\n\nP(first is better) = Phi(difference / scale). Scales: {scales}. By: {found.rules.by}."
-    )
+    asked = any(r.way == "question" for r in found.results)
+    by = "better on these pairs" if asked else "the model was not taught to compare"
+    told = f"P(first is better) = Phi(difference / scale). Scales: {scales}. By: {found.rules.by} ({by})."
+    return f"{table(head, rows)}\n\n{told}"
 
 
 def write(checkpoint: str, found: PairStudy) -> Path:

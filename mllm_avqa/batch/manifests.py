@@ -154,16 +154,14 @@ def items_of(manifest: Path, base: Path, columns: ManifestColumns, lines: Iterab
 
 
 def _carried(manifest: Path, cells: Mapping[str, Any], columns: ManifestColumns) -> dict[str, Any]:
-    """Every column under the name it has in a row: its own, or behind a prefix where a column of ours has it.
+    """Every column as it was written, under its name, or behind a prefix where a column of ours has that.
 
-    Columns that a row holds under the very same name and with the same meaning are not doubled.
+    Also those that are read: ours are numbers and cleaned texts, so `start` of 0 stands beside ours of 0.0. A path is
+    told as it is.
     """
-    same: set[str] = {role for role in ("path", "id", "start", "end") if columns.of(role, cells) == role}
-    if columns.of("caption", cells) == "text":
-        same.add("text")  # told as user_text
     out: dict[str, Any] = {}
     for name, value in cells.items():
-        if name in same:
+        if name == columns.path_column == "path":
             continue
         told = f"{PREFIX}{name}" if name in OURS else name
         if told in OURS or (told != name and told in cells):

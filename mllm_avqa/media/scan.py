@@ -16,6 +16,7 @@ import numpy as np
 
 from mllm_avqa.media.facts import Facts
 from mllm_avqa.media.opening import open_media
+from mllm_avqa.media.peaks import TruePeak, oversampled_alike
 from mllm_avqa.media.pictures import Pictures
 from mllm_avqa.media.soundtrack import LOUDEST, Soundtrack
 from mllm_avqa.media.window import DecodedWindow, Decoding
@@ -290,10 +291,12 @@ class _Meter:
         self._nothing = (av.BlockingIOError, av.EOFError)
         self._refused = (av.FFmpegError, ValueError)
         self._source: Any = None
+        self._peak = TruePeak(rate) if oversampled_alike(rate) else None
         try:
             graph = Graph()
             source = graph.add_abuffer(sample_rate=rate, format="fltp", layout=layout, time_base=Fraction(1, rate))
-            meter, self._sink = graph.add("ebur128", "metadata=1:peak=true"), graph.add("abuffersink")
+            peak = "none" if self._peak else "true"
+            meter, self._sink = graph.add("ebur128", f"metadata=1:peak={peak}"), graph.add("abuffersink")
             source.link_to(meter)
             meter.link_to(self._sink)
             graph.configure()
@@ -306,6 +309,8 @@ class _Meter:
             return
         from av import AudioFrame
 
+        if self._peak is not None:
+            self._peak.add(samples)
         frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", self._layout)
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._position, Fraction(1, self._rate)
         self._position += samples.shape[1]
@@ -316,6 +321,8 @@ class _Meter:
         if self._source is not None:
             self._source.push(None)
             self._pull()
+        if self._peak is not None:
+            self._peak.finish()
 
     def _pull(self) -> None:
         for told in self._answers():
@@ -338,5 +345,6 @@ class _Meter:
         return float(self._told[f"lavfi.r128.{name}"])
 
     def true_peak(self) -> float | None:
-        peak = float(self._told.get("lavfi.r128.true_peak", 0.0))
+        told = f"{self._peak.value:.3f}" if self._peak and self._told else self._told.get("lavfi.r128.true_peak", 0.0)
+        peak = float(told)
         return 20 * float(np.log10(peak)) if peak > 0 else None

@@ -87,11 +87,12 @@ def write_timeline(rating: Rating, path: Path) -> int:
 
 
 def source_beside(page: Path, clip: Path) -> str | None:
-    """Address of the clip from the page, if it lies in the page's folder or below it."""
-    relative = os.path.relpath(clip.resolve(), page.resolve().parent)
-    if relative.startswith("..") or os.path.isabs(relative):
-        return None
-    return "./" + quote(relative.replace(os.sep, "/"))  # "./": a colon in the name is no scheme
+    """Address of the clip from the page, if it lies in the page's folder or below it, itself or a link to it."""
+    for place in (os.path.abspath, os.path.realpath):
+        relative = os.path.relpath(place(clip), os.path.dirname(place(page)))
+        if not relative.startswith("..") and not os.path.isabs(relative):
+            return "./" + quote(relative.replace(os.sep, "/"))  # "./": a colon in the name is no scheme
+    return None
 
 
 def seek(start: float, text: str, source: str | None) -> Markup:

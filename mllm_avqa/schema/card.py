@@ -110,7 +110,7 @@ class Card(BaseModel):
     free_text: bool = False  # explanations in its own words; otherwise of the wordings in prompts/explain.*.yaml
     findings: FindingRules = FindingRules()
     compares: bool = False  # taught questions on two clips, the second one's segments behind the first's
-    pairs: PairRules | None = None  # how differences of scores are read; `python -m eval compare --write-card`
+    pairs: PairRules | None = None  # how differences of scores are read; `python -m eval pairs --write-card`
     calibration: Calibration | None = None  # intervals of the scores; `python -m eval calibrate --write-card`
 
     @field_validator("aspects")

@@ -18,7 +18,7 @@ CLEAR, LIKELY = 0.95, 0.75  # probability from which one clip is clearly, or lik
 
 
 class PairRules(BaseModel):
-    """How differences of two scores are read, settled on pairs of held-out clips: `python -m eval compare`.
+    """How differences of two scores are read, settled on pairs of held-out clips: `python -m eval pairs`.
 
     P(first is better) = Phi(difference / scale), one scale for pairs of the same content and one for others.
     """
@@ -28,7 +28,7 @@ class PairRules(BaseModel):
     scales: dict[str, dict[Literal["same", "other"], float]]  # by aspect
     by: Literal["scores", "question"] = "scores"  # what ordered held-out pairs better
     weights: str  # hash of the weights it was settled with; it says nothing of others
-    measured: dict[str, object] = {}  # the pairs, and how well each way orders them
+    measured: dict[str, object] = {}  # the pairs, and the share that scores and the model's own answers order rightly
 
 
 class Reason(BaseModel):

@@ -30,7 +30,8 @@ def write(path: Path, given: list[dict[str, Any]] = ROWS) -> Path:
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(r) + "\n" for r in given))
     elif path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist([{**r, "mos": float(r["mos"])} for r in given]), path)
+        floats = [{k: float(v) if k == "mos" else v for k, v in r.items()} for r in given]  # a column has one type
+        pq.write_table(pa.Table.from_pylist(floats), path)
     else:
         with path.open("w", newline="") as f:
             writer = csv.DictWriter(f, list(given[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
@@ -91,6 +92,26 @@ def test_numbers_stay_numbers_and_nested_values_stay_whole(clips: Path, tmp_path
     run(tmp_path / "out.parquet", manifest=clips / "m.jsonl")
     found = read(tmp_path / "out.parquet")[0]
     assert (found["n"], found["yes"], found["x"], json.loads(found["deep"])) == (3, True, 0.1, {"a": [1, 2]})
+
+
+READ = {"path": "c1.mp4", "id": 7, "text": " a\x00 dog ", "start": 0, "end": 2}
+
+
+@pytest.mark.parametrize("given", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_columns_that_are_read_come_back_as_written_too(clips: Path, tmp_path: Path, given: str, kind: str) -> None:
+    lines = [READ, {**READ, "id": 8, "start": 1, "end": None}]
+    run(tmp_path / f"out.{kind}", manifest=write(clips / f"m.{given}", lines))
+    written = [{k: "" if v is None else str(v) for k, v in line.items()} for line in lines]
+    found = read(tmp_path / f"out.{kind}")
+    for row, typed, text in zip(found, lines, written, strict=True):
+        expected = text if "csv" in (given, kind) else typed
+        assert row["path"] == "c1.mp4"
+        assert float(row["start"]) == typed["start"]
+        for name in ("id", "text", "start", "end"):
+            told = row[f"manifest_{name}"]
+            assert ("" if told is None else told) == ("" if expected[name] is None else expected[name]), name
+            assert told is None or type(told) is type(expected[name])
 
 
 def test_spans_that_are_none_are_rows_with_an_error(clips: Path, tmp_path: Path) -> None:

@@ -63,5 +63,9 @@ def test_the_card_keeps_the_rules(tmp_path) -> None:
     assert Card.load(tmp_path).pairs == rules
     assert (tmp_path / "MODEL_CARD.md").read_text().count("## Pairs") == 1
     assert "labels 0.6 apart" in markdown(found)
+    assert "By: scores (the model was not taught to compare)." in markdown(found)
+    answers = {(a, b, "video"): 0.5 for a in map(str, range(60)) for b in map(str, range(60))}
+    found.results += _measured(scored(0.5), "video", rules, answers)
+    assert "By: scores (better on these pairs)." in markdown(found)
     with pytest.raises(ConfigError, match="cannot test as well"):
         HeldOutPairs(records=tmp_path / "r.jsonl", split="a", test="a").run()

@@ -89,6 +89,9 @@ def test_the_clip_is_played_where_it_lies_beside_the_page_or_below(rating, tmp_p
     below.touch()
     assert source_beside(tmp_path / "r.html", below) == "./clips/a%20%231%20%27x%27.mp4"
     assert source_beside(tmp_path / "pages" / "r.html", below) is None
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "linked.mp4").symlink_to(below)
+    assert source_beside(tmp_path / "pages" / "r.html", tmp_path / "pages" / "linked.mp4") == "./linked.mp4"
     write_html(rating, tmp_path / "r.html", clip=below)
     page = (tmp_path / "r.html").read_text()
     tags = Tags(page)

@@ -135,6 +135,10 @@ def test_the_deepspeed_file_decides_zero_and_precision(tiny_dir, tmp_path):
     (tmp_path / "z.json").write_text(json.dumps({"bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 3}}))
     report = dry_run(config(tmp_path, tiny_dir, deepspeed=tmp_path / "z.json"), gpus=4)
     assert (report["zero"], report["gpus"]) == (3, 4)
+    wide = dry_run(config(tmp_path, tiny_dir, LOW, deepspeed=tmp_path / "z.json", bf16=True, base_dtype="float32"))
+    assert wide["stages"][0]["frozen_weights"] == "2 bytes a parameter: read with 4, made bf16 by DeepSpeed"
+    alone = dry_run(config(tmp_path, tiny_dir, LOW, bf16=True, base_dtype="float32"))
+    assert alone["stages"][0]["frozen_weights"] == "4 bytes a parameter"
     with pytest.raises(ConfigError, match=r"gone\.json does not exist"):
         dry_run(config(tmp_path, tiny_dir, deepspeed=tmp_path / "gone.json"))
 

@@ -67,6 +67,7 @@ def load_weights(model_class: Any, directory: Path, card: Card, options: LoadOpt
         _check_size(model_class, Path(base))
     model = model_class.from_pretrained(base, **arguments)
     if options.four_bit:
+        check_widths(model)
         _report_share(model, card.name)
     if adapter:
         from peft import PeftModel
@@ -164,6 +165,18 @@ def _four_bit(dtype: torch.dtype) -> Any:
 def _need(library: str, purpose: str, remedy: str) -> None:
     if find_spec(library) is None:
         raise ConfigError(f"{purpose} needs {library}, which is not installed: {remedy}")
+
+
+def check_widths(model: Any) -> None:
+    """Raises ConfigError for 4-bit layers at which the kernel of a CPU would stop in the middle of a clip."""
+    for name, m in model.named_modules():
+        if type(m).__name__ != "Linear4bit" or m.weight.device.type != "cpu":
+            continue
+        if getattr(m, "support_avx512bf16_for_cpu", False) and (m.in_features % 64 or m.out_features % 32):
+            raise ConfigError(
+                f"--four-bit on a CPU: {name} makes {m.out_features} values of {m.in_features}; bitsandbytes' kernel "
+                "takes multiples of 64 and makes multiples of 32. Leave --four-bit out, or use a GPU (--device cuda)"
+            )
 
 
 def _report_share(model: Any, name: str) -> None:

@@ -9,7 +9,7 @@ from qwen3_samples import open_qwen3
 
 from mllm_avqa.bases import catalogue
 from mllm_avqa.model.backbones import FAMILIES, attention, family, load_backbone, loading
-from mllm_avqa.model.backbones.loading import LoadOptions, load_weights, place
+from mllm_avqa.model.backbones.loading import LoadOptions, check_widths, load_weights, place
 from mllm_avqa.model.weights import base_from, kept, locate
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -81,6 +81,17 @@ def test_device_map_without_accelerate_says_what_to_install(qwen3_dir, monkeypat
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"device_map.*needs accelerate.*pip install"):
         load_backbone(qwen3_dir, Card.load(qwen3_dir), device_map="auto")
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "fits"), [(128, 32, True), (96, 64, False), (64, 48, False)])
+def test_widths_that_the_four_bit_kernel_of_a_cpu_stops_at_are_refused(inputs, outputs, fits):
+    """Tried with bitsandbytes 0.50.2 on AVX-512: 96 gives `shape '[64, 1]' is invalid`, 48 `N must be divisible`."""
+    kind = type("Linear4bit", (torch.nn.Linear,), {"support_avx512bf16_for_cpu": True})
+    model = torch.nn.ModuleDict({"layer": kind(inputs, outputs)})
+    if fits:
+        return check_widths(model)
+    with pytest.raises(ConfigError, match=rf"--four-bit on a CPU: layer makes {outputs} values of {inputs}.*multiples"):
+        check_widths(model)
 
 
 def test_four_bit_is_for_the_language_model_alone(tiny_dir):
