@@ -170,7 +170,13 @@ class Scorer:
             text = write_freely(clip, rating.scores, rating.language, self.card.lists_faults, max_tokens)
         else:
             text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
-        rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
+        told = check_claims(text, rating, rating.language)
+        rating.claims = [c for c in told if c.support != "contradicted"]
+        if len(rating.claims) < len(told):  # what a fact refutes does not reach the text
+            rating.withdrawn = [*rating.withdrawn, *(c for c in told if c.support == "contradicted")]
+            joint = load_prompts("explain", rating.language)["joints"]["sentences"]
+            text = joint.join(c.text for c in rating.claims)
+        rating.explanation = text
 
 
 def _window(p: Prepared, scores: Scores, stands_for: float | None) -> Window:
