@@ -16,7 +16,6 @@ from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.claims import sentences
 from mllm_avqa.model.findings import Likelihoods, borne_out, by_side
 from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
-from mllm_avqa.model.remedies import fixes
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.verdicts import check_claims, direction, seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
@@ -105,8 +104,7 @@ def _blamed(given: Mapping[str, float], words: Words) -> list[list[str]]:
 def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
     """The fix that helps most: with what was measured where no sentence has said it, and only if its fault is there."""
     best = rating.remedies[0]
-    own = next((f.facts for f in fixes(rating) if (f.side, f.text) == (best.side, best.text)), set())
-    facts = sorted((m for m in rating.evidence if m.name in own), key=lambda m: -SEVERITIES.index(m.severity))
+    facts = [m for name in best.facts for m in rating.evidence if m.name == name]
     known = any(told_fact(m, words) in sentence for m in facts for sentence in said)
     found = [f for f in rating.findings if f.side == best.side and f.kind in best.kinds]
     told = {
@@ -116,8 +114,12 @@ def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
     doubtful = [f for f in found if not borne_out(f, rating)]
     if doubtful and len(doubtful) == len(found):
         told = filled(doubtful[0], rating, words) | told
-        told["where"] = words["whole"][best.side].format(**_texts(rating, words))
-        return [t.format(**told) for t in words["help_if"]]
+        own, form = _texts(rating, words), fault_kinds()[doubtful[0].kind].form
+        told |= words["verbs"][
+            "captions" if best.side == "text" and own["text"] == words["texts"]["captions"] else "screen"
+        ]
+        told["where"] = words["whole"][best.side].format(**own)
+        return [t.format(**told) for t in words["help_if"]["property" if form == "property" else "things"]]
     return [t.format(**told) for t in words["help"]]
 
 
@@ -259,7 +261,8 @@ def told_fact(m: Measurement, words: Words) -> str:
 
 
 def told_name(fact: str, language: str) -> str:
-    return fact_name(fact, language).replace("_", " ")
+    said: str = load_prompts("explain", language)["names"].get(fact) or fact_name(fact, language)
+    return said.replace("_", " ")
 
 
 def told_value(m: Measurement, language: str) -> str:

@@ -27,7 +27,7 @@ def finding(kind, severity, language="en", **more):
 
 def rated(findings=(), evidence=(), language="en", **scores):
     best = [f for f in findings if f.gain][:1]
-    told = [Remedy(text=f.remedy, side=f.side, kinds=[f.kind], gain=1, side_gain=1, rests_on="share") for f in best]
+    told = [Remedy(text=f.remedy, side=f.side, kinds=[f.kind], gain=1, side_gain=1, rests_on="model") for f in best]
     return Rating(
         path="c.mp4", scores={a: score(s) for a, s in scores.items()}, findings=list(findings), language=language,
         remedies=told,
@@ -110,8 +110,8 @@ def test_whatever_is_found_no_statement_is_contradicted_by_its_own_scores_and_si
 def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
     said = sentences(write(first, rated(overall=2.5, video=2.6), "en"))
     assert said[0] == (
-        "The picture is fair, but no single fault stands out: nothing that was measured explains it, so check before you "
-        "act on the score."
+        "The picture is fair, but no single fault stands out: nothing that was measured explains it, so check before "
+        "you act on the score."
     )
     blurred = Measurement(name="blur", modality="video", value=3.5, unit="px", severity="strong")
     said = sentences(write(first, rated(evidence=[blurred], overall=4.2, video=4.3), "en"))
@@ -158,13 +158,13 @@ def test_a_side_without_a_finding_is_explained_by_its_worst_facts_in_plain_words
     said = sentences(write(first, rated((), facts, overall=2.0, video=4.2, audio=1.6), "en"))
     assert said[:2] == [
         "No fault was found in the picture.",
-        "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS, fine from -32) and it stands little above its "
-        "noise (measured: snr 14.5 dB, fine from 32).",
+        "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS, fine from -32) and it stands little above "
+        "its noise (measured: snr 14.5 dB, fine from 32).",
     ]
     chinese = write(first, rated((), facts, "zh", overall=2.0, video=4.2, audio=1.6), "zh")
     assert (
-        "声音较差：音量很小（实测：响度 -42.8 LUFS，-32 以上为正常），信号只比噪声略高（实测：信噪比 14.5 dB，32 以上为正常）。"
-        in chinese
+        "声音较差：音量很小（实测：响度 -42.8 LUFS，-32 以上为正常），"
+        "信号只比噪声略高（实测：信噪比 14.5 dB，32 以上为正常）。" in chinese
     )
 
 
@@ -216,10 +216,13 @@ def test_bad_facts_that_no_finding_bears_are_told_and_so_is_what_a_fix_rests_on(
     text = write(first, rating, "en")
     assert "Besides, it is very quiet (measured: loudness -42.8 LUFS, fine from -32)." in text
     fix = finding("white", "slight").remedy
-    rating.remedies = [Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, rests_on="facts")]
+    rating.remedies = [
+        Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, facts=["noise_floor"], rests_on="facts")
+    ]
     assert (
         sentences(write(first, rating, "en"))[-1]
-        == f"What would help most: {fix} (measured: noise floor -46 dBFS, fine up to -55), worth about 1.0 points overall."
+        == f"What would help most: {fix} (measured: noise floor -46 dBFS, fine up to -55), "
+        "worth about 1.0 points overall."
     )
 
 
