@@ -88,8 +88,10 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     if "overall" in levels:
         out.append([t.format(level=levels["overall"], score=f"{given['overall']:.1f}") for t in words["overall"]])
         out += _blamed(given, words)
-    if rating.remedies:
-        out.append(_advised(rating, words, [o[0] for o in out]))
+    known = {f.kind for f in rating.findings}  # what the model holds barely possible, and nothing shows, is no advice
+    best = next((r for r in rating.remedies if r.rests_on == "facts" or known & set(r.kinds)), None)
+    if best is not None:
+        out.append(_advised(best, rating, words, [o[0] for o in out]))
     return out
 
 
@@ -101,9 +103,8 @@ def _blamed(given: Mapping[str, float], words: Words) -> list[list[str]]:
     return [[words["blamed"][both[0][1]]]]
 
 
-def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
+def _advised(best: Remedy, rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
     """The fix that helps most: with what was measured where no sentence has said it, and only if its fault is there."""
-    best = rating.remedies[0]
     facts = [m for name in best.facts for m in rating.evidence if m.name == name]
     known = any(told_fact(m, words) in sentence for m in facts for sentence in said)
     found = [f for f in rating.findings if f.side == best.side and f.kind in best.kinds]
