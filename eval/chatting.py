@@ -26,6 +26,7 @@ ALIKE = 0.05  # points of gain that the costliest findings may differ by
 SLIGHT = SEVERITIES.index("slight")
 YES = {"en": r"(?:yes|possibly)\b", "zh": "是|有|会|能|对|可能"}
 NO = {"en": r"no\b", "zh": "没|不|否|未"}
+STILL, UNTOLD = ("still picture", "静止图像"), ("does not tell", "没有给出")
 NOTHING = {"en": "no fault", "zh": "没有发现"}
 
 
@@ -43,7 +44,7 @@ class BankItem(BaseModel):
 
 
 def bank(language: str, half: str) -> list[BankItem]:
-    """The questions of a half. half: seen, unseen, independent."""
+    """The questions of a half. half: seen, unseen, independent, fresh."""
     return [BankItem.model_validate(entry) for entry in load_prompts("chat_bank", language)[half]]
 
 
@@ -129,10 +130,10 @@ class RatingTruth:
         return self._nothing() or self._says(*map(self._name, self._costliest()))
 
     def when(self) -> bool:
-        whole = {"en": "throughout", "zh": "全程"}[self.language]
+        whole = {"en": ("throughout",), "zh": ("全程", "始终")}[self.language]
         spans = [f.span for f in self._costliest()]
         return self._nothing() or any(
-            self._number(s[0]) and self._number(s[1]) if s else self._says(whole) for s in spans
+            self._number(s[0]) and self._number(s[1]) if s else self._says(*whole) for s in spans
         )
 
     def fix(self) -> bool:
@@ -161,7 +162,7 @@ class RatingTruth:
     def presence(self) -> bool:
         kinds = self.item.kinds
         if all(self._score(fault_kinds()[k].side) is None for k in kinds):
-            return self._missing(fault_kinds()[kinds[0]].side)
+            return self._missing(fault_kinds()[kinds[0]].side) or self._polarity(False)
         there = any(f.kind in kinds for f in self.rating.findings)
         for kind in (fault_kinds()[k] for k in kinds):
             own = {n.rstrip("+-") for n in kind.measures}
@@ -171,6 +172,12 @@ class RatingTruth:
 
     def why(self) -> bool:
         of = self.item.of
+        given = {a: s for a in SIDES if (s := self._score(a)) is not None}
+        if of == "overall" and given:  # its reasons are those of the lowest side
+            return self._number(self._score(of)) and self._why(min(given, key=lambda a: given[a]))
+        return self._why(of)
+
+    def _why(self, of: str) -> bool:
         own = [f for f in self.rating.findings if f.side == of]
         facts = [m for m in self.rating.evidence if m.modality == of and m.severity not in ("none", "faint")]
         grounds = any(self._says(self._name(f)) for f in own) or any(self._number(m.value) for m in facts)
@@ -211,8 +218,11 @@ class RatingTruth:
     def exposure(self) -> bool:
         return self._measured("underexposure", "video")
 
+    def sharpness(self) -> bool:
+        return self._measured("blur", "video")
+
     def norm(self) -> bool:
-        return self._measured("loudness")
+        return self._measured("loudness") or (self._score("audio") is None and self._missing("audio"))
 
     def usable(self) -> bool:
         return self._scored("overall")
@@ -234,20 +244,31 @@ class RatingTruth:
 
     def frame_rate(self) -> bool:
         v = self.rating.media.video
-        return self._number(v.fps) if v else self._missing("video")
+        return (self._number(v.fps) if v.fps else self._says(*STILL)) if v else self._missing("video")
 
     def codec(self) -> bool:
-        v = self.rating.media.video
-        return self._says(v.codec) if v else self._missing("video")
+        v = self.rating.media.video or self.rating.media.audio
+        return v is not None and self._says(v.codec)
 
     def bitrate(self) -> bool:
         info = self.rating.media
         rates: list[Any] = [s.bitrate for s in (info.video, info.audio) if s]
         rates.append(8 * info.size_bytes / info.duration if info.duration else None)
-        return any(self._number(r, 1000.0) for r in rates)
+        return self._says(*UNTOLD) if not any(rates) else any(self._number(r, 1000.0) for r in rates)
 
     def duration(self) -> bool:
-        return self._number(self.rating.media.duration)
+        seconds = self.rating.media.duration
+        return self._number(seconds) if seconds > 0 else self._says(*STILL)
+
+    def streams(self) -> bool:
+        """Whether it says that the side is in the file, by its codec; of a track that holds nothing, also that."""
+        info, of = self.rating.media, self.item.of
+        if of == "text":
+            captions = bool(info.subtitle_streams) or any(i.caption for i in self.rating.context.items)
+            return self._polarity(captions)
+        stream = info.video if of == "video" else info.audio
+        judged = self._score(of) is not None or self._missing(of)
+        return judged and (self._missing(of) if stream is None else self._says(stream.codec))
 
     def quotes(self) -> bool:
         told = [i.text.split()[0] for i in self.rating.context.items if i.text.strip()]

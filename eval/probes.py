@@ -91,7 +91,8 @@ class Explanations:
         self.clips += 1
         self.empty += not text
         length = len(rater.backbone.tokenizer(text, add_special_tokens=False).input_ids)
-        self.ended += bool(text) and text[-1] in ENDINGS and length < MOST_TOKENS
+        cut = rater.scorer.free_text and length >= MOST_TOKENS  # what is written by slots has no limit to run into
+        self.ended += bool(text) and text[-1] in ENDINGS and not cut
         self.claims.update(c.support for c in claims)
         if len(self.examples) < 3:
             self.examples.append(

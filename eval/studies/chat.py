@@ -14,7 +14,7 @@ from eval.study import LANG, Language, Rated, Report, argument, option
 from eval.writing import table
 from mllm_avqa.rater import ChatSession, Rater
 
-Half = Literal["unseen", "seen", "independent", "both"]
+Half = Literal["unseen", "seen", "independent", "fresh", "both"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
@@ -25,10 +25,13 @@ class Chat(Rated):
 
     media: tuple[Path, ...] = argument("Clips to talk about.", metavar="FILE...")
     half: Half = option(
-        "unseen", "unseen: its failures were not looked at; seen; both; independent: by another hand, mended since."
+        "unseen",
+        "unseen: failures not looked at; seen; both; independent: by other hands, mended since; fresh: not since.",
     )
     lang: tuple[Language, ...] = option((), LANG, place="command")
-    wrong: bool = option(False, "Also list the answers that are wrong, but those to unseen questions.", place="command")
+    wrong: bool = option(
+        False, "Also list the answers that are wrong, but those to unseen and fresh questions.", place="command"
+    )
 
     def run(self) -> Json:
         """Outcomes by language and half. Raises MediaError, CheckpointError."""
@@ -45,7 +48,11 @@ class Chat(Rated):
         head = ["half", "language", "questions", *OUTCOMES, "right or refused"]
         told = table(head, [[str(r[k]) for k in head] for r in found["table"]])
         if self.wrong:
-            bad = [r for r in found["rows"] if r["outcome"] in ("wrong", "refused") and r["half"] != "unseen"]
+            bad = [
+                r
+                for r in found["rows"]
+                if r["outcome"] in ("wrong", "refused") and r["half"] not in ("unseen", "fresh")
+            ]
             told += "".join(f"\n{r['clip']}: {r['outcome']}: {r['ask']} -> [{r['topic']}] {r['answer']}" for r in bad)
         return Report(told, json.dumps(found, ensure_ascii=False, indent=1))
 

@@ -16,13 +16,12 @@ from mllm_avqa.evidence.catalogue import ALL_FACTS, fact_name
 from mllm_avqa.model.claims import sentences
 from mllm_avqa.model.findings import Likelihoods, borne_out, by_side
 from mllm_avqa.model.prompting import Branch, explain_branch, list_branch, load_prompts, number
-from mllm_avqa.model.remedies import fixes
 from mllm_avqa.model.scoring import EncodedClip
 from mllm_avqa.model.verdicts import check_claims, direction, seen_by, speaks
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement
 from mllm_avqa.schema.names import SIDES, Side
-from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
+from mllm_avqa.schema.rating import Finding, Rating, Remedy, ScoreDistribution
 from mllm_avqa.schema.words import translated
 
 __all__ = ["MOST_TOKENS", "check_claims", "sentences", "write", "write_freely"]
@@ -34,6 +33,14 @@ MOST_TIMES = 3  # stretches of one finding that are told one by one
 SEEN = 0.9  # share of a file in its windows from which "throughout" is said of it
 FAINT = SEVERITIES.index("faint")
 SLIGHT = SEVERITIES.index("slight")  # from which it may explain a score that is not high
+APART, HIGH = 0.7, 3.5  # points between picture and sound, and overall ones, from which neither pulls the other down
+MOST_PROOF = 3
+PROOF: Mapping[Side, tuple[str, ...]] = {  # what shows best that a side is in order
+    "video": ("resolution", "frame_rate", "blur", "noise"),
+    "audio": ("loudness", "true_peak", "snr", "bandwidth"),
+    "sync": ("av_content_offset", "av_start_offset"),
+    "text": ("caption_speed", "caption_offset", "text_height", "text_contrast"),
+}
 Words = Mapping[str, Any]
 
 
@@ -44,7 +51,8 @@ def write(likelihoods: Likelihoods, rating: Rating, language: str) -> str:
     question = explain_branch(levels, language, faults=_lists(rating.findings, language))
     said: list[str] = []
     for options in slots(rating, words):
-        said.append(_likeliest(likelihoods, question, said, options, words["joints"]["sentences"]))
+        told = [" ".join(o.split()).replace(" .", ".") for o in options]  # a still has no times
+        said.append(_likeliest(likelihoods, question, said, told, words["joints"]["sentences"]))
     return str(words["joints"]["sentences"].join(said))
 
 
@@ -71,30 +79,56 @@ def slots(rating: Rating, words: Words) -> list[list[str]]:
     for side, own in by_side(rating.findings).items():
         out += [_found(f, rating, words) for f in own]
         out += _besides(side, rating, words) if own else _unfound(side, rating, words, levels)
-    listed = [words["level"].format(aspect=names[a], level=levels[a]) for a in SIDES if a in levels]
+    given = {a: s.score for a, s in rating.scores.items() if s is not None}
+    listed = [
+        words["level"].format(aspect=names[a], level=levels[a], score=f"{given[a]:.1f}") for a in SIDES if a in levels
+    ]
     if listed:
         out.append([t.format(levels=words["joints"]["list"].join(listed)) for t in words["levels"]])
     if "overall" in levels:
-        out.append([t.format(level=levels["overall"]) for t in words["overall"]])
-    if rating.remedies:
-        out.append(_advised(rating, words, [o[0] for o in out]))
+        out.append([t.format(level=levels["overall"], score=f"{given['overall']:.1f}") for t in words["overall"]])
+        out += _blamed(given, words)
+    known = {f.kind for f in rating.findings}  # what the model holds barely possible, and nothing shows, is no advice
+    best = next((r for r in rating.remedies if r.rests_on == "facts" or known & set(r.kinds)), None)
+    if best is not None:
+        out.append(_advised(best, rating, words, [o[0] for o in out]))
     return out
 
 
-def _advised(rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
+def _blamed(given: Mapping[str, float], words: Words) -> list[list[str]]:
+    """The side that pulls the overall score down, where one of picture and sound clearly does."""
+    both = sorted((given[side], side) for side in ("video", "audio") if side in given)
+    if len(both) < 2 or both[1][0] - both[0][0] < APART or given["overall"] >= HIGH:
+        return []
+    return [[words["blamed"][both[0][1]]]]
+
+
+def _advised(best: Remedy, rating: Rating, words: Words, said: Sequence[str]) -> list[str]:
     """The fix that helps most: with what was measured where no sentence has said it, and only if its fault is there."""
-    best = rating.remedies[0]
-    own = next((f.facts for f in fixes(rating) if (f.side, f.text) == (best.side, best.text)), set())
-    facts = sorted((m for m in rating.evidence if m.name in own), key=lambda m: -SEVERITIES.index(m.severity))
+    facts = [m for name in best.facts for m in rating.evidence if m.name == name]
     known = any(told_fact(m, words) in sentence for m in facts for sentence in said)
     found = [f for f in rating.findings if f.side == best.side and f.kind in best.kinds]
-    told = {"remedy": best.text + ("" if known else measured_text(facts[:1], words))}
+    told = {
+        "remedy": best.text + ("" if known else measured_text(facts[:1], words)),
+        "gain": _gain(best, rating, words),
+    }
     doubtful = [f for f in found if not borne_out(f, rating)]
     if doubtful and len(doubtful) == len(found):
         told = filled(doubtful[0], rating, words) | told
-        told["where"] = words["where"][best.side].format(**_texts(rating, words))
-        return [t.format(**told) for t in words["help_if"]]
+        own, form = _texts(rating, words), fault_kinds()[doubtful[0].kind].form
+        told |= words["verbs"][
+            "captions" if best.side == "text" and own["text"] == words["texts"]["captions"] else "screen"
+        ]
+        told["where"] = words["whole"][best.side].format(**own)
+        return [t.format(**told) for t in words["help_if"]["property" if form == "property" else "things"]]
     return [t.format(**told) for t in words["help"]]
+
+
+def _gain(best: Remedy, rating: Rating, words: Words) -> str:
+    if round(best.gain, 1) == 0:
+        return str(words["gain"]["little"])
+    of = words["gain"]["overall" if rating.scores.get("overall") is not None else "side"]
+    return str(of.format(gain=f"{best.gain:.1f}"))
 
 
 def _found(f: Finding, rating: Rating, words: Words) -> list[str]:
@@ -126,7 +160,14 @@ def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]
     case = ("although" if grave else "clean") if high else "plain" if facts else "hardly" if hardly else "bare"
     told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
     told["worst"] = measured_text(hardly, words)
+    told["proof"] = measured_text(_proof(side, rating), words)
     return [[t.format(**told) for t in words[case][side]]]
+
+
+def _proof(side: Side, rating: Rating) -> list[Measurement]:
+    """What was measured of a side that is called clean."""
+    facts = {m.name: m for m in rating.evidence if m.value is not None and SEVERITIES.index(m.severity) <= FAINT}
+    return [facts[name] for name in PROOF[side] if name in facts][:MOST_PROOF]
 
 
 def telling(rating: Rating, side: str, least: int = SLIGHT) -> list[Measurement]:
@@ -167,7 +208,8 @@ def filled(f: Finding, rating: Rating, words: Words) -> dict[str, str]:
     name = kind.said(words["language"])
     severity = load_prompts("questions", words["language"])["severities"][f.severity]
     fault = words["fault"]["mass" if kind.form == "countable" and name.endswith("s") else kind.form]
-    span = _times(f, rating, words)
+    still = rating.media.video is not None and rating.media.video.still
+    span = "" if still and f.span is None else _times(f, rating, words)
     seen = [m for fact in f.facts[:1] for m in rating.evidence if m.name == fact and m.value is not None]
     return {
         "fault": fault.format(severity=severity, kind=name),
@@ -201,8 +243,17 @@ def _times(f: Finding, rating: Rating, words: Words) -> str:
 
 def measured_text(facts: Sequence[Measurement], words: Words) -> str:
     """ " (measured: blur 3.4 px)", or nothing."""
-    told = [told_fact(m, words) for m in facts if m.value is not None]
+    told = [told_fact(m, words) + _limit(m, words) for m in facts if m.value is not None]
     return str(words["measured"].format(facts=words["joints"]["list"].join(told))) if told else ""
+
+
+def _limit(m: Measurement, words: Words) -> str:
+    """Up to where a bad value would be fine: how far there is to go."""
+    known = ALL_FACTS.get(m.name)
+    if known is None or SEVERITIES.index(m.severity) < SLIGHT:
+        return ""
+    limits = {"+": known.above, "-": known.below}[direction(m)]
+    return str(words["limit"][direction(m)].format(limit=number(limits[0]))) if limits else ""
 
 
 def told_fact(m: Measurement, words: Words) -> str:
@@ -211,7 +262,8 @@ def told_fact(m: Measurement, words: Words) -> str:
 
 
 def told_name(fact: str, language: str) -> str:
-    return fact_name(fact, language).replace("_", " ")
+    said: str = load_prompts("explain", language)["names"].get(fact) or fact_name(fact, language)
+    return said.replace("_", " ")
 
 
 def told_value(m: Measurement, language: str) -> str:

@@ -132,6 +132,22 @@ def kept(asked: Asked, rating: Rating, rules: FindingRules) -> tuple[np.ndarray,
     return calibrated(shares(asked, bearing, np.array([r is None for r in refuted], bool), rules), rules), refuted
 
 
+def possible(asked: Asked, rating: Rating, rules: FindingRules) -> list[tuple[str, float, float]]:
+    """Every kind with its probability and the severity, 1 to 5, that the model expects of it.
+
+    What a fact refutes is left out, unless a fact says that something of the kind is there.
+    """
+    there, refuted = kept(asked, rating, rules)
+    alone = calibrated(shares(asked, np.zeros(len(there)), np.ones(len(refuted), bool), rules), rules)
+    weights = np.exp(asked.log_probs - asked.log_probs.max(1, keepdims=True))
+    expected = weights @ np.arange(1, len(SEVERITIES)) / weights.sum(1)
+    out = []
+    for kind, p, own, against, severity in zip(asked.kinds, there, alone, refuted, expected, strict=True):
+        borne = against is None or any(bad >= BEARING for _, bad in measures(kind, rating.evidence))
+        out.append((kind, float(max(p, own)) if borne else 0.0, float(severity)))
+    return out
+
+
 def read(
     likelihoods: Likelihoods, rating: Rating, rules: FindingRules, span: Span, lists: Sequence[Asked] | None = None
 ) -> tuple[list[Finding], list[Claim]]:

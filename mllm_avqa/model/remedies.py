@@ -1,17 +1,19 @@
-"""What would help most: every fix that the findings and the worst facts suggest, and what it is thought to be worth.
+"""What would help most: every fix that the model's lists and the measured facts suggest, and what it is worth.
 
-A fix is worth what the scores gain when the facts of its faults are told as a clean clip has them (`retold`): the model
-judges a clip that does not exist, in one forward behind the cached prefix. Faults that no fact sees have their share of
-what their side has lost.
+What a fault takes of its side is a logistic function of what the model says of the kind and of the facts that see it;
+without it the side keeps the rest (`pseudo_mos`: faults of one side multiply). That is averaged with what the model
+itself says of the clip once the facts of these faults are told as a clean clip has them (`retold`). The coefficients
+were fitted on training clips with known faults: docs/benchmarks/2026-11-30-talk.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
-from mllm_avqa.model.findings import measures, plainest
+from mllm_avqa.model.findings import BEARING, Asked, measures, plainest, possible
 from mllm_avqa.model.retold import Change
 from mllm_avqa.model.verdicts import seen_by, speaks
 from mllm_avqa.schema.card import FindingRules
@@ -24,57 +26,102 @@ Scores = dict[str, ScoreDistribution]
 Otherwise = Callable[[Sequence[Change]], list[Scores] | None]  # `Corridor.otherwise` of a held window
 THERE = SEVERITIES.index("slight")  # from which a fact without a finding suggests a fix
 LEAST = 0.05  # points of a gain that is worth telling
-UNSEEN = 0.1  # of the share of a fault that no fact sees: it says what is lost, not whether this would bring it back
-# Of a point that a side gains, what the overall score gains: parts of picture and sound at mid scale, and what timing
-# and captions may take at most (`data_recipes/synthesis/pseudo_mos.py`).
-PART = {"video": 0.58, "audio": 0.42, "sync": 0.35, "text": 0.2}
+TOP, MOST = 4.7, 0.97  # what a clean clip scores, and the most that faults take of a side
+# Of a point that a side gains, what the overall score gains (`data_recipes/synthesis/pseudo_mos.py`): picture and sound
+# by what the other side scores, timing and captions at most.
+SLOPES: Mapping[Side, tuple[float, float, Side | None]] = {
+    "video": (0.28, 0.10, "audio"), "audio": (0.12, 0.10, "video"), "sync": (0.35, 0.0, None), "text": (0.2, 0.0, None)
+}  # fmt: skip
+# Log-odds of what a fault that is there takes of its side: at severity moderate, per step that the worst fact measures,
+# where nothing measures its kind, per step of the severity that the model expects.
+TAKEN = {"base": -0.4, "measured": 0.1, "unmeasured": -0.1, "expected": 0.7}
+EXPECTED = SEVERITIES.index("moderate")
+UNASKED = 0.5  # probability of a kind that a fact suggests and that the model was not taught
 
 
 @dataclass
 class Fix:
-    """Faults of one side that one remedy mends, and the facts that show them."""
+    """Faults of one side that one remedy mends, the facts that show them, and the worst of them."""
 
     text: str
     side: Side
     kinds: list[str] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
-    share: float = 0.0  # points of what the side has lost
+    held: bool = False  # a finding
+    probability: float = 0.0
+    taken: float = 0.0  # of the side's quality by the likeliest costly fault, were it there
+
+    def add(self, kind: str, facts: Sequence[str], probability: float, taken: float) -> None:
+        """Put a kind in its place: what is likeliest to cost most comes first."""
+        worse = probability * taken > self.probability * self.taken
+        if kind not in self.kinds:
+            self.kinds.insert(0 if worse else len(self.kinds), kind)
+        self.facts |= set(facts)
+        if worse:
+            self.probability, self.taken = probability, taken
 
 
-def remedies(rating: Rating, facts: Sequence[Measurement], scores: Scores, otherwise: Otherwise) -> list[Remedy]:
-    """Fixes of a rating with findings, by what they gain. facts, scores: of the held window."""
-    found = fixes(rating)
-    changes = [Change(f.side, mended(facts, f.facts), [a for a in (f.side, "overall") if a in scores]) for f in found]
+def remedies(
+    rating: Rating,
+    facts: Sequence[Measurement],
+    scores: Scores,
+    otherwise: Otherwise,
+    lists: Sequence[Asked] = (),
+    rules: FindingRules | None = None,
+) -> list[Remedy]:
+    """Fixes of a rating with findings, by what they gain. facts, scores, lists: of the held window."""
+    found = [f for f in fixes(rating, lists, rules or FindingRules()) if f.side in scores]
+    changes = [Change(f.side, mended(facts, f.facts), [f.side]) for f in found]
     told = otherwise(changes) or [{} for _ in found]
-    out = [_remedy(f, scores, t) for f, t in zip(found, told, strict=True)]
-    return sorted((r for r in out if r.gain >= LEAST), key=lambda r: -r.gain)
+    out = [(f, _remedy(f, scores, t, rating.evidence)) for f, t in zip(found, told, strict=True)]
+    return sorted((r for f, r in out if r.gain >= LEAST or (f.held and r.gain > 0)), key=lambda r: -r.gain)
 
 
-def fixes(rating: Rating) -> list[Fix]:
-    """One for each remedy on a side: of findings, and of bad facts that no finding bears."""
+def fixes(rating: Rating, lists: Sequence[Asked] = (), rules: FindingRules = FindingRules()) -> list[Fix]:
+    """One for each remedy on a side: of findings, of what the model's lists hold possible, of bad facts besides."""
     out: dict[tuple[str, str], Fix] = {}
 
-    def add(side: Side, kind: str, facts: Sequence[str], share: float) -> None:
-        text = fault_kinds()[kind].remedy.of(rating.language)
-        if text:
-            fix = out.setdefault((side, text), Fix(text, side))
-            fix.kinds.append(kind)
-            fix.facts |= set(facts)
-            fix.share += share
+    def add(kind: str, facts: Sequence[str], probability: float, severity: float, held: bool = False) -> None:
+        entry = fault_kinds()[kind]
+        if text := entry.remedy.of(rating.language):
+            fix = out.setdefault((entry.side, text), Fix(text, entry.side))
+            fix.add(kind, facts, probability, taken(kind, severity, rating.evidence))
+            fix.held |= held
 
     for f in rating.findings:
-        add(f.side, f.kind, f.facts, f.gain)
-    borne = {name for f in rating.findings for name in f.facts}
+        chance = 1.0 if f.probability is None else f.probability
+        add(f.kind, f.facts, chance, SEVERITIES.index(f.severity), held=True)
+    known = {f.kind for f in rating.findings}
+    for asked in lists:
+        for kind, chance, severity in possible(asked, rating, rules):
+            if kind not in known and chance > 0:
+                seen = [m.name for m, bad in seen_by(fault_kinds()[kind], rating.evidence) if bad >= BEARING]
+                add(kind, seen, chance, severity)
+    known |= {kind for asked in lists for kind in asked.kinds}
+    borne = {name for fix in out.values() for name in fix.facts}
     for m in rating.evidence:
         if m.name not in borne and speaks(m, rating.evidence) and SEVERITIES.index(m.severity) >= THERE:
             kind = _suggested(m)
             if (
                 kind is not None
+                and kind not in known
                 and all(bad >= THERE for _, bad in measures(kind, rating.evidence)[:1])
-                and rating.scores.get(m.modality) is not None
             ):
-                add(m.modality, kind, [m.name], 0.0)
-    return list(out.values())
+                add(kind, [m.name], UNASKED, SEVERITIES.index(m.severity))
+    return [f for f in out.values() if rating.scores.get(f.side) is not None]
+
+
+def taken(kind: str, severity: float, evidence: Sequence[Measurement]) -> float:
+    """The share of its side's quality that a fault takes, were it there. severity: as the model expects it, 1 to 5."""
+    own = [bad for _, bad in measures(kind, evidence)]
+    log = TAKEN["base"] + TAKEN["expected"] * (severity - EXPECTED)
+    log += TAKEN["measured"] * max(own) if own else TAKEN["unmeasured"]
+    return min(MOST, 1 / (1 + math.exp(-log)))
+
+
+def regained(score: float, taken: float) -> float:
+    """Points that a side gains without a fault that takes this share of it."""
+    return max(0.0, min(TOP, 1 + (score - 1) / (1 - taken)) - score)
 
 
 def _suggested(m: Measurement) -> str | None:
@@ -96,17 +143,22 @@ def mended(facts: Sequence[Measurement], names: set[str]) -> list[Measurement]:
     ]
 
 
-def _remedy(fix: Fix, before: Scores, after: Scores) -> Remedy:
-    """Gains by the facts; what no fact sees counts little, for a share says nothing of whether the fault is there."""
-    gained = {a: max(0.0, s.score - before[a].score) for a, s in after.items()}
-    side = gained.get(fix.side, 0.0)
-    by_facts = side >= LEAST
-    if not by_facts:
-        side = UNSEEN * fix.share
-    overall = side * (PART[fix.side] if "overall" in before else 1.0)
-    if by_facts and "overall" in gained:
-        overall = (overall + gained["overall"]) / 2  # two estimates, each of them noisy: docs/benchmarks
+def _remedy(fix: Fix, before: Scores, after: Scores, evidence: Sequence[Measurement]) -> Remedy:
+    """The mean of two estimates, each of them noisy: docs/benchmarks."""
+    score = before[fix.side].score
+    side = fix.probability * regained(score, fix.taken)
+    if after:
+        side = (side + max(0.0, after[fix.side].score - score)) / 2
+    worst = {m.name: SEVERITIES.index(m.severity) for m in evidence if m.name in fix.facts}
     return Remedy(
-        text=fix.text, side=fix.side, kinds=fix.kinds, gain=round(overall, 2), side_gain=round(side, 2),
-        rests_on="facts" if by_facts else "share",
+        text=fix.text, side=fix.side, kinds=fix.kinds, gain=round(side * _slope(fix.side, before), 2),
+        side_gain=round(side, 2), facts=sorted(fix.facts, key=lambda name: -worst.get(name, 0)),
+        rests_on="facts" if any(bad >= THERE for bad in worst.values()) else "model",
     )  # fmt: skip
+
+
+def _slope(side: Side, scores: Scores) -> float:
+    base, by, other = SLOPES[side]
+    if "overall" not in scores or (other is not None and other not in scores):
+        return 1.0
+    return base + (by * scores[other].score if other is not None else 0.0)

@@ -119,13 +119,15 @@ class Scorer:
         ).told()
         seconds.add({"pass": seen.seconds} if seen.whole is not None else {})
         if clip is not None and found:  # where nothing was judged, there is nothing to find or to explain
-            p, own = windows[lowest([s for _, s in windows])]
+            held_at = lowest([s for _, s in windows])
+            p, own = windows[held_at]
             with seconds.of("explain"):
                 parts = [
                     AskedWindow(w.start, w.end, w.evidence, own) for (w, _), own in zip(windows, lists, strict=False)
                 ]
                 self.find(rating, clip, (p.start, p.end), parts)
-                self.advise(rating, clip, withheld(p, self.without).evidence, own)
+                asked = lists[held_at] if lists else ()
+                self.advise(rating, clip, withheld(p, self.without).evidence, own, asked)
                 if explain:
                     self.explain(rating, clip)
         rating.seconds = seconds.rounded()
@@ -159,10 +161,17 @@ class Scorer:
             found = [lasting(f, parts, rating, rules) for f in found]
         rating.findings = found
 
-    def advise(self, rating: Rating, clip: EncodedClip, facts: Sequence[Measurement], scores: Scores) -> None:
-        """Put remedies into a rating that has its findings. facts, scores: of the held window."""
+    def advise(
+        self,
+        rating: Rating,
+        clip: EncodedClip,
+        facts: Sequence[Measurement],
+        scores: Scores,
+        lists: Sequence[Asked] = (),
+    ) -> None:
+        """Put remedies into a rating that has its findings. facts, scores, lists: of the held window."""
         otherwise = partial(self.corridor.otherwise, clip, facts, language=rating.language)
-        rating.remedies = remedies(rating, facts, scores, otherwise)
+        rating.remedies = remedies(rating, facts, scores, otherwise, lists, self.card.findings)
 
     def explain(self, rating: Rating, clip: EncodedClip, max_tokens: int = MOST_TOKENS) -> None:
         """Put an explanation into a rating that has its findings, and check its claims."""
@@ -170,7 +179,13 @@ class Scorer:
             text = write_freely(clip, rating.scores, rating.language, self.card.lists_faults, max_tokens)
         else:
             text = write(partial(self.corridor.likelihoods, clip), rating, rating.language)
-        rating.explanation, rating.claims = text, check_claims(text, rating, rating.language)
+        told = check_claims(text, rating, rating.language)
+        rating.claims = [c for c in told if c.support != "contradicted"]
+        if len(rating.claims) < len(told):  # what a fact refutes does not reach the text
+            rating.withdrawn = [*rating.withdrawn, *(c for c in told if c.support == "contradicted")]
+            joint = load_prompts("explain", rating.language)["joints"]["sentences"]
+            text = joint.join(c.text for c in rating.claims)
+        rating.explanation = text
 
 
 def _window(p: Prepared, scores: Scores, stands_for: float | None) -> Window:

@@ -77,8 +77,7 @@ class Remedy(BaseModel):
     """What would mend some of the faults, and what that is thought to be worth.
 
     Gains are points of the 1-5 scale: of the overall score (of the side, where no overall score is given) and of the
-    side. rests_on: the scores with the facts of these faults as a clean clip has them; or, where facts say nothing, the
-    share that the faults have in what the side has lost.
+    side, times the probability that the faults are there. rests_on: facts that show these faults, or the model alone.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -88,7 +87,8 @@ class Remedy(BaseModel):
     kinds: list[str]  # of the faults that it mends
     gain: float
     side_gain: float
-    rests_on: Literal["facts", "share"]
+    facts: list[str] = []  # names of the measured facts that show the faults, worst first
+    rests_on: Literal["facts", "model"]
 
 
 class Window(BaseModel):

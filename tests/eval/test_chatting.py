@@ -42,6 +42,8 @@ def rated():
         ({"want": "fix"}, "Check the grounding, or filter out the mains frequency.", "right"),
         ({"want": "helps"}, "No fault has to be mended.", "right"),
         ({"want": "helps"}, "Buy a microphone.", "wrong"),
+        ({"want": "streams", "of": "text"}, "No captions.", "right"),
+        ({"want": "streams", "of": "text"}, "Yes.", "wrong"),
     ],
 )
 def test_outcomes(want, text, how):

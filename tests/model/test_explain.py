@@ -1,5 +1,7 @@
 """Explanations under a constraint: what they say is scores, findings and facts; the model chooses how to say it."""
 
+import types
+
 import pytest
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
@@ -25,7 +27,7 @@ def finding(kind, severity, language="en", **more):
 
 def rated(findings=(), evidence=(), language="en", **scores):
     best = [f for f in findings if f.gain][:1]
-    told = [Remedy(text=f.remedy, side=f.side, kinds=[f.kind], gain=1, side_gain=1, rests_on="share") for f in best]
+    told = [Remedy(text=f.remedy, side=f.side, kinds=[f.kind], gain=1, side_gain=1, rests_on="model") for f in best]
     return Rating(
         path="c.mp4", scores={a: score(s) for a, s in scores.items()}, findings=list(findings), language=language,
         remedies=told,
@@ -53,10 +55,11 @@ def test_every_finding_is_named_once_with_time_and_value_and_the_end_says_what_h
     rating = rated(found, [CLIPPED], overall=3.1, video=4.3, audio=2.0)
     assert sentences(write(first, rating, "en")) == [
         "The picture may have a slight colour cast throughout.",  # nothing measured bears it out
-        "The sound has strong clipping from 1 to 2.5 s (measured: clipping 33 %).",
-        "Scores: picture good, sound poor.",
-        "Overall the quality is fair.",
-        "What would help most: lower the recording gain.",
+        "The sound has strong clipping from 1 to 2.5 s (measured: clipping 33 %, fine up to 0.2).",
+        "Scores: picture good (4.3), sound poor (2.0).",
+        "Overall the quality is fair (3.1 of 5).",
+        "It is mainly the sound that pulls it down.",
+        "What would help most: lower the recording gain, worth about 1.0 points overall.",
     ]
 
 
@@ -64,8 +67,9 @@ def test_chinese_says_the_levels_in_chinese():
     found = [finding("clip", "strong", "zh", span=(1.0, 2.5), facts=["clipping"], gain=2.0)]
     rating = rated(found, [CLIPPED], "zh", overall=3.1, video=4.3, audio=2.0)
     assert write(first, rating, "zh") == (
-        "画面没有发现问题。声音在1到2.5秒有明显的削波（实测：削波 33 %）。评分：画面良好、声音较差。整体质量一般。"
-        "最有帮助的做法是降低录音增益。"
+        "画面没有发现问题。声音在1到2.5秒有明显的削波（实测：削波 33 %，0.2 以内为正常）。"
+        "评分：画面良好（4.3）、声音较差（2.0）。整体质量一般（3.1分，满分5分）。主要是声音拉低了总分。"
+        "最有帮助的做法是降低录音增益，总分约可提高1.0分。"
     )
 
 
@@ -105,10 +109,13 @@ def test_whatever_is_found_no_statement_is_contradicted_by_its_own_scores_and_si
 
 def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
     said = sentences(write(first, rated(overall=2.5, video=2.6), "en"))
-    assert said[0] == "The picture is fair, but no single fault stands out."
+    assert said[0] == (
+        "The picture is fair, but no single fault stands out: nothing that was measured explains it, so check before "
+        "you act on the score."
+    )
     blurred = Measurement(name="blur", modality="video", value=3.5, unit="px", severity="strong")
     said = sentences(write(first, rated(evidence=[blurred], overall=4.2, video=4.3), "en"))
-    assert said[0] == "The picture is good, although its edges are blurred (measured: blur 3.5 px)."
+    assert said[0] == "The picture is good, although its edges are blurred (measured: blur 3.5 px, fine up to 1.2)."
 
 
 class Scripted:
@@ -151,11 +158,14 @@ def test_a_side_without_a_finding_is_explained_by_its_worst_facts_in_plain_words
     said = sentences(write(first, rated((), facts, overall=2.0, video=4.2, audio=1.6), "en"))
     assert said[:2] == [
         "No fault was found in the picture.",
-        "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS) and it stands little above its noise "
-        "(measured: snr 14.5 dB).",
+        "The sound is poor: it is very quiet (measured: loudness -42.8 LUFS, fine from -32) and it stands little above "
+        "its noise (measured: snr 14.5 dB, fine from 32).",
     ]
     chinese = write(first, rated((), facts, "zh", overall=2.0, video=4.2, audio=1.6), "zh")
-    assert "声音较差：音量很小（实测：响度 -42.8 LUFS），信号只比噪声略高（实测：信噪比 14.5 dB）。" in chinese
+    assert (
+        "声音较差：音量很小（实测：响度 -42.8 LUFS，-32 以上为正常），"
+        "信号只比噪声略高（实测：信噪比 14.5 dB，32 以上为正常）。" in chinese
+    )
 
 
 def test_a_side_that_was_not_judged_is_told_with_its_reason():
@@ -193,8 +203,8 @@ def test_a_still_does_not_miss_its_sound_and_a_low_score_tells_the_worst_measure
     said = sentences(write(first, rating, "en"))
     assert said[:2] == [
         "The picture is poor, but no single fault stands out; the worst of what was measured is faint "
-        "(measured: blur 1.6).",
-        "Scores: picture poor.",
+        "(measured: blur 1.6), so check before you act on the score.",
+        "Scores: picture poor (2.0).",
     ]
 
 
@@ -204,7 +214,33 @@ def test_bad_facts_that_no_finding_bears_are_told_and_so_is_what_a_fix_rests_on(
     found = [finding("echo", "strong", probability=0.6, gain=1.0)]
     rating = rated(found, [quiet, floor], overall=2.0, audio=2.0)
     text = write(first, rating, "en")
-    assert "Besides, it is very quiet (measured: loudness -42.8 LUFS)." in text
+    assert "Besides, it is very quiet (measured: loudness -42.8 LUFS, fine from -32)." in text
     fix = finding("white", "slight").remedy
-    rating.remedies = [Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, rests_on="facts")]
-    assert sentences(write(first, rating, "en"))[-1] == f"What would help most: {fix} (measured: noise floor -46 dBFS)."
+    rating.remedies = [
+        Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, facts=["noise_floor"], rests_on="facts")
+    ]
+    assert (
+        sentences(write(first, rating, "en"))[-1]
+        == f"What would help most: {fix} (measured: noise floor -46 dBFS, fine up to -55), "
+        "worth about 1.0 points overall."
+    )
+
+
+def test_what_facts_refute_is_withdrawn_from_the_text():
+    """The claims that are left are those of the text, and the refuted one is kept with its reason."""
+    from mllm_avqa.rater.scorer import Scorer
+
+    rating = rated((), [CLIPPED], overall=2.0, audio=2.0)
+    clip = Scripted({"overall": "The sound is excellent. The sound has clipping from 1 to 2.5 s."})
+    card = types.SimpleNamespace(lists_faults=False)
+    Scorer(None, card, "", "", free_text=True).explain(rating, clip)  # type: ignore[arg-type]
+    assert rating.explanation == "The sound has clipping from 1 to 2.5 s."
+    assert [c.text for c in rating.claims] == [rating.explanation]
+    assert [c.text for c in rating.withdrawn] == ["The sound is excellent."] and rating.withdrawn[0].because
+
+
+def test_a_clean_side_is_told_with_what_was_measured_of_it():
+    sharp = fact("blur", "video", 0.7, "px at 540p", "none")
+    tall = fact("resolution", "video", 1080.0, "px", "none")
+    said = sentences(write(first, rated((), [sharp, tall], overall=4.2, video=4.2), "en"))
+    assert said[0] == "No fault was found in the picture (measured: resolution 1080 px, blur 0.7 px at 540p)."

@@ -6,7 +6,7 @@ from typing import Any
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.explain import told_fact, told_name, told_value
-from mllm_avqa.model.talk.phrases import Phrases
+from mllm_avqa.model.talk.phrases import Phrases, capital
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.words import load_prompts
@@ -107,6 +107,45 @@ class Particulars(Phrases):
         told = self.say["frames"].format(n=frames) if frames else ""
         duration = f"{self.rating.media.duration:.4g}"
         return str(self.say["say"].format(spans=self.words["joint"].join(spans), duration=duration, frames=told))
+
+    def streams(self) -> str | None:
+        """Whether the file has picture, sound or captions at all; speech is known from a transcript alone."""
+        low, info = self.q.text.lower(), self.rating.media
+        if any(w in low for w in self.say["music"]):
+            return None
+        if any(w in low for w in self.say["speech"]):
+            spoken = [
+                s.status for s in self.rating.context.sources if s.origin == "asr" and s.status in ("ok", "absent")
+            ]
+            if "ok" not in spoken:
+                return str(self.say["unspoken"]) if spoken else None
+            self.say = self.words["topics"]["quotes"]
+            return self.quotes()
+        asked = [s for s in self.sides if s in ("video", "audio", "text")]
+        captions = bool(info.subtitle_streams) or any(i.caption for i in self.rating.context.items)
+        there = {"video": info.video is not None, "audio": info.audio is not None, "text": captions}
+        told = [self._stream(s) if there[s] else self._absent(s) for s in asked or there]
+        denied = len(asked) != 1 or any(w in low for w in self.say["denied"])
+        lead = "" if denied else self.say["yes" if there[asked[0]] else "no"]
+        return str(lead + (self._list(told) if lead else capital(self._list(told))) + self.words["stop"])
+
+    def _stream(self, side: str) -> str:
+        info = self.rating.media
+        if side == "text":
+            return str(self.say["captions"])
+        v, a = info.video, info.audio
+        if side == "video" and v is not None:
+            told = str(self.say["still" if v.still else "video"].format(codec=v.codec, width=v.width, height=v.height))
+        else:
+            told = str(self.say["audio"].format(codec=a.codec, channels=a.channels, rate=a.sample_rate)) if a else ""
+        why = self._told(self.rating.missing.get(side, ""))
+        return told + (self.say["but"].format(why=why) if why else "")
+
+    def _absent(self, side: str) -> str:
+        if side == "text":
+            shown = any(i.origin == "ocr" for i in self.rating.context.items)
+            return str(self.say["shown" if shown else "uncaptioned"])
+        return self._told(self.rating.missing.get(side, "")) or str(self.say["none"].format(side=self.names[side]))
 
     def quotes(self) -> str:
         origins = load_prompts("words", self.language)["origins"]

@@ -27,6 +27,8 @@ from mllm_avqa.schema.words import load_prompts
 
 MOST_CHARACTERS = 1000  # of a question
 OTHER = "other"  # the topic of what the rating does not know
+PRESENCE = "presence"  # whether a fault is there
+BARE = 2  # words, blanks among them, of a question that does no more than name a fault
 RIDGE = 0.3  # chosen with the threshold: `TopicReader.left_out`
 CLOSE = 0.8  # likeness from which an unknown word is taken for a misspelt known one
 SHORTEST = 4  # letters of a word that can be misspelt
@@ -99,7 +101,10 @@ class TopicReader:
     def __post_init__(self) -> None:
         self.names = list(dict.fromkeys(self.topics))
         found = [blanked(t, self.language) for t in self.texts]
-        self._verbatim = {_spoken(f): t for f, t in zip(found, self.topics, strict=True)}
+        asked: dict[tuple[str, ...], set[str]] = {}
+        for f, topic in zip(found, self.topics, strict=True):
+            asked.setdefault(_spoken(f), set()).add(topic)
+        self._verbatim = {f: min(told) for f, told in asked.items() if len(told) == 1}
         parts = [set(_parts(f)) for f in found]
         seen = Counter(p for own in parts for p in own)
         self._columns = {p: k for k, p in enumerate(seen)}
@@ -138,6 +143,9 @@ class TopicReader:
         topic = self.names[best]
         learnt = self._verbatim.get(_spoken(found))  # a paraphrase word for word is never refused
         topic = learnt or topic
+        refused = topic == OTHER or scores[best] < self.threshold
+        if learnt is None and refused and found.kinds and (topic == PRESENCE or len(_spoken(found)) <= BARE):
+            learnt = topic = PRESENCE  # a fault is named, with nothing that is likelier to be asked of it
         known = topic != OTHER and (learnt is not None or scores[best] >= self.threshold)
         return Query(
             text, self.language, topic if known else None, found.sides, found.kinds, found.spelling, found.facts,
@@ -147,7 +155,7 @@ class TopicReader:
 
 def _spoken(found: Blanked) -> tuple[str, ...]:
     """The words of a question, articles left out, which a blank may have or not."""
-    return tuple(w for w in re.findall(r"[\w{}']+", found.text.lower()) if w != "the")
+    return tuple(w for w in re.findall(r"\{[a-z]+\}|[\w']+", found.text.lower()) if w != "the")
 
 
 @cache
@@ -193,7 +201,8 @@ def blanked(text: str, language: str) -> Blanked:
             taken.append((m.start(), m.end(), "{number}"))
     sides = tuple(dict.fromkeys(v for *_, (what, v) in found if what == "side"))
     facts = tuple(dict.fromkeys(v for *_, (what, v) in found if what == "fact"))
-    asked = [(low[a:z], v) for a, z, (what, v) in found if what == "kind"]
+    ends = {z for _, z, (what, _) in found if what == "kind"}  # "crackling noises" are no noise besides
+    asked = [(low[a:z], v) for a, z, (what, v) in found if what == "kind" and (a - 1 not in ends or low[a - 1] != " ")]
     kinds = tuple(dict.fromkeys(k for _, own in asked for k in own))
     there = {fault_kinds()[k].side for k in kinds} & set(sides)
     kinds = tuple(k for k in kinds if not there or fault_kinds()[k].side in there)
@@ -244,7 +253,7 @@ def spellings_of_kinds(language: str) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _vocabulary(language: str) -> tuple[str, ...]:
-    texts = [*(w for w, _ in _lexicon(language)), *reader_texts(language)]
+    texts = [*(w for w, _ in _lexicon(language)), *(w for w, _ in _groups(language)), *reader_texts(language)]
     return tuple(sorted({w for t in texts for w in re.findall("[a-z]+", t) if len(w) >= SHORTEST}))
 
 

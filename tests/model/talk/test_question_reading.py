@@ -40,6 +40,15 @@ def test_the_side_that_is_named_decides_between_faults_of_one_word():
     assert "hum" in sound and "gnoise" not in sound
 
 
+def test_an_adjective_of_noise_hides_it():
+    assert read("any crackling noises?", "en").kinds == ("clicks",)
+
+
+def test_one_pattern_of_two_topics_is_left_to_the_likelier():
+    """ "does {side} {kind}" is asked of timing ("does the sound lag") and of faults."""
+    assert read("does the image flicker", "en").topic == "presence"
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_paraphrase_that_was_left_out_is_read_nearly_always(language):
     """Reference run: right .77 and .87, wrong topic .05 and .06; the threshold in the prompts was chosen so."""

@@ -9,6 +9,7 @@ from mllm_avqa.model.talk.answers import answer
 from mllm_avqa.model.talk.reading import read
 from mllm_avqa.rater import ChatSession
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
 
 
 def ask(*questions, rating=None):
@@ -49,6 +50,14 @@ def ask(*questions, rating=None):
             "The clip scores 2.61; for 90 % of clips like this, what people would give lies between 2.11 and 3.11.",
         ),
         (["Which is worse, picture or sound?"], "The sound scores lowest (1.93), the picture highest (3.42)."),
+        (["Is there any sound?"], "Yes: there is a sound track (aac, 2 channel(s) at 48000 Hz)."),
+        (
+            ["Is it only sound, no picture?"],
+            "There is a sound track (aac, 2 channel(s) at 48000 Hz) and there is a picture (h264, 1280 × 720 pixels).",
+        ),
+        (["Does it come with subtitles?"], "No: no captions were found."),
+        (["有声音吗？"], "有：文件含声音流（aac，2 声道，48000 Hz）。"),
+        (["带字幕吗？"], "没有：没有找到字幕。"),
         (["画面怎么样？"], "画面：3.42 分（满分 5 分），一般，很可能在 2.92 到 3.92 之间。"),
         (["最大的问题是什么？", "怎么解决？"], "针对削波：降低录音增益。"),
         (["How good is the sound?", "那画面呢？"], "画面：3.42 分（满分 5 分），一般，很可能在 2.92 到 3.92 之间。"),
@@ -59,13 +68,41 @@ def test_answers(questions, answer_):
     assert ask(*questions) == answer_
 
 
-@pytest.mark.parametrize("question", ["Who is the actor?", "Tell me a joke.", "导演是谁？"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who is the actor?",
+        "Tell me a joke.",
+        "导演是谁？",
+        "How many speakers are there?",
+        "Is there music in it?",
+        "Is there any speech?",
+    ],
+)
 def test_what_it_cannot_know_is_refused_in_one_sentence_with_three_things_it_can_answer(question):
     session = ChatSession(talked(), None)
     given = session.answer(question)
     assert given.refused and len(given.text.rstrip(".。").split(". ")) == 1
     asked = {"en": ["What is the worst fault?", "How good is the picture?", "What would help most?"]}
     assert not any(session.answer(q).refused for q in asked["en"])
+
+
+def test_what_is_not_in_the_file_is_said_with_its_reason():
+    silent = talked()
+    silent.media.audio = None
+    silent.scores["audio"], silent.missing["audio"] = None, "the file has no audio stream"
+    assert ask("Has it got sound?", rating=silent) == "No: the file has no audio stream."
+    empty = talked()
+    empty.scores["audio"], empty.missing["audio"] = None, "digital silence"
+    assert ask("Does it have audio?", rating=empty).endswith("but it could not be judged: digital silence.")
+
+
+def test_speech_is_known_from_a_transcript():
+    def spoken(status, *items):
+        return talked(context=TextContext(items=items, sources=[SourceStatus(origin="asr", status=status)]))
+
+    assert ask("Does anybody speak?", rating=spoken("absent")) == "No speech was recognised in it."
+    assert "hello" in ask("Does anybody speak?", rating=spoken("ok", TextItem(origin="asr", text="hello there")))
 
 
 def test_a_refused_question_does_not_change_what_is_spoken_of():
