@@ -135,7 +135,7 @@ class QuestionMix(Strict):
     stage2: Factor = 0.0  # 1 = every aspect of the clip
     stage3: Factor = 0.0
     lists: Factor = 0.0  # 1 = the list of the faults of every side: what findings are read from
-    lettered: float = Field(default=0, ge=0, le=1)  # of the questions with options: asked with letters, as benchmarks do
+    lettered: float = Field(default=0, ge=0, le=1)  # of those with options: asked with letters, as benchmarks do
     tasks: dict[str, Factor] = {}  # how often a task of the questions is drawn, next to one of weight 1
 
 
