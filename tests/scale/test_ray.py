@@ -105,11 +105,12 @@ def test_rows_pass_through_the_vllm_stage_of_ray(cluster: Cluster, tmp_path: Pat
     paths = {"PYTHONPATH": f"{tmp_path / 'engine'}:{Path(__file__).parents[2]}"}
     engines = VllmEngines(tiny_dir, gpus=0, batch=2, options={"dtype": "float32"}, env=paths)
     out = tmp_path / "out"
-    rated = rate_dataset(
-        given, partial(Rater.for_engine, str(tiny_dir)), cluster=Cluster(rows=2), output=out, engine=engines
-    )
+    how = {"load": partial(Rater.for_engine, str(tiny_dir)), "cluster": Cluster(rows=2), "output": out}
+    rated = rate_dataset(given, **how, engine=engines)
     rows = sorted(rated.take_all(), key=lambda r: r["n"])
     assert [(r["n"], r["status"], r["video"]) for r in rows] == [
         (0, "ok", 3.0), (1, "ok", 3.0), (2, "ok", 3.0), (3, "error", None),
     ]  # fmt: skip
     assert sorted(pq.read_table(out)["n"].to_pylist()) == [0, 1, 2, 3]
+    again = rate_dataset(ray.data.from_items(given.take(2)), **how, engine=engines)
+    assert [r["n"] for r in again.take_all()] == []  # nothing is left to ask
