@@ -93,5 +93,5 @@ def test_streams_are_bounded_and_addresses_refused() -> None:
     with pytest.raises(MediaNotFound, match=r"curl -fL https://example.org/a.mp4 \| mllm-avqa rate -"):
         content_hash(Path("https://example.org/a.mp4"))
     for address in ("https://example.org/a.mp4", Path("https://example.org/a.mp4")):  # one slash is left of the latter
-        with pytest.raises(MediaNotFound, match=r"^https://example.org/a.mp4: only files.*curl -fL"), MediaReader() as r:
-            r.probe(address)
+        with pytest.raises(MediaNotFound, match=r"^https://example.org/a.mp4: only files.*curl -fL"):
+            MediaReader().probe(address)
