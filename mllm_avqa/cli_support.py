@@ -228,6 +228,8 @@ class Shown(io.TextIOBase):
     def write(self, text: str) -> int:
         from mllm_avqa.report.labels import visible
 
+        if not isinstance(text, str):
+            raise TypeError("text is written here, no bytes")  # Click tries which of them a stream takes
         if self._console is not None and self._console.is_terminal:
             self._console.print(visible(text), end="")
         else:

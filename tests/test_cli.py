@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import types
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 sys.path.insert(0, str(Path(__file__).parent / "batch"))
@@ -18,6 +20,7 @@ from fake_rater import FakeRater
 
 from mllm_avqa import doctor
 from mllm_avqa.cli import app
+from mllm_avqa.cli_support import Shown
 from mllm_avqa.schema.errors import AvqaError
 from mllm_avqa.schema.rating import Rating
 
@@ -285,3 +288,11 @@ def test_a_gate_ends_with_three_and_its_reasons(clip: Path, tmp_path: Path) -> N
     assert "blur is strong" in result.stderr
     assert cli("score", clip, "-o", tmp_path / "o.csv", "--fail-on", "blak").exit_code == 2
     assert cli("score", clip, "-o", tmp_path / "o.csv").exit_code == 0
+
+
+def test_usage_errors_arrive_as_text(monkeypatch):
+    """Click asks a stream for bytes first: one that takes them is given nothing else."""
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", Shown(shown))
+    typer.echo("Error: No such option: --nope", err=True)
+    assert shown.getvalue() == "Error: No such option: --nope\n"

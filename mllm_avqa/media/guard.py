@@ -21,7 +21,8 @@ from mllm_avqa.media.opening import show
 from mllm_avqa.media.readers import check_reader
 from mllm_avqa.schema.clip import Clip, DecodeSpec, Limits, MediaInfo
 from mllm_avqa.schema.cues import Cue
-from mllm_avqa.schema.errors import MediaError, MediaTimeout
+from mllm_avqa.schema.errors import MediaError, MediaNotFound, MediaTimeout
+from mllm_avqa.schema.plain import refused_url
 from mllm_avqa.schema.whole import Scan
 
 _log = logging.getLogger(__name__)
@@ -133,9 +134,12 @@ class MediaReader:
     ) -> wire.Answer:
         """One request, by default with this object's reader and limits."""
         limits = limits or self.limits
+        name = os.fsdecode(path)
+        if (refused := refused_url(name)) and not os.path.exists(name):  # below, it has become a path of this machine
+            raise MediaNotFound(refused)
         message = {
             "op": op,
-            "path": os.path.abspath(os.fsdecode(path)),  # relative to this process's directory, not the child's
+            "path": os.path.abspath(name),  # relative to this process's directory, not the child's
             "reader": check_reader(reader or self.reader),
             "limits": limits.model_dump(),
             "spec": spec.model_dump() if spec else None,

@@ -38,7 +38,7 @@ class TruePeak:
         self.value = 0.0
 
     def add(self, samples: np.ndarray) -> None:
-        """float32 [channels, n]."""
+        """float32 [channels, n]; the first piece has at least 16 samples unless it is all."""
         self._seen += samples.shape[1]
         before = samples[:, _BEFORE:0:-1] if self._held is None else self._held  # the beginning is mirrored
         held = np.concatenate([before, samples], axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mllm_avqa.media import content_hash, probe, read_clip
+from mllm_avqa.media import MediaReader, content_hash, probe, read_clip
 from mllm_avqa.media.sources import Arrays, as_file
 from mllm_avqa.schema.clip import DecodeSpec, Limits
 from mllm_avqa.schema.errors import ConfigError, MediaNotFound, MediaTooLarge
@@ -92,3 +92,6 @@ def test_streams_are_bounded_and_addresses_refused() -> None:
             pass
     with pytest.raises(MediaNotFound, match=r"curl -fL https://example.org/a.mp4 \| mllm-avqa rate -"):
         content_hash(Path("https://example.org/a.mp4"))
+    for address in ("https://example.org/a.mp4", Path("https://example.org/a.mp4")):  # one slash is left of the latter
+        with pytest.raises(MediaNotFound, match=r"^https://example.org/a.mp4: only files.*curl -fL"):
+            MediaReader().probe(address)
