@@ -142,7 +142,8 @@ def _besides(side: Side, rating: Rating, words: Words) -> list[list[str]]:
     """The bad facts of a side that none of its findings bears."""
     borne = {m.name for f in rating.findings for m, _ in seen_by(fault_kinds()[f.kind], rating.evidence)}
     facts = [m for m in telling(rating, side) if m.name not in borne and SEVERITIES.index(m.severity) >= TELLING]
-    return [[t.format(tells=_tells(facts, words)) for t in words["besides"]]] if facts else []
+    told = {"tells": _tells(facts, words), "whole": words["whole"][side].format(**_texts(rating, words))}
+    return [[t.format(**told) for t in words["besides"]]] if facts else []
 
 
 def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]) -> list[list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
-from mllm_avqa.model.findings import BEARING, Asked, measures, plainest, possible
+from mllm_avqa.model.findings import BEARING, PLAIN, Asked, measures, plainest, possible
 from mllm_avqa.model.retold import Change
 from mllm_avqa.model.verdicts import seen_by, speaks
 from mllm_avqa.schema.card import FindingRules
@@ -37,6 +37,7 @@ SLOPES: Mapping[Side, tuple[float, float, Side | None]] = {
 TAKEN = {"base": -0.4, "measured": 0.1, "unmeasured": -0.1, "expected": 0.7}
 EXPECTED = SEVERITIES.index("moderate")
 UNASKED = 0.5  # probability of a kind that a fact suggests and that the model was not taught
+SHOWN = 0.2  # of one that it holds less likely, where the most direct fact is bad
 
 
 @dataclass
@@ -94,6 +95,8 @@ def fixes(rating: Rating, lists: Sequence[Asked] = (), rules: FindingRules = Fin
     known = {f.kind for f in rating.findings}
     for asked in lists:
         for kind, chance, severity in possible(asked, rating, rules):
+            if any(bad >= PLAIN and speaks(m, rating.evidence) for m, bad in measures(kind, rating.evidence)[:1]):
+                chance = max(chance, SHOWN)
             if kind not in known and chance > 0:
                 seen = [m.name for m, bad in seen_by(fault_kinds()[kind], rating.evidence) if bad >= BEARING]
                 add(kind, seen, chance, severity)

@@ -214,7 +214,9 @@ def test_bad_facts_that_no_finding_bears_are_told_and_so_is_what_a_fix_rests_on(
     found = [finding("echo", "strong", probability=0.6, gain=1.0)]
     rating = rated(found, [quiet, floor], overall=2.0, audio=2.0)
     text = write(first, rating, "en")
-    assert "Besides, it is very quiet (measured: loudness -42.8 LUFS, fine from -32)." in text
+    assert "Another point about the sound: it is very quiet (measured: loudness -42.8 LUFS, fine from -32)." in text
+    noisy = rated(found, [fact("noise_floor", "audio", -32.0, "dBFS", "strong")], overall=2.0, audio=2.0)
+    assert all(c.support != "contradicted" for c in check_claims(write(first, noisy, "en"), noisy, "en"))
     fix = finding("white", "slight").remedy
     rating.remedies = [
         Remedy(text=fix, side="audio", kinds=["white"], gain=1, side_gain=1, facts=["noise_floor"], rests_on="facts")

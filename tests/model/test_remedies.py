@@ -94,7 +94,7 @@ def test_what_the_model_holds_possible_is_advised_and_what_facts_refute_is_not()
 
 def test_what_gains_nothing_is_not_advised_but_every_finding_is():
     assert remedies(rated(evidence=()), [], SCORES, lambda changes: None) == []
-    rating = rated(finding("hum", "faint", facts=["hum"], probability=0.1))
+    rating = rated(finding("hum", "faint", facts=["hum"], probability=0.4))
     assert [r.kinds for r in remedies(rating, [], SCORES, judge({}))][-1:] == [["hum"]]
 
 
