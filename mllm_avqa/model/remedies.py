@@ -104,13 +104,11 @@ def fixes(rating: Rating, lists: Sequence[Asked] = (), rules: FindingRules = Fin
     borne = {name for fix in out.values() for name in fix.facts}
     for m in rating.evidence:
         if m.name not in borne and speaks(m, rating.evidence) and SEVERITIES.index(m.severity) >= THERE:
-            kind = _suggested(m)
-            if (
-                kind is not None
-                and kind not in known
-                and all(bad >= THERE for _, bad in measures(kind, rating.evidence)[:1])
-            ):
-                add(kind, [m.name], UNASKED, SEVERITIES.index(m.severity))
+            hint = _suggested(m)
+            if hint is None or hint in known:
+                continue
+            if all(bad >= THERE for _, bad in measures(hint, rating.evidence)[:1]):
+                add(hint, [m.name], UNASKED, SEVERITIES.index(m.severity))
     return [f for f in out.values() if rating.scores.get(f.side) is not None]
 
 
