@@ -133,11 +133,14 @@ def test_damaged_packets_are_rated_with_a_warning(rater, tmp_path):
     assert any("damaged" in w for w in rating.warnings)
 
 
-def test_limits_name_their_flag(tiny_dir, tmp_path):
-    small = Rater.from_pretrained(str(tiny_dir), limits=Limits(max_pixels=1000))
-    with pytest.raises(MediaTooLarge, match="--max-pixels"):
-        small.rate(write_video(tmp_path / "a.mp4"))
-    small.close()
+def test_limits_name_their_flag_and_a_block_ends_the_decoders(tiny_dir, tmp_path):
+    ended = []
+    with Rater.from_pretrained(str(tiny_dir), limits=Limits(max_pixels=1000)) as small:
+        small.reader.close = lambda close=small.reader.close: (close(), ended.append(True))
+        with pytest.raises(MediaTooLarge, match="--max-pixels"):
+            small.rate(write_video(tmp_path / "a.mp4"))
+        assert not ended
+    assert ended
 
 
 def test_batch_equals_one_by_one(rater, tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -235,8 +235,15 @@ class Rater:
         return Takes(self).pick(sources, aspect, user_text)
 
     def close(self) -> None:
+        """End the processes that decode."""
         self.reader.close()
         self._batch_reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # ---- one file ---------------------------------------------------------------------------------------------
 
