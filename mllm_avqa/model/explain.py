@@ -249,12 +249,14 @@ def measured_text(facts: Sequence[Measurement], words: Words) -> str:
 
 
 def _limit(m: Measurement, words: Words) -> str:
-    """Up to where a bad value would be fine: how far there is to go."""
+    """Up to where a bad value would be fine: how far there is to go. Nothing for a value that is no further."""
     known = ALL_FACTS.get(m.name)
     if known is None or SEVERITIES.index(m.severity) < SLIGHT:
         return ""
-    limits = {"+": known.above, "-": known.below}[direction(m)]
-    return str(words["limit"][direction(m)].format(limit=number(limits[0]))) if limits else ""
+    limits, sign = {"+": (known.above, 1), "-": (known.below, -1)}[direction(m)]
+    if not limits or m.value is None or sign * (m.value - limits[0]) <= 0:  # graded by its span in the whole file
+        return ""
+    return str(words["limit"][direction(m)].format(limit=number(limits[0])))
 
 
 def told_fact(m: Measurement, words: Words) -> str:

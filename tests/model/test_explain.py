@@ -6,7 +6,7 @@ import pytest
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS
 from mllm_avqa.model.claims import read_claims
-from mllm_avqa.model.explain import check_claims, sentences, slots, write, write_freely
+from mllm_avqa.model.explain import check_claims, measured_text, sentences, slots, write, write_freely
 from mllm_avqa.model.prompting import load_prompts
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
@@ -246,3 +246,10 @@ def test_a_clean_side_is_told_with_what_was_measured_of_it():
     tall = fact("resolution", "video", 1080.0, "px", "none")
     said = sentences(write(first, rated((), [sharp, tall], overall=4.2, video=4.2), "en"))
     assert said[0] == "No fault was found in the picture (measured: resolution 1080 px, blur 0.7 px at 540p)."
+
+
+def test_a_limit_is_told_of_values_beyond_it_alone():
+    words = load_prompts("explain", "en")
+    silence = Measurement(name="silence", modality="audio", value=10.8, unit="%", severity="severe")
+    assert measured_text([silence], words) == " (measured: silence 10.8 %)"  # of a whole file: graded by its span
+    assert measured_text([silence.model_copy(update={"value": 45.0})], words).endswith("silence 45 %, fine up to 20)")
