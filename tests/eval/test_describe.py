@@ -221,7 +221,9 @@ def test_a_checkpoint_describes_once(records, tmp_path, rater, monkeypatch):
     settings = {"clips": 3, "lang": ["en"]}  # c0, c2 and c4: two files are not there
     found = measure(records, out, **settings)["languages"]["en"]
     assert (found["texts"]["answered"], found["texts"]["failed"], len(said)) == (1, 2, 1)
-    assert found["contradicted"]["evidence"]["sentences"] == 1  # what scores and facts refute is withdrawn from the text
+    assert (
+        found["contradicted"]["evidence"]["sentences"] == 1
+    )  # what scores and facts refute is withdrawn from the text
     assert found["contradicted"]["reference"]["sentences"] == 1  # "The sound hums.", of the record
     assert found["claims"]["all"]["right"] == 0  # a picture has no sound that could hum
     cv2.imwrite(str(tmp_path / "c2.png"), np.full((60, 80, 3), 90, np.uint8))
