@@ -106,12 +106,15 @@ def looped(source: Path, target: Path, times: int) -> Path:
             with av.open(str(source)) as c:
                 if not made:
                     made = {s.index: out.add_stream_from_template(s) for s in (*c.streams.video, *c.streams.audio)}
+                first = last = 0.0  # streams begin before 0: B-frames, what primes a decoder
                 for packet in c.demux(*c.streams.video, *c.streams.audio):
                     if packet.dts is None:
                         continue
+                    begin = float(packet.dts * packet.time_base)
+                    first, last = min(first, begin), max(last, begin + float((packet.duration or 0) * packet.time_base))
                     moved = round(offset / float(packet.time_base))
                     packet.pts, packet.dts = (packet.pts or 0) + moved, packet.dts + moved
                     packet.stream = made[packet.stream.index]
                     out.mux(packet)
-                offset += float(c.duration or 0) / 1e6
+                offset += last - first
     return target
