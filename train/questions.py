@@ -116,8 +116,11 @@ def branches(
 
 def perceived(q: Question, lettered: float, rng: random.Random) -> Branch:
     """A question as it stands; in that share of those with options, or of yes and no, as benchmarks put it."""
-    yes_no = [load_prompts("questions", q.language)["answers"][x] for x in ("yes", "no")]
+    words = load_prompts("questions", q.language)
+    yes_no = [words["answers"][x] for x in ("yes", "no")]
     options = q.options or (yes_no if q.answer in yes_no else [])
+    if options and options[0].startswith(words["option"].format(letter="A", name="")):
+        options = []  # the record gave them letters
     aspect, text, answer = q.aspect or "overall", q.question, q.answer
     if options and rng.random() < lettered:
         # Without the options that the question lists itself, if it does.

@@ -361,3 +361,7 @@ def test_a_question_with_options_is_asked_with_letters_in_its_share(language, te
     assert seen == set("ABC"[: len(options or "AB")])  # at every place
     open_question = q.model_copy(update={"options": None, "answer": "severe"})
     assert perceived(open_question, 1, random.Random(1)).question == text
+    given = q.model_copy(
+        update={"options": ["A. hum", "B. echo"], "question": "Which? A. hum B. echo", "answer": "B. echo"}
+    )
+    assert perceived(given, 1, random.Random(1)) == Branch("audio", "Which? A. hum B. echo", "", "B. echo")
