@@ -20,6 +20,7 @@ from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.video_codec import round_trip
 from data_recipes.synthesis.build import RATE, _normalised
 from data_recipes.synthesis.demux import photo_material, read_material
+from data_recipes.synthesis.looks import another_look
 from data_recipes.synthesis.scenery import scenery
 from data_recipes.synthesis.sources import Source
 from mllm_avqa.media.resample import to_mono
@@ -34,6 +35,7 @@ PER_SCENE = 12  # lessons made of one decoded scene
 FRAMES = 6  # of a scene; the first two only feed the codec
 HEIGHTS = (240, 320, 360, 400, 400, 480)
 SHARES = {"clean": 0.1, "two": 0.25}  # of the lessons; all others have one fault
+LOOKS = 0.5  # of the scenes are graded and mirrored first
 PLAIN = {"video": 0.5, "photo": 0.28, "scenery": 0.22}  # where scenes of sight come from
 CODED = 0.9  # of the scenes pass a light codec last, as every real clip has
 HEARD = 3.0  # seconds of a lesson of hearing
@@ -87,7 +89,8 @@ def _sight(sources: list[Source], count: int, rng: np.random.Generator) -> list[
     height, width = frames.shape[1:3]
     wide = min(width, int(height * rng.uniform(1.0, 1.5)))
     left = int(rng.integers(0, width - wide + 1))
-    clean = Material(frames=np.ascontiguousarray(frames[:, :, left : left + wide]))
+    frames = np.ascontiguousarray(frames[:, :, left : left + wide])
+    clean = Material(frames=another_look(frames, rng) if rng.random() < LOOKS else frames)
     whole = _fragments(clean)
     out = []
     for _ in range(count):

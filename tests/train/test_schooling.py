@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data_recipes.synthesis.school import subjects, write_lessons
 from data_recipes.synthesis.sources import Source
@@ -138,3 +139,23 @@ def test_a_schooled_checkpoint_loads_and_its_tokens_have_the_spread_of_words(sha
     plain = card.model_copy(update={"pixels": card.pixels.model_copy(update={"energies": False})})
     with pytest.raises(CheckpointError, match="energies"):
         load_backbone(done, plain, torch.float32)
+
+
+def test_a_pretrained_tower_learns_by_adapter_and_is_merged(shards, tmp_path):
+    lesson = {"minutes": 0.02, "batch": 2, "start": "pretrained", "rank": 2}
+    config = Schooling(
+        name="pupil", lessons=shards, init=NANO, output=tmp_path / "out", hearing=lesson, sight=lesson, bf16=False
+    )
+    out = school(config)
+    before, after = (load_backbone(p, Card.load(p)).model.state_dict() for p in (NANO, out))
+    assert before.keys() == after.keys()  # merged: a checkpoint like any other
+    for sense, tower in (("hearing", "audio_tower"), ("sight", "visual")):
+        added = load_file(out / f"{sense}.low_rank.safetensors")
+        factors = {n.rsplit(".", 1)[0] for n in added}
+        changed = {n for n in before if tower in n and not torch.equal(before[n], after[n])}
+        projector = f"model.{tower}.{towers.projector_of('video' if sense == 'sight' else 'audio')}"
+        assert {n for n in changed if not n.startswith(projector)} == {f"model.{tower}.{n}.weight" for n in factors}
+        for name in factors:
+            step = added[f"{name}.up"].float() @ added[f"{name}.down"].float()
+            full = f"model.{tower}.{name}.weight"
+            assert torch.allclose(after[full] - before[full], step, atol=0.02 * float(step.abs().max()) + 2e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -14,7 +15,9 @@ class Lesson(Strict):
 
     minutes: Positive  # of one core
     batch: Count = 16
-    matrices: Positive = 0.02  # learning rate of Muon
+    start: Literal["fresh", "pretrained"] = "fresh"  # new weights, or the tower as it is with LoRA on its layers
+    rank: Count = 16  # of LoRA, for `start: pretrained`; the projector is trained in full
+    matrices: Positive = 0.02  # learning rate of Muon, for fresh weights
     rest: Positive = 2e-3  # of AdamW
     energies: bool = True  # sight: log energies before the patch embedding (`Pixels.energies`)
     limit: Count | None = None  # of the lessons

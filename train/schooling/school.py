@@ -46,17 +46,33 @@ def school(config: Schooling) -> Path:
         if lesson is None:
             continue
         torch.manual_seed(config.seed)
-        tower = towers.fresh(backbone, modality, energies)
-        if modality == "video" and not energies:
-            see_bands(backbone.model)
-        report[sense] = Term(config, lesson, modality, backbone, card, tower).run()
-    card.name = config.name
+        adapter = None
+        if lesson.start == "pretrained":
+            tower, adapter = towers.adapted(backbone, modality, lesson.rank)
+        else:
+            tower = towers.fresh(backbone, modality, energies)
+            if modality == "video" and not energies:
+                see_bands(backbone.model)
+        term = Term(config, lesson, modality, backbone, card, tower)
+        report[sense] = term.run()
+        if adapter is not None:
+            _merge(adapter, config.output / f"{sense}.low_rank.safetensors")
+    card.name, card.base_model, card.revision = config.name, None, None  # saved whole, towers and all
     terms = {s: {"minutes": getattr(config, s).minutes, **r["held_out"]} for s, r in report.items()}
     before: Any = card.training.get("schooling", {})
     card.training = card.training | {"schooling": before | terms}
     saving.save(backbone.model, backbone.tokenizer, card, config.output)
     (config.output / DONE).write_text(json.dumps(report, indent=1))
     return config.output
+
+
+def _merge(adapter: Any, file: Path) -> None:
+    """The adapter becomes part of the tower; its factors are kept beside the checkpoint."""
+    from safetensors.torch import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({n: t.bfloat16().contiguous() for n, t in towers.low_rank(adapter).items()}, file)
+    adapter.merge_and_unload()
 
 
 class Term:
@@ -73,17 +89,22 @@ class Term:
         width = backbone.model.config.text_config.hidden_size
         told = (self.train.statistics[0].shape[1], self.train.distances[0].shape[1])
         self.heads = LessonHeads(width, *told, len(self.train.names))
-        matrices = [p for p in tower.parameters() if p.dim() == 2]
-        rest = [p for p in tower.parameters() if p.dim() != 2]
+        taught = [p for p in tower.parameters() if p.requires_grad]
+        matrices = [p for p in taught if p.dim() == 2 and lesson.start == "fresh"]
+        rest = [p for p in taught if p.dim() != 2 or lesson.start != "fresh"]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=lesson.matrices, weight_decay=0.01),
-            torch.optim.AdamW([*rest, *self.heads.parameters()], lr=lesson.rest, weight_decay=0.01, fused=True),
+            torch.optim.AdamW([*rest, *self.heads.parameters()], lr=lesson.rest, weight_decay=0.01, fused=True)
         ]
-        self.rates = [lesson.matrices, lesson.rest]
-        if modality == "video":  # the same parameters under the same names
+        self.rates = [lesson.rest]
+        if matrices:
+            self.optimizers.insert(0, torch.optim.Muon(matrices, lr=lesson.matrices, weight_decay=0.01))
+            self.rates.insert(0, lesson.matrices)
+        if modality == "video" and lesson.start == "fresh":  # the same parameters under the same names
             tower.patch_embed = towers.Flat(tower.patch_embed.proj)  # type: ignore[arg-type, union-attr]
         self.whole = nn.ModuleDict({"tower": tower, "heads": self.heads})
-        self.average = {n: t.detach().clone() for n, t in self.whole.state_dict().items()}
+        fixed = {n for n, p in self.whole.named_parameters() if not p.requires_grad}
+        self.taught = [n for n in self.whole.state_dict() if n not in fixed]
+        self.average = self._copy()
         self.steps, self.spent = 0, 0.0  # seconds of processor time
         self.curve: list[dict[str, Any]] = []
         self.state = config.output / f"{modality}.state.pt"
@@ -104,8 +125,16 @@ class Term:
                 log.info("%s %s", self.modality, self.curve[-1])
                 self._save()
                 last = time.process_time()
-        self.whole.load_state_dict(self.average)
+        self.whole.load_state_dict(self.average, strict=False)
         return {"held_out": self.held_out(averaged=False), "settled": self._settle(), "curve": self.curve}
+
+    def _now(self) -> dict[str, torch.Tensor]:
+        """What is taught, by name: a fresh tower, or adapter and projector of a pretrained one; the heads."""
+        state = self.whole.state_dict()
+        return {n: state[n] for n in self.taught}
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {n: t.detach().clone() for n, t in self._now().items()}
 
     def _batch(self, of: Lessons, index: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         dense = [
@@ -136,7 +165,7 @@ class Term:
         for optimizer in self.optimizers:
             optimizer.step()
         with torch.no_grad():
-            for name, value in self.whole.state_dict().items():
+            for name, value in self._now().items():
                 if value.is_floating_point():
                     self.average[name].lerp_(value, 1 - AVERAGE)
                 else:
@@ -149,9 +178,9 @@ class Term:
         """On the lessons of `val`: what the tokens explain of the statistics, and order of the scores."""
         from scipy.stats import spearmanr
 
-        kept = {n: t.detach().clone() for n, t in self.whole.state_dict().items()}
+        kept = self._copy()
         if averaged:
-            self.whole.load_state_dict(self.average)
+            self.whole.load_state_dict(self.average, strict=False)
         self.whole.eval()
         off = clear = count = 0.0
         guess: list[float] = []
@@ -166,7 +195,7 @@ class Term:
             guess += clip_score.tolist()
             truth += score.tolist()
             doses.append(torch.stack([clip_dose, dose]))
-        self.whole.load_state_dict(kept)
+        self.whole.load_state_dict(kept, strict=False)
         self.whole.train()
         both = torch.cat(doses, 1)
         named = (both[1] > 0).sum(1) == 1
@@ -189,7 +218,7 @@ class Term:
     def _save(self) -> None:
         self.state.parent.mkdir(parents=True, exist_ok=True)
         state = {
-            "whole": self.whole.state_dict(),
+            "whole": self._now(),
             "average": self.average,
             "optimizers": [o.state_dict() for o in self.optimizers],
             "rest": (self.steps, self.spent, self.curve),
@@ -202,7 +231,7 @@ class Term:
             return
         state = torch.load(self.state, weights_only=True)
         known = {n: t.shape for n, t in self.average.items()} == {n: t.shape for n, t in state["average"].items()}
-        for to, of in ((self.whole.state_dict(), state["whole"]), (self.average, state["average"])):
+        for to, of in ((self._now(), state["whole"]), (self.average, state["average"])):
             for name, value in of.items():
                 if known or name.startswith(
                     "tower."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import nn
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.energies import with_energies
 from mllm_avqa.schema.card import Card, ViewSpec
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraModel
 
 SPEC = ViewSpec()
 SPREAD = 1.5  # of projector outputs, in spreads of the word embeddings beside which they stand
@@ -38,6 +41,43 @@ def fresh(backbone: Backbone, modality: str, energies: bool) -> nn.Module:
             elif name.endswith("bias"):
                 p.zero_()
     return tower
+
+
+def adapted(backbone: Backbone, modality: str, rank: int) -> tuple[nn.Module, LoraModel]:
+    """Puts LoRA (alpha: twice the rank) on the linear layers of the tower that is there, and frees its projector.
+
+    Returns the tower and what merges the adapter into it.
+    """
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
+
+    core: Any = backbone.model.model
+    tower: nn.Module = (core.visual if modality == "video" else core.audio_tower).float()
+    projector = projector_of(modality)
+    named = [n for n, m in tower.named_modules() if isinstance(m, nn.Linear) and not f"{n}.".startswith(projector)]
+    adapter = LoraModel(tower, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=named), "school")
+    for name, p in tower.named_parameters():
+        p.requires_grad_("lora_" in name or name.startswith(projector))
+    return tower, adapter
+
+
+def projector_of(modality: str) -> str:
+    """Where the names of a tower's projector begin, inside the tower."""
+    return "merger." if modality == "video" else "proj."
+
+
+def low_rank(adapter: LoraModel) -> dict[str, torch.Tensor]:
+    """What the adapter adds, as factors: "NAME.down" [rank, in] and "NAME.up" [out, rank], up with the scale in it."""
+    from peft.tuners.lora import LoraLayer
+
+    found: dict[str, torch.Tensor] = {}
+    for name, m in adapter.model.named_modules():
+        if isinstance(m, LoraLayer):
+            down: Any = m.lora_A["school"]
+            up: Any = m.lora_B["school"]
+            found[f"{name}.down"] = down.weight.detach().clone()
+            found[f"{name}.up"] = up.weight.detach() * m.scaling["school"]
+    return found
 
 
 def outputs(backbone: Backbone, modality: str, shown: list[np.ndarray], card: Card) -> torch.Tensor:
