@@ -16,6 +16,7 @@ from data_recipes.distortions.audio_codec import fit, resample
 from data_recipes.distortions.audio_core import loudness
 from data_recipes.questions import describe_clip, questions
 from data_recipes.synthesis.audit import sidecar
+from data_recipes.synthesis.looks import another_look
 from data_recipes.synthesis.measures import measured
 from data_recipes.synthesis.plan import PAUSE, PHOTO_FPS, Pick, Plan, PlannedFault
 from data_recipes.synthesis.pseudo_mos import labels
@@ -106,8 +107,11 @@ class Builder:
             where = f"source {plan.picture.source!r} at {plan.picture.start} s"
             if seen.frames is None or len(seen.frames) < MIN_SHARE * seconds * seen.fps:
                 raise TruncatedMedia(f"{where}: less than {MIN_SHARE:.0%} of {seconds} s decodes")
-            material = replace(material, frames=seen.frames, fps=seen.fps)
-            seconds = len(seen.frames) / seen.fps
+            frames = seen.frames
+            if plan.look is not None:
+                frames = another_look(frames, np.random.default_rng(plan.look))
+            material = replace(material, frames=frames, fps=seen.fps)
+            seconds = len(frames) / seen.fps
             if plan.own_sound:
                 if seen.sound is None:
                     raise TruncatedMedia(f"{where}: its sound does not decode")

@@ -61,6 +61,7 @@ class Plan:
     captions: bool
     burn: bool
     aside: str = ""  # "injection" or "neutral": user text that must not move any score
+    look: int | None = None  # seed of the other look that the picture has; None: as its source is
 
     def key(self, recipe: Recipe, files: dict[str, Source]) -> str:
         """Hash of everything the finished clip depends on; the number of clips and of workers is not part of it."""
@@ -69,6 +70,8 @@ class Plan:
         for fault in plan["faults"]:  # what came later is told only where it is used: other clips stay as they are
             if fault["region"] is None:
                 del fault["region"]
+        if plan["look"] is None:
+            del plan["look"]
         facts: dict[str, object] = {
             "plan": plan,
             "version": SYNTH_VERSION,
@@ -136,7 +139,7 @@ class Planner:
         heard = own or bool(sound)
         faults = self._faults(rng, family, picture is not None, heard, own, captions, self._narrow(sound, own, picture))
         aside = str(rng.choice(["injection", "neutral"])) if not captions and rng.random() < r.shares.aside else ""
-        return Plan(
+        plan = Plan(
             index=index,
             seed=seed,
             split=split,
@@ -151,6 +154,8 @@ class Planner:
             burn=bool(rng.random() < r.shares.burn),
             aside=aside,
         )
+        looked = r.shares.looks > 0 and picture is not None and rng.random() < r.shares.looks  # drawn last
+        return replace(plan, look=int(rng.integers(2**31))) if looked else plan
 
     def _picture(self, rng: np.random.Generator, split: str, own_sound: bool) -> Pick:
         videos = [v for v in self._videos[split] if v.has_sound or not own_sound]

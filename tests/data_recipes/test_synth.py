@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def _planner(path: Path, media: Path) -> Planner:
     return Planner(recipe, find_sources(recipe, [media], load_transcripts(recipe, path)))
 
 
-@pytest.mark.parametrize("name", ["full.yaml", "nano.yaml", "nano-more.yaml", "smoke.yaml"])
+@pytest.mark.parametrize(
+    "name", ["full.yaml", "nano.yaml", "nano-more.yaml", "nano-wide.yaml", "nano-looks.yaml", "smoke.yaml"]
+)
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
     assert recipe.name == Path(name).stem
@@ -172,6 +175,28 @@ def test_regions_and_kinds_on_request_come_only_where_the_recipe_asks(tmp_path: 
             assert min(x, y) >= 0 and x + w <= 1.001 and y + h <= 1.001 and min(w, h) >= 0.3
 
 
+def test_another_look_is_drawn_last_and_is_no_fault(tmp_path: Path, media: Path) -> None:
+    from data_recipes.synthesis.build import Builder
+
+    plain = _planner(_recipe(tmp_path), media)
+    graded = _planner(_recipe(tmp_path, shares={"looks": 1.0}), media)
+    for i in range(40):
+        one, other = plain.plan(i, 1), graded.plan(i, 1)
+        assert one.look is None and (other.look is None) == (one.picture is None)
+        assert replace(other, look=None) == one  # nothing else is drawn differently
+        assert (other.key(graded.recipe, graded.files) != one.key(plain.recipe, plain.files)) == (
+            other.look is not None
+        )
+    plan = next(p for i in range(40) if (p := graded.plan(i, 1)).picture is not None and p.family == "clean")
+    seen = [
+        Builder(p.recipe, p.files, tmp_path).reference(q)
+        for p, q in ((graded, plan), (plain, replace(plan, look=None)))
+    ]
+    assert seen[0].frames.shape == seen[1].frames.shape and (seen[0].frames != seen[1].frames).any()
+    assert np.array_equal(seen[0].frames, Builder(graded.recipe, graded.files, tmp_path).reference(plan).frames)
+    assert Builder(graded.recipe, graded.files, tmp_path)._distort(plan, seen[0])[1] == []
+
+
 def test_a_run_writes_true_records_and_resumes(tmp_path: Path, media: Path) -> None:
     path, out = _recipe(tmp_path), tmp_path / "out"
     first = synthesise(path, out, folders=[media])
@@ -231,8 +256,6 @@ def test_bytes_do_not_depend_on_the_cores_of_the_machine(tmp_path: Path) -> None
 
 
 def test_a_fault_of_one_side_leaves_the_other_side_bit_identical(tmp_path: Path, media: Path) -> None:
-    from dataclasses import replace
-
     from data_recipes.synthesis.build import Builder
 
     planner = _planner(_recipe(tmp_path), media)
