@@ -1,8 +1,9 @@
 """mini's base: one model folder out of a language model in GGUF, Whisper's encoder, and a start of our own.
 
-The class is that of Qwen2.5-Omni's thinker. What no download holds (the schooled vision tower, where the projectors and
-the new tokens start) lies in `mini/start.safetensors`, so that the base has the same bits everywhere and an adapter
-fits; no seed is drawn here. `mini/tokens.json` names the tokens that are added to the language model's own.
+The class is that of Qwen2.5-Omni's thinker. What no download holds (the schooled vision tower, what Whisper's encoder
+learnt at school, where the projectors and the new tokens start) lies in `mini/start.safetensors`, so that the base has
+the same bits everywhere and an adapter fits; no seed is drawn here. `mini/tokens.json` names the tokens that are added
+to the language model's own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ SOUND = (  # openai-whisper -> the audio tower
 def assemble(language: Path, sound: Path, start: Mapping[str, torch.Tensor], out: Path) -> str:
     """Writes config, tokenizer and, last, the weights `out` beside them. Returns the hash of the tensors' content.
 
-    start: by name, what no download holds, and "tokens" [added, width].
+    start: by name, what no download holds, and "tokens" [added, width]. NAME.up [out, rank] and NAME.down [rank, in]
+    are added to the downloaded matrix NAME.weight.
     """
     from safetensors.torch import save_file
 
@@ -57,7 +59,9 @@ def assemble(language: Path, sound: Path, start: Mapping[str, torch.Tensor], out
     config = json.loads((DATA / CONFIG).read_text(encoding="utf-8"))
     tensors = dict(text_tensors(told, start["tokens"], config["text_config"]["vocab_size"]))
     tensors |= dict(sound_tensors(sound))
-    tensors |= {name: t for name, t in start.items() if name != "tokens"}
+    for name in [n.removesuffix(".up") for n in start if n.endswith(".up")]:
+        tensors[f"{name}.weight"] = taught(tensors[f"{name}.weight"], start[f"{name}.up"], start[f"{name}.down"])
+    tensors |= {name: t for name, t in start.items() if name != "tokens" and not name.endswith((".up", ".down"))}
     out.parent.mkdir(parents=True, exist_ok=True)
     (out.parent / CONFIG).write_text((DATA / CONFIG).read_text(encoding="utf-8"), encoding="utf-8")
     tokenizer(told, json.loads((DATA / TOKENS).read_text(encoding="utf-8"))).save_pretrained(out.parent)
@@ -104,6 +108,11 @@ def sound_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for own, values in whisper_state(read_arrays(path)).items():
         if own.startswith("encoder.") and "positional" not in own:
             yield _renamed(own, SOUND), torch.from_numpy(np.array(values))
+
+
+def taught(weight: torch.Tensor, up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """weight + up @ down, summed in float64: rounded back it has the same bits on every processor."""
+    return (weight.double() + up.double() @ down.double()).to(weight.dtype)
 
 
 def tokenizer(model: Gguf, added: Mapping[str, list[str]]) -> Any:

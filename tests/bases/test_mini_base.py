@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mllm_avqa.bases import catalogue, have
-from mllm_avqa.bases.assemble import DATA, content
+from mllm_avqa.bases.assemble import DATA, START, content, sound_tensors, taught
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.qwen2_5_omni import SPECIAL
 from mllm_avqa.model.prompting import grade_words
@@ -85,6 +86,9 @@ def test_layers_hear_what_whispers_hear(backbone):
     assert mel.shape == (1, 80, 800)
     heard = []
     tower = backbone.core.model.audio_tower
+    taught_at_school = {n: t.clone() for n, t in tower.state_dict().items()}
+    plain = {n.removeprefix("audio_tower."): t for n, t in sound_tensors(have("whisper-base"))}
+    tower.load_state_dict(plain, strict=False)
     hook = tower.layers[-1].register_forward_hook(lambda m, a, y: heard.append(y[0] if isinstance(y, tuple) else y))
     with torch.no_grad():
         backbone.core.model.get_audio_features(mel, torch.ones(1, 800, dtype=torch.long))
@@ -92,8 +96,30 @@ def test_layers_hear_what_whispers_hear(backbone):
         encoder.blocks[-1].register_forward_hook(lambda m, a, y: theirs.append(y))
         encoder(mel)
     hook.remove()
+    tower.load_state_dict(taught_at_school)
     cosine = torch.cosine_similarity(heard[0].view(-1, 512), theirs[0].view(-1, 512))
     assert float(cosine.min()) > 0.99999
+
+
+def test_what_school_added_is_low_rank_and_rounded_once():
+    draw = torch.Generator().manual_seed(0)
+    weight, up, down = (torch.randn(*n, generator=draw) for n in ((48, 64), (48, 4), (4, 64)))
+    found = taught(weight.half(), up.bfloat16(), down.bfloat16())
+    assert found.dtype == torch.float16
+    exact = weight.half().double() + up.bfloat16().double() @ down.bfloat16().double()
+    assert torch.equal(found, exact.half())
+
+
+@fetched
+def test_the_ear_is_whispers_and_what_it_learnt(backbone):
+    start = load_file(DATA / START)
+    own = {f"audio_tower.{n}": t for n, t in backbone.core.model.audio_tower.state_dict().items()}
+    for name, plain in sound_tensors(have("whisper-base")):
+        stem = name.removesuffix(".weight")
+        added = f"{stem}.up" in start
+        assert torch.equal(own[name], taught(plain, start[f"{stem}.up"], start[f"{stem}.down"]) if added else plain), (
+            name
+        )
 
 
 @fetched
@@ -110,8 +136,6 @@ def test_facts_are_tokens_that_nobody_can_write(backbone):
 
 @fetched
 def test_the_base_has_the_bits_it_is_known_by():
-    from safetensors.torch import load_file
-
     assert content(load_file(have("mini-base"))) == catalogue()["mini-base"]["sha256"] == Card.load(HERE).revision
 
 

@@ -141,13 +141,16 @@ def test_a_schooled_checkpoint_loads_and_its_tokens_have_the_spread_of_words(sha
         load_backbone(done, plain, torch.float32)
 
 
-def test_a_pretrained_tower_learns_by_adapter_and_is_merged(shards, tmp_path):
+@pytest.mark.parametrize("which", ["nano", "colours"])
+def test_a_pretrained_tower_learns_by_adapter_and_is_merged(shards, tmp_path, tiny_dir, which):
+    start = NANO if which == "nano" else tiny_dir  # the class of the large models, with its three colours
     lesson = {"minutes": 0.02, "batch": 2, "start": "pretrained", "rank": 2}
     config = Schooling(
-        name="pupil", lessons=shards, init=NANO, output=tmp_path / "out", hearing=lesson, sight=lesson, bf16=False
+        name="pupil", lessons=shards, init=start, output=tmp_path / "out", hearing=lesson, sight=lesson, bf16=False
     )
     out = school(config)
-    before, after = (load_backbone(p, Card.load(p)).model.state_dict() for p in (NANO, out))
+    assert Card.load(out).pixels == Card.load(start).pixels
+    before, after = (load_backbone(p, Card.load(p)).model.state_dict() for p in (start, out))
     assert before.keys() == after.keys()  # merged: a checkpoint like any other
     for sense, tower in (("hearing", "audio_tower"), ("sight", "visual")):
         added = load_file(out / f"{sense}.low_rank.safetensors")

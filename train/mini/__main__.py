@@ -14,12 +14,16 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 def start(
     records: Annotated[Path, typer.Argument(help="record file; training clips of it settle the projectors")],
     sight: Annotated[str, typer.Option(help="checkpoint whose schooled vision tower is taken")] = "nano",
+    hearing: Annotated[
+        Path | None,
+        typer.Option(help="checkpoint whose sound tower was at school by adapter (configs/school/mini.yaml)"),
+    ] = None,
     clips: Annotated[int, typer.Option(help="training clips that are looked at")] = 96,
 ) -> None:
     """Write mllm_avqa/bases/mini/start.safetensors; prints the sha256 of the base for bases.yaml."""
     from train.mini.start import make
 
-    typer.echo(make(records, sight, clips))
+    typer.echo(make(records, sight, clips, hearing))
 
 
 @app.command()

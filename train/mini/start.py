@@ -30,8 +30,11 @@ PROJECTORS = {"video": "visual.merger.mlp.2", "audio": "audio_tower.proj"}
 INNER = {"video": 512, "audio": 512}  # widths before the last layer: four patches merged; Whisper-base
 
 
-def make(records: Path, sight: str, clips: int) -> str:
-    """Writes the file; returns the content hash of the base that comes of it, for bases.yaml."""
+def make(records: Path, sight: str, clips: int, hearing: Path | None = None) -> str:
+    """Writes the file; returns the content hash of the base that comes of it, for bases.yaml.
+
+    hearing: a checkpoint whose sound tower was at school by adapter (train/configs/school/mini.yaml).
+    """
     language, sound = fetch("smollm2-135m"), fetch("whisper-base")
     told = read_gguf(language)
     own, card, _ = open_checkpoint(sight)
@@ -41,6 +44,8 @@ def make(records: Path, sight: str, clips: int) -> str:
         assemble(language, sound, start, here / "model.safetensors")
         card = Card(name="mini", family=card.family, pixels=card.pixels, views=card.views)
         backbone = load_backbone(here, card)
+        if hearing is not None:
+            start |= _ear(hearing, backbone)
         _settled(backbone, _shown(records, card, clips))
         state = backbone.model.state_dict()
         for name in PROJECTORS.values():
@@ -72,6 +77,16 @@ def _sight(own: Backbone) -> dict[str, torch.Tensor]:
         for name, t in tower.items()
         if not f"visual.{name}".startswith(PROJECTORS["video"])
     }
+
+
+def _ear(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]:
+    """What a schooled sound tower adds to Whisper's; the backbone gets the tower and its projector."""
+    from safetensors.torch import load_file
+
+    added = {f"audio_tower.{n}": t for n, t in load_file(folder / "hearing.low_rank.safetensors").items()}
+    tower = load_backbone(folder, Card.load(folder)).model.model.audio_tower
+    backbone.model.model.audio_tower.load_state_dict(tower.state_dict())
+    return added
 
 
 def _projectors(told: Gguf) -> dict[str, torch.Tensor]:

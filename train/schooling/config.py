@@ -33,4 +33,5 @@ class Schooling(Strict):
     seed: int = Field(default=0, ge=0)
     bf16: bool = True
     threads: Count = 1
+    device: Literal["cpu", "cuda"] = "cpu"
     save_minutes: Positive = 2.0

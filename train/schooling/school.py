@@ -14,6 +14,7 @@ from torch import nn
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.files import whole_file
 from train import saving
 from train.nano.tiny import see_bands
@@ -31,14 +32,20 @@ MODALITIES = {"sight": "video", "hearing": "audio"}
 
 
 def school(config: Schooling) -> Path:
-    """Returns the folder of the schooled checkpoint. Raises ConfigError without lessons."""
+    """Returns the folder of the schooled checkpoint. Raises ConfigError without lessons that fit its towers."""
     torch.set_num_threads(config.threads)
     if (config.output / DONE).is_file():
         return config.output
     card = Card.load(config.init)
-    energies = config.sight is not None and config.sight.energies
+    if config.sight is not None and card.views.patch != towers.SPEC.patch:
+        raise ConfigError(
+            f"{config.init}: a visual token is {card.views.patch} pixels wide, in lessons {towers.SPEC.patch} (`sight`)"
+        )
     backbone = load_backbone(config.init, card, torch.float32)
-    if config.sight is not None and card.pixels is not None:
+    backbone.model.to(config.device)
+    fresh = config.sight is not None and config.sight.start == "fresh"  # a pretrained tower keeps its channels
+    energies = config.sight is not None and config.sight.energies
+    if fresh and card.pixels is not None:
         card = card.model_copy(update={"pixels": card.pixels.model_copy(update={"energies": energies})})
     report: dict[str, Any] = {}
     for sense, modality in MODALITIES.items():
@@ -88,7 +95,8 @@ class Term:
         self.statistics, self.distances = TargetScale(self.train.statistics), TargetScale(self.train.distances)
         width = backbone.model.config.text_config.hidden_size
         told = (self.train.statistics[0].shape[1], self.train.distances[0].shape[1])
-        self.heads = LessonHeads(width, *told, len(self.train.names))
+        self.device = torch.device(config.device)
+        self.heads = LessonHeads(width, *told, len(self.train.names)).to(self.device)
         taught = [p for p in tower.parameters() if p.requires_grad]
         matrices = [p for p in taught if p.dim() == 2 and lesson.start == "fresh"]
         rest = [p for p in taught if p.dim() != 2 or lesson.start != "fresh"]
@@ -105,17 +113,18 @@ class Term:
         fixed = {n for n, p in self.whole.named_parameters() if not p.requires_grad}
         self.taught = [n for n in self.whole.state_dict() if n not in fixed]
         self.average = self._copy()
-        self.steps, self.spent = 0, 0.0  # seconds of processor time
+        self.steps, self.spent = 0, 0.0  # seconds, of the processor where it is the CPU that works
         self.curve: list[dict[str, Any]] = []
         self.state = config.output / f"{modality}.state.pt"
 
     def run(self) -> dict[str, Any]:
         """Trains to the end of the time, leaves the averaged weights in the tower and settles its projector."""
         self._resume()
-        budget, saved, last = self.lesson.minutes * 60, self.spent, time.process_time()
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        budget, saved, last = self.lesson.minutes * 60, self.spent, clock()
         while self.spent < budget:
             parts = self._step(self.spent / budget)
-            now = time.process_time()
+            now = clock()
             self.spent, last = self.spent + now - last, now
             if self.spent - saved > self.config.save_minutes * 60 or self.spent >= budget:
                 saved = self.spent
@@ -124,7 +133,7 @@ class Term:
                 )
                 log.info("%s %s", self.modality, self.curve[-1])
                 self._save()
-                last = time.process_time()
+                last = clock()
         self.whole.load_state_dict(self.average, strict=False)
         return {"held_out": self.held_out(averaged=False), "settled": self._settle(), "curve": self.curve}
 
@@ -137,7 +146,7 @@ class Term:
         return {n: t.detach().clone() for n, t in self._now().items()}
 
     def _batch(self, of: Lessons, index: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        dense = [
+        told = [
             torch.cat(
                 [
                     torch.from_numpy(self.statistics(of.statistics[i])),
@@ -147,9 +156,10 @@ class Term:
             )
             for i in index
         ]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             found = towers.outputs(self.backbone, self.modality, [of.shown[i] for i in index], self.card)
-        return found.float(), torch.stack(dense), of.dose[index], of.score[index]
+        dense, dose, score = (t.to(self.device) for t in (torch.stack(told), of.dose[index], of.score[index]))
+        return found.float(), dense, dose, score
 
     def _step(self, progress: float) -> dict[str, float]:
         draw = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps)
@@ -194,7 +204,7 @@ class Term:
             count += dense.numel()
             guess += clip_score.tolist()
             truth += score.tolist()
-            doses.append(torch.stack([clip_dose, dose]))
+            doses.append(torch.stack([clip_dose, dose]).cpu())
         self.whole.load_state_dict(kept, strict=False)
         self.whole.train()
         both = torch.cat(doses, 1)
@@ -229,7 +239,7 @@ class Term:
     def _resume(self) -> None:
         if not self.state.is_file():
             return
-        state = torch.load(self.state, weights_only=True)
+        state = torch.load(self.state, weights_only=True, map_location=self.device)
         known = {n: t.shape for n, t in self.average.items()} == {n: t.shape for n, t in state["average"].items()}
         for to, of in ((self._now(), state["whole"]), (self.average, state["average"])):
             for name, value in of.items():

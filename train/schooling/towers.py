@@ -33,7 +33,7 @@ def fresh(backbone: Backbone, modality: str, energies: bool) -> nn.Module:
     else:
         tower = type(core.model.audio_tower)(core.config.audio_config)
         core.model.audio_tower = tower
-    tower.float()
+    tower.to(core.device, torch.float32)
     with torch.no_grad():
         for name, p in tower.named_parameters():
             if p.dim() >= 2 and "bos_eos" not in name:
@@ -84,23 +84,32 @@ def outputs(backbone: Backbone, modality: str, shown: list[np.ndarray], card: Ca
     """Projector outputs [lessons, tokens, width] of patches (`patches`) or sounds of one length."""
     net = backbone.model.model
     if modality == "video":
-        assert card.pixels is not None
-        raw = torch.from_numpy(np.concatenate(shown))
-        pixels = (raw.float() / 255 - card.pixels.mean) / card.pixels.std
-        if card.pixels.energies:
+        pixels = _normalised(np.concatenate(shown), backbone).to(backbone.model.device)
+        if card.pixels is not None and card.pixels.energies:
             pixels = with_energies(pixels, card.pixels, net.visual.patch_size)
         pairs = SPEC.segments * SPEC.frames_per_segment // 2
         rows, columns = (n * net.visual.spatial_merge_size for n in SPEC.fragment_grid)
-        found = net.visual(pixels, grid_thw=torch.tensor([[pairs, rows, columns]] * len(shown))).pooler_output
+        found = net.visual(
+            pixels, grid_thw=torch.tensor([[pairs, rows, columns]] * len(shown), device=pixels.device)
+        ).pooler_output
     else:
         sound = [s.astype(np.float32) / 32767 for s in shown]
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(backbone.model.device.type, enabled=False):
             mel = backbone.feature_extractor(  # type: ignore[attr-defined]
                 sound, sampling_rate=16000, padding=False, truncation=False, return_tensors="pt"
             )["input_features"].float()
-        mask = torch.ones(mel.shape[0], mel.shape[-1], dtype=torch.long)
+        mel = mel.to(backbone.model.device)
+        mask = torch.ones(mel.shape[0], mel.shape[-1], dtype=torch.long, device=mel.device)
         found = net.get_audio_features(mel, mask).last_hidden_state
     return found.view(len(shown), -1, found.shape[-1])
+
+
+def _normalised(raw: np.ndarray, backbone: Backbone) -> torch.Tensor:
+    """Patches uint8 [n, 3 * pixels] as the family's video processor hands them over."""
+    processor: Any = backbone.video_processor  # type: ignore[attr-defined]
+    mean, std = (torch.tensor(v).view(1, 3, 1) for v in (processor.image_mean, processor.image_std))
+    colours = torch.from_numpy(raw).float().view(len(raw), 3, -1) / 255
+    return ((colours - mean) / std).flatten(1)
 
 
 def patches(view: np.ndarray, side: int = 14, merge: int = 2) -> np.ndarray:
