@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.held_out import CONDITIONS
-from eval.stats import Agreement, Number
+from eval.stats import Agreement, Number, wilson
 from eval.writing import signed, table
 from mllm_avqa.rater import resolve_checkpoint
 from mllm_avqa.schema.calibration import Calibration
@@ -67,7 +67,7 @@ def compact(results: dict[str, Any]) -> dict[str, Any]:
         "stage1_accuracy": {
             t: s["accuracy"] for t, s in results["stage1"][language].items() if t != "unread" and "/" not in t
         },
-        "claims": {k: told[k] for k in ("supported", "contradicted", "unverified", "ended")},
+        "claims": {k: told.get(k) for k in ("supported", "contradicted", "unverified", "withdrawn", "ended", "record")},
     }
 
 
@@ -250,18 +250,37 @@ def _stage1(results: dict[str, Any]) -> list[str]:
 
 
 def _explanations(results: dict[str, Any]) -> list[str]:
-    rows = []
+    rows, known = [], []
     for language, e in results["explanations"].items():
         if e["clips"]:
             shares = [
                 "–" if e[k] is None else f"{100 * e[k]:.1f} %"
-                for k in ("supported", "contradicted", "unverified", "ended")
+                for k in ("supported", "contradicted", "unverified", "withdrawn", "ended")
             ]
             rows.append([language, *shares, str(e["claims"]), str(e["clips"])])
+            if e["record"].get("statements"):
+                r = e["record"]
+                wrong, named = (_wilson(r[k], r[of]) for k, of in (("contradicted", "statements"), ("named", "faults")))
+                known.append([language, wrong, str(r["statements"]), named, str(r["faults"])])
     if not rows:
         return []
-    head = ["language", "claims supported", "contradicted", "unverified", "texts that end properly", "claims", "clips"]
-    return ["## Explanations", table(head, rows)]
+    head = ["language", "claims supported", "contradicted", "unverified", "withdrawn", "texts that end properly"]
+    text = (
+        "What a measured fact refutes is withdrawn before the text is shown; the share is of all claims made. "
+        "By the record: statements (faults, clean sides, levels) against the faults that the clip was made with, and "
+        "the share of its faults of moderate and more (level 3 of 5) that are named. Intervals are Wilson's."
+    )
+    parts = ["## Explanations", text, table([*head, "claims", "clips"], rows)]
+    if known:
+        parts.append(table(["language", "contradicted by the record", "statements", "faults named", "faults"], known))
+    return parts
+
+
+def _wilson(part: int, of: int) -> str:
+    if not of:
+        return "–"
+    low, high = wilson(part, of)
+    return f"{100 * part / of:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 # ---- the section about intervals -----------------------------------------------------------------------------------

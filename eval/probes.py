@@ -14,7 +14,9 @@ from eval.questions.readout import answer_pool, best, choice, option_scores
 from eval.robustness.bank import quick
 from eval.stats import Number, number, partial_spearman, residual_spearman, spearman, wilson
 from mllm_avqa.context.clean import fit
+from mllm_avqa.model.claims import read_claims
 from mllm_avqa.model.explain import MOST_TOKENS
+from mllm_avqa.model.truth import check, has_faults_listed
 from mllm_avqa.model.views import Views
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.rating import Rating
@@ -23,6 +25,7 @@ from mllm_avqa.schema.text import TextContext, TextItem
 from mllm_avqa.windows import Prepared
 
 ENDINGS = ".!?。！？"
+MODERATE = 3  # level of a fault from which a text has to name it
 
 
 class StageOne:
@@ -66,10 +69,12 @@ class StageOne:
 
 
 class Explanations:
-    """Are explanations well formed, and does the evidence bear them out?"""
+    """Are explanations well formed, do evidence and record bear them out, and do they name what is wrong?"""
 
     def __init__(self) -> None:
         self.claims: Counter[str] = Counter()
+        self.record: Counter[str] = Counter()
+        self.withdrawn = 0
         self.clips = self.ended = self.empty = 0
         self.examples: list[dict[str, Any]] = []
 
@@ -94,6 +99,16 @@ class Explanations:
         cut = rater.scorer.free_text and length >= MOST_TOKENS  # what is written by slots has no limit to run into
         self.ended += bool(text) and text[-1] in ENDINGS and not cut
         self.claims.update(c.support for c in claims)
+        self.withdrawn += len(rating.withdrawn)
+        if has_faults_listed(clip.record):
+            found = check(read_claims(text, language), clip.record)
+            named = [p.fault for p in found.pairs if p.side]
+            self.record.update(
+                statements=found.statements,
+                contradicted=len(found.contradicted),
+                faults=sum(d.level >= MODERATE for d in clip.record.distortions),
+                named=sum(d.level >= MODERATE for d in named),
+            )
         if len(self.examples) < 3:
             self.examples.append(
                 {"clip": clip.record.id, "text": text, "scores": {a: s.score for a, s in scores.items()}}
@@ -109,6 +124,8 @@ class Explanations:
             "clips": self.clips,
             "claims": total,
             **shares,
+            "withdrawn": round(self.withdrawn / (total + self.withdrawn), 4) if total + self.withdrawn else None,
+            "record": dict(self.record),
             "ended": round(self.ended / self.clips, 4) if self.clips else None,
             "empty": self.empty,
             "examples": self.examples,

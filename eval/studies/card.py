@@ -45,7 +45,8 @@ class CardStudy(Recorded):
 
     clips: int | None = option(None, FEWER, "--limit", ge=1)
     chunk: int = option(8, "Clips held in memory at once.", ge=2, place="command")
-    probes: int = option(40, "Clips for injections and for explanations, which cost many forwards each.", ge=0)
+    probes: int = option(40, "Clips for injections, which cost many forwards each.", ge=0)
+    told: int = option(40, "Clips that are explained, and the text checked.", ge=0)
     output: Path | None = option(None, "OUT.json; default: stdout.", "--output", "-o", place="command")
     write_card: bool = option(
         False, "Put the results into avqa.yaml and MODEL_CARD.md of the checkpoint.", place="command"
@@ -152,7 +153,7 @@ def _pass(
     from eval.held_out import CONDITIONS, chunks, clip_scores
 
     state = _State(every, languages)
-    probed = {r.id for r in spread(records, study.probes)} if study.probes else set()
+    probed, told = ({r.id for r in spread(records, n)} if n else set() for n in (study.probes, study.told))
     for chunk in chunks(records, base, rater, study.chunk, state.failures):
         state.count_seconds(chunk)
         for language in languages:
@@ -164,6 +165,7 @@ def _pass(
                 state.stage1[language].add(rater, clip, language)
                 if clip.record.id in probed:
                     state.injection[language].add(rater, clip, language)
+                if clip.record.id in told:
                     state.explanations[language].add(rater, clip, language)
         rater.corridor.forget()
     return state
@@ -244,5 +246,5 @@ def _lines(result: dict[str, Any], language: str, who: str) -> Iterator[Line]:
                 yield Line(what=name, who=other, values=guess, n=s["n"], table=table, baseline=True)
     told = result["explanations"][language]
     if told["clips"]:
-        shares = {k: Number(value=told[k]) for k in ("supported", "contradicted", "unverified", "ended")}
+        shares = {k: Number(value=told[k]) for k in ("supported", "contradicted", "unverified", "withdrawn", "ended")}
         yield Line(what="share of claims", who=who, values=shares, n=told["claims"], table="explanations")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,11 +14,13 @@ from typer.testing import CliRunner
 
 from eval.__main__ import app
 from eval.held_out import CONDITIONS
-from eval.probes import independence, lines, with_text
+from eval.probes import Explanations, independence, lines, with_text
 from eval.samples import spread
 from eval.stats import wilson
 from mllm_avqa.schema.card import Card
-from mllm_avqa.schema.records import Label, Question, Record, write_records
+from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.rating import Claim
+from mllm_avqa.schema.records import Distortion, Label, Question, Record, write_records
 
 CLIPS = 6
 
@@ -86,6 +89,8 @@ def measured(tmp_path_factory, tiny_dir):
             "en",
             "--probes",
             "1",
+            "--told",
+            "3",
             "--chunk",
             "4",
             "--context",
@@ -142,7 +147,48 @@ def test_injection_and_questions_are_counted(measured):
     assert stage1["fault"]["n"] == stage1["kind"]["n"] == CLIPS
     assert stage1["fault"]["chance"] == stage1["kind"]["chance"] == 0.5
     assert stage1["fault"]["commonest"] == 0.5
-    assert results["explanations"]["en"]["clips"] == 1
+    told = results["explanations"]["en"]
+    assert told["clips"] == 3
+    assert set(told["record"]) == {"statements", "contradicted", "faults", "named"}
+
+
+def test_texts_are_held_against_the_faults_of_the_record():
+    """A fault of level 3 that is named, one that is not, a slight one, and one that nobody made."""
+    texts = iter(
+        [
+            "There is a moderate blur in the picture throughout. There is severe noise in the sound throughout.",
+            "No fault was found in the picture.",
+        ]
+    )
+
+    class Rater:
+        card = SimpleNamespace(aspects=("video",))
+        corridor = SimpleNamespace(encode=lambda *a, **k: None, hold=lambda e, x: ({}, None))
+        scorer = SimpleNamespace(free_text=False)
+        backbone = SimpleNamespace(tokenizer=lambda *a, **k: SimpleNamespace(input_ids=[]))
+
+        def find(self, rating, encoded, span):
+            rating.withdrawn = [Claim(text="hum", support="contradicted")]
+
+        def explain(self, rating, encoded):
+            rating.explanation = next(texts)
+            rating.claims = [Claim(text="blur", support="supported")]
+
+    def clip(*faults):
+        listed = [Distortion(kind=k, modality=m, level=n, start=0, end=4) for k, m, n in faults]
+        labels = {a: Label(mean=4.5, pseudo=True) for a in ("video", "audio")}
+        record = Record(id="a", media="a", dataset="d", group="g", end=4, labels=labels, distortions=listed)
+        info = MediaInfo(path="a", container="x", size_bytes=1, duration=4.0)
+        window = SimpleNamespace(missing={}, evidence=[], info=info, start=0.0, end=4.0)
+        return SimpleNamespace(record=record, windows=[window])
+
+    study = Explanations()
+    study.add(Rater(), clip(("gblur", "video", 3)), "en")
+    study.add(Rater(), clip(("gblur", "video", 4), ("gnoise", "video", 1)), "en")
+    found = study.report()
+    assert found["record"]["faults"] == 2 and found["record"]["named"] == 1
+    assert found["record"]["contradicted"] == 2  # the noise, and "no fault"
+    assert found["withdrawn"] == 0.5
 
 
 def test_the_card_is_written_and_readable(measured):

@@ -25,7 +25,7 @@ TASKS = [
     {"kind": "robustness", "clips": 2},
     {"kind": "sync", "grid": 0},
     {"kind": "descriptions"},
-    {"kind": "card", "probes": 0},
+    {"kind": "card", "probes": 0, "told": 0},
 ]
 
 
