@@ -34,6 +34,7 @@ SEEN = 0.9  # share of a file in its windows from which "throughout" is said of 
 FAINT = SEVERITIES.index("faint")
 SLIGHT = SEVERITIES.index("slight")  # from which it may explain a score that is not high
 APART, HIGH = 0.7, 3.5  # points between picture and sound, and overall ones, from which neither pulls the other down
+LOWER = 0.3  # points between the windows of a clip from which the lowest is named
 MOST_PROOF = 3
 PROOF: Mapping[Side, tuple[str, ...]] = {  # what shows best that a side is in order
     "video": ("resolution", "frame_rate", "blur", "noise"),
@@ -160,9 +161,18 @@ def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]
     hardly = telling(rating, side, FAINT)
     case = ("although" if grave else "clean") if high else "plain" if facts else "hardly" if hardly else "bare"
     told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
-    told["worst"] = measured_text(hardly, words)
+    told["worst"], told["where"] = measured_text(hardly, words), _lowest(side, rating, words)
     told["proof"] = measured_text(_proof(side, rating), words)
     return [[t.format(**told) for t in words[case][side]]]
+
+
+def _lowest(side: Side, rating: Rating, words: Words) -> str:
+    """Which of several windows somebody should look at: that of the lowest score, where it is clearly lower."""
+    scored = sorted((s.score, w.start, w.end) for w in rating.windows if (s := w.scores.get(side)) is not None)
+    if len(scored) < 2 or scored[-1][0] - scored[0][0] < LOWER:
+        return ""
+    _, start, end = scored[0]
+    return str(words["lowest"].format(start=f"{round(start, 1):g}", end=f"{round(end, 1):g}"))
 
 
 def _proof(side: Side, rating: Rating) -> list[Measurement]:

@@ -12,7 +12,7 @@ from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
 from mllm_avqa.schema.measurement import Measurement
-from mllm_avqa.schema.rating import Finding, Rating, Remedy, ScoreDistribution
+from mllm_avqa.schema.rating import Finding, Rating, Remedy, ScoreDistribution, Window
 
 
 def score(value):
@@ -116,6 +116,25 @@ def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
     blurred = Measurement(name="blur", modality="video", value=3.5, unit="px", severity="strong")
     said = sentences(write(first, rated(evidence=[blurred], overall=4.2, video=4.3), "en"))
     assert said[0] == "The picture is good, although its edges are blurred (measured: blur 3.5 px, fine up to 1.2)."
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "so check from 8 to 16 s, where it is lowest, before you act on the score."),
+        ("zh", "请先核查得分最低的8到16秒再处理。"),
+    ],
+)
+def test_a_low_score_without_a_reason_says_which_window_to_look_at(language, told):
+    rating = rated(language=language, overall=2.5, video=2.6)
+    rating.windows = [
+        Window(start=a, end=b, scores={"video": score(s)}) for a, b, s in ((0, 8, 3.0), (8, 16, 2.3), (16, 24, 2.75))
+    ]
+    text = write(first, rating, language)
+    assert told in text
+    assert not [c for c in check_claims(text, rating, language) if c.support == "contradicted"]
+    rating.windows[1] = Window(start=8, end=16, scores={"video": score(2.9)})
+    assert "lowest" not in write(first, rating, "en")  # about the same everywhere
 
 
 class Scripted:
