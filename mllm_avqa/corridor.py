@@ -19,7 +19,7 @@ from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.findings import Asked, ask, read
 from mllm_avqa.model.prompting import Branch, FactStyle, aspect_branch, facts_segment, load_prompts
 from mllm_avqa.model.retold import Change, Retold, retold_rows
-from mllm_avqa.model.rows import EncodedSegment, PackedRow, collate, pack, stack_media
+from mllm_avqa.model.rows import EncodedBranch, EncodedSegment, PackedRow, collate, pack, stack_media
 from mllm_avqa.model.scoring import (
     EncodedClip,
     distribution,
@@ -29,7 +29,7 @@ from mllm_avqa.model.scoring import (
     on_device,
     summarise,
 )
-from mllm_avqa.model.tree import TokenTree
+from mllm_avqa.model.tree import TokenTree, together
 from mllm_avqa.model.views import Showable, Views
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.errors import CheckpointError, ConfigError
@@ -227,14 +227,19 @@ class Corridor:
     # ---- held clip -> likelihoods -----------------------------------------------------------------------------------
 
     def likelihoods(self, clip: EncodedClip, asked: Sequence[Branch]) -> list[list[float]]:
-        """Log-probability of each token of the answers, given their questions; one forward for all of them.
+        """Log-probability of each token of the answers, given their questions; one forward for those of an aspect.
 
         The last token of an answer is its end. The prefix of the clip is left as it was.
         """
-        if not asked:
-            return []
+        encoded = [self.backbone.encode_branch(q) for q in asked]
+        out: list[list[float]] = [[] for _ in asked]
+        for own in together([(e.aspect, len(e.ids)) for e in encoded]):
+            for k, told in zip(own, self._told(clip, [encoded[k] for k in own]), strict=True):
+                out[k] = told
+        return out
+
+    def _told(self, clip: EncodedClip, encoded: Sequence[EncodedBranch]) -> list[list[float]]:
         b = self.backbone
-        encoded = [b.encode_branch(q) for q in asked]
         tree = TokenTree.of(encoded)
         positions, mask = tree.behind(clip.row)
         batch = {
@@ -272,7 +277,7 @@ class Corridor:
     def otherwise(
         self, clip: EncodedClip, facts: Sequence[Measurement], changes: Sequence[Change], language: str
     ) -> list[Scores] | None:
-        """What a held window would score with other facts of a side, one forward for all changes.
+        """What a held window would score with other facts of a side, some changes in one forward.
 
         facts: those that it was encoded with. None: it was not encoded with them, or all of it sees them.
         """
@@ -285,9 +290,21 @@ class Corridor:
         if not self.card.isolate or not all(r.fits(clip.row) for r in retold):
             return None
         asked = [[b.encode_branch(aspect_branch(a, language)) for a in c.aspects] for c in changes]
-        told = retold_rows(clip.row, retold, asked)
-        if not told.ids:
-            return [{} for _ in changes]
+        sizes = [len(r.after.ids) + sum(len(e.ids) for e in own) for r, own in zip(retold, asked, strict=True)]
+        out: list[Scores] = [{} for _ in changes]
+        for own in together([(str(k), n) for k, n in enumerate(sizes)]):
+            found = iter(self._retold(clip, [retold[k] for k in own], [asked[k] for k in own]))
+            for k in own:
+                out[k] = {a: next(found) for a in changes[k].aspects}
+        return out
+
+    def _retold(
+        self, clip: EncodedClip, changes: Sequence[Retold], asked: Sequence[Sequence[EncodedBranch]]
+    ) -> list[ScoreDistribution]:
+        b = self.backbone
+        told = retold_rows(clip.row, changes, asked)
+        if not told.stems:
+            return []
         batch = {
             "input_ids": torch.tensor([told.ids]),
             "position_ids": told.positions,
@@ -297,8 +314,7 @@ class Corridor:
             hidden = b.hidden(on_device(batch, b), cache=clip.cache).last_hidden_state[0]
             clip.cache.crop(-len(told.ids))
             log_probs, log_mass = level_logits(hidden[told.stems], b.head(), self.level_ids)
-        given = iter([distribution(lp.cpu(), float(m)) for lp, m in zip(log_probs, log_mass, strict=True)])
-        return [{a: next(given) for a in c.aspects} for c in changes]
+        return [distribution(lp.cpu(), float(m)) for lp, m in zip(log_probs, log_mass, strict=True)]
 
     def lists(self, clip: EncodedClip, sides: Sequence[str], language: str, seconds: float) -> list[Asked]:
         """What a held window says of the faults of its sides; nothing from a checkpoint that was not taught to."""

@@ -13,6 +13,28 @@ import torch
 
 from mllm_avqa.model.rows import EncodedBranch, PackedRow
 
+MOST = 384  # tokens in one forward, unless those of one name are more: each is compared with all of the others
+
+
+def together(parts: Sequence[tuple[str, int]], most: int = MOST) -> list[list[int]]:
+    """Which parts (name, tokens) go into one forward: those of a name always, names until there are `most` tokens.
+
+    What stands in one row is compared with all of it, seen or not: in many small rows a processor has less to do.
+    """
+    named: dict[str, list[int]] = {}
+    for k, (name, _) in enumerate(parts):
+        named.setdefault(name, []).append(k)
+    out: list[list[int]] = []
+    held = 0
+    for own in named.values():
+        size = sum(parts[k][1] for k in own)
+        if not out or held + size > most:
+            out.append([])
+            held = 0
+        out[-1] += own
+        held += size
+    return out
+
 
 @dataclass
 class TokenTree:

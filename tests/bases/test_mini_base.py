@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mllm_avqa.bases import catalogue, have
 from mllm_avqa.bases.assemble import DATA, START, content, sound_tensors, taught
@@ -167,3 +167,35 @@ def test_parts_that_cannot_be_had_are_a_line(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="mini-base can not be assembled: the weights smollm2-135m are not to be"):
         fetching.fetch("mini-base")
     assert have("mini-base") is None
+
+
+def test_an_adapter_of_an_earlier_base_goes_on_with_todays(tmp_path):
+    from typer.testing import CliRunner
+
+    from train.mini.__main__ import app
+
+    old = tmp_path / "old"
+    draw = torch.Generator().manual_seed(1)
+    stem = "base_model.model.model."
+    told = {
+        f"{stem}audio_tower.proj.bias": torch.randn(576, generator=draw),
+        f"{stem}visual.merger.mlp.2.bias": torch.randn(576, generator=draw),
+        f"{stem}language_model.layers.0.self_attn.q_proj.lora_A.weight": torch.randn(2, 576, generator=draw),
+    }
+    old.mkdir()
+    save_file(told, old / "adapter_model.safetensors")
+    (old / "adapter_config.json").write_text("{}")
+    (old / "stage.json").write_text("{}")
+    Card.load(HERE).model_copy(update={"revision": "0" * 64, "training": {"stage1": {}}}).save(old)
+    run = CliRunner().invoke(app, ["rebase", str(old), str(tmp_path / "new"), "--side", "audio"])
+    assert run.exit_code == 0, run.output
+    found = load_file(tmp_path / "new" / "adapter_model.safetensors")
+    audio, *kept = told
+    assert torch.equal(found[audio], load_file(DATA / START)["audio_tower.proj.bias"].float())
+    assert all(torch.equal(found[name], told[name]) for name in kept)
+    card = Card.load(tmp_path / "new")
+    assert card.revision == catalogue()["mini-base"]["sha256"] and card.training == {"stage1": {}}
+    assert {f.name for f in (tmp_path / "new").iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "avqa.yaml",
+    }  # fmt: skip
+    assert CliRunner().invoke(app, ["rebase", str(old), str(tmp_path / "x"), "--side", "sync"]).exit_code == 2

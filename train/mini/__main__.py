@@ -27,6 +27,21 @@ def start(
 
 
 @app.command()
+def rebase(
+    adapter: Annotated[Path, typer.Argument(help="checkpoint trained on an earlier base")],
+    out: Annotated[Path, typer.Argument(help="folder for what training goes on from")],
+    side: Annotated[list[str], typer.Option(help="audio, video: sides whose tower is another now")],
+) -> None:
+    """Put an adapter of an earlier base onto today's: the projectors of the given sides begin anew."""
+    from train.mini.start import WHOLE
+    from train.mini.start import rebase as put
+
+    if unknown := set(side) - set(WHOLE):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: audio and video are allowed", param_hint="--side")
+    put(adapter, out, side)
+
+
+@app.command()
 def replay(base: Annotated[Path, typer.Option(help="card of the base")] = Path("train/configs/bases/mini")) -> None:
     """Let the base answer replay.txt into replay.jsonl."""
     from train.mini.replay import write

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mllm_avqa.bases.assemble import DATA, START, TOKENS, assemble, text_tensors, tokenizer
-from mllm_avqa.bases.fetch import fetch
+from mllm_avqa.bases.fetch import catalogue, fetch
 from mllm_avqa.bases.gguf import Gguf, read_gguf
 from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
@@ -27,6 +29,7 @@ from train import cache
 from train.schooling.towers import settle
 
 PROJECTORS = {"video": "visual.merger.mlp.2", "audio": "audio_tower.proj"}
+WHOLE = {"video": "visual.merger.", "audio": "audio_tower.proj."}  # of a side's projector, in names of tensors
 INNER = {"video": 512, "audio": 512}  # widths before the last layer: four patches merged; Whisper-base
 
 
@@ -55,6 +58,27 @@ def make(records: Path, sight: str, clips: int, hearing: Path | None = None) -> 
 
         save_file(start, DATA / START, {"format": "pt"})
         return assemble(language, sound, start, here / "model.safetensors")
+
+
+def rebase(adapter: Path, out: Path, sides: Sequence[str]) -> None:
+    """Puts an adapter of an earlier base onto today's, to train on: projectors of `sides` become those of the base.
+
+    For towers that were at school again: what the language model learnt stays, what read their tokens begins anew.
+    """
+    from safetensors.torch import load_file, save_file
+
+    start, told = load_file(DATA / START), load_file(adapter / "adapter_model.safetensors")
+    for key in told:
+        for part in (WHOLE[side] for side in sides if WHOLE[side] in key):
+            told[key] = start[part + key.split(part)[1]].float()
+    out.mkdir(parents=True, exist_ok=True)
+    for file in adapter.iterdir():
+        if file.suffix == ".json" and file.name != "stage.json":
+            shutil.copy(file, out)
+    save_file(told, out / "adapter_model.safetensors", {"format": "pt"})
+    card = Card.load(adapter)
+    card.revision = catalogue()["mini-base"]["sha256"]
+    card.save(out)
 
 
 def _tokens(told: Gguf) -> torch.Tensor:
