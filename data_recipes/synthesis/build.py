@@ -35,6 +35,7 @@ MAX_FPS = 31.0  # screen recordings of 60 frames a second are halved
 SPEAKING = 25.0  # characters per second allowed for captions of real speech: none is cut short
 MIN_SHARE = 0.75  # a window that decodes to less of the clip than this is a failure
 CAPTION_CEILING = 4.6
+STILL_SECONDS = 0.4  # decoded and distorted for the one frame that is kept, the last: codecs need a few before it
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Builder:
     recipe: Recipe
     files: dict[str, Source]
     out: Path
-    _cache: OrderedDict[Pick, Material] = field(default_factory=OrderedDict)
+    _cache: OrderedDict[tuple[Pick, int | None], Material] = field(default_factory=OrderedDict)
 
     def build(self, plan: Plan) -> Record:
         """Write the clip of a plan and its sidecar `parts/<index>.json`; returns the record.
@@ -57,9 +58,12 @@ class Builder:
         record = self._record(plan, material, faults, name)
         if plan.burn:
             material = draw_captions(material)
-        from data_recipes.synthesis.mux import write_clip
+        from data_recipes.synthesis.mux import write_clip, write_still
 
-        write_clip(self.out / record.media, material, crf=self.recipe.crf, preset=self.recipe.preset)
+        if plan.still is not None and material.frames is not None:
+            write_still(self.out / record.media, material.frames[-1])
+        else:
+            write_clip(self.out / record.media, material, crf=self.recipe.crf, preset=self.recipe.preset)
         size = (self.out / record.media).stat().st_size
         row = {
             "key": plan.key(self.recipe, self.files),
@@ -72,38 +76,42 @@ class Builder:
             part.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
         return record
 
-    def _read(self, pick: Pick) -> Material:
-        """The decoded window of a pick, at most MAX_FPS frames a second, sound 48 kHz stereo; cached."""
-        if pick in self._cache:
-            self._cache.move_to_end(pick)
-            return self._cache[pick]
+    def _read(self, pick: Pick, lines: int | None = None) -> Material:
+        """The decoded window of a pick, at most MAX_FPS frames a second, sound 48 kHz stereo; cached.
+
+        lines: of the frames, where they are not those of the recipe.
+        """
+        if (pick, lines) in self._cache:
+            self._cache.move_to_end((pick, lines))
+            return self._cache[pick, lines]
         from data_recipes.synthesis.mux import photo_material, read_material
 
         source = self.files[pick.source]
         if source.kind == "photo":
             rng = np.random.default_rng(int(pick.start))
-            material = photo_material(source.path, pick.seconds, PHOTO_FPS, self.recipe.max_height, rng)
+            height, sharp = lines or self.recipe.max_height, lines is not None
+            material = photo_material(source.path, pick.seconds, PHOTO_FPS, height, rng, sharp=sharp)
         elif source.path.startswith("tone:"):
             material = Material(sound=tone(source.path[5:], pick.start, pick.seconds, RATE), rate=RATE)
         else:
-            material = read_material(source.path, pick.start, pick.seconds, self.recipe.max_height)
+            material = read_material(source.path, pick.start, pick.seconds, lines or self.recipe.max_height)
         while material.frames is not None and material.fps > MAX_FPS:
             material = replace(material, frames=material.frames[::2], fps=material.fps / 2)
         if material.sound is not None:
             sound = resample(material.sound, material.rate, RATE)
             sound = np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
             material = replace(material, sound=sound, rate=RATE)
-        self._cache[pick] = material
+        self._cache[pick, lines] = material
         while len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return material
 
     def reference(self, plan: Plan) -> Material:
         """The clip of a plan before its faults. Raises MediaError when a source does not decode."""
-        seconds = self.recipe.seconds
+        seconds = self.recipe.seconds if plan.still is None else STILL_SECONDS
         material = Material(rate=RATE)
         if plan.picture is not None:
-            seen = self._read(plan.picture)
+            seen = self._read(replace(plan.picture, seconds=seconds), plan.still)
             where = f"source {plan.picture.source!r} at {plan.picture.start} s"
             if seen.frames is None or len(seen.frames) < MIN_SHARE * seconds * seen.fps:
                 raise TruncatedMedia(f"{where}: less than {MIN_SHARE:.0%} of {seconds} s decodes")
@@ -185,9 +193,9 @@ class Builder:
         judged = [a for a, yes in present.items() if yes]
         record = Record(
             id=f"{self.recipe.name}-{name}",
-            media=f"clips/{name}.mp4",
-            start=0.0,
-            end=seconds,
+            media=f"clips/{name}.mp4" if plan.still is None else f"clips/{name}.png",
+            start=0.0 if plan.still is None else None,
+            end=seconds if plan.still is None else None,
             dataset=self.recipe.name,
             group="+".join(sorted({s.group for s in used})),
             split=plan.split,  # type: ignore[arg-type]

@@ -188,10 +188,15 @@ class _Samples:
         self.next = when
 
 
-def photo_material(path: str | Path, duration: float, fps: float, height: int, rng: np.random.Generator) -> Material:
+ZOOMS = (0.7, 0.95)  # share of the largest 16:9 window of a photo that is in view
+
+
+def photo_material(
+    path: str | Path, duration: float, fps: float, height: int, rng: np.random.Generator, *, sharp: bool = False
+) -> Material:
     """A silent clip that pans and zooms slowly over a photo: frames [duration * fps, height, 16/9 height, 3].
 
-    Sides are even. Raises MediaNotFound or NotMedia.
+    Sides are even. sharp: fewer lines where the photo has not enough of them. Raises MediaNotFound or NotMedia.
     """
     path = Path(path)
     if not path.is_file():
@@ -199,9 +204,11 @@ def photo_material(path: str | Path, duration: float, fps: float, height: int, r
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise NotMedia(f"{path}: not a picture that OpenCV can read")
+    if sharp:
+        height = min(height, int(ZOOMS[0] * min(image.shape[0], image.shape[1] * 9 / 16)))
     h, w = height + height % 2, 2 * round(height * 8 / 9)
     # Share of the largest 16:9 window that is in view at the start and at the end, and where the window sits (0..1).
-    zoom = rng.uniform(0.7, 0.95, 2)
+    zoom = rng.uniform(*ZOOMS, 2)
     place = rng.uniform(0, 1, (2, 2))
     fit = min(image.shape[1] / w, image.shape[0] / h)
     shrink = min(1.0, 1 / (fit * zoom.min()))  # the bilinear warp must never skip pixels: shrink by area first

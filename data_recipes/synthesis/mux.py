@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from av.subtitles.stream import SubtitleStream
     from av.video.stream import VideoStream
 
-__all__ = ["photo_material", "read_material", "write_clip"]
+__all__ = ["photo_material", "read_material", "write_clip", "write_still"]
 
 MS = Fraction(1, 1000)
 SLICES = 2  # PyAV threads x264 by slices, as many as there are cores unless told: the bytes must not depend on those
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+
+
+def write_still(path: str | Path, frame: np.ndarray) -> None:
+    """One frame, uint8 [h, w, 3] RGB, as PNG."""
+    path = Path(path)
+    _, data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    with whole_file(path) as part:
+        part.write_bytes(data.tobytes())
 
 
 def write_clip(

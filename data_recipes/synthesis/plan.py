@@ -21,6 +21,11 @@ LUFS = (-26.0, -18.0)  # loudness that sound is brought to before it is distorte
 REGION_SIDES = (0.3, 0.7)  # width and height of a region in shares of the picture
 PHOTO_FPS = 25.0
 PHOTO_MOVES = 3  # different pans over one photo
+STILL_LINES = (240, 360, 480, 720, 1080)
+MOVING = {  # what one frame cannot show
+    "flicker", "framedrop", "jerky", "freeze", "shake", "interlace", "ghosting", "black_frames",
+    "packet_loss", "lost_slices", "rebuffering", "rate_switch", "bitrate_ladder",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Plan:
     burn: bool
     aside: str = ""  # "injection" or "neutral": user text that must not move any score
     look: int | None = None  # seed of the other look that the picture has; None: as its source is
+    still: int | None = None  # lines of the one frame that the clip is; None: it moves
 
     def key(self, recipe: Recipe, files: dict[str, Source]) -> str:
         """Hash of everything the finished clip depends on; the number of clips and of workers is not part of it."""
@@ -70,8 +76,9 @@ class Plan:
         for fault in plan["faults"]:  # what came later is told only where it is used: other clips stay as they are
             if fault["region"] is None:
                 del fault["region"]
-        if plan["look"] is None:
-            del plan["look"]
+        for later in ("look", "still"):
+            if plan[later] is None:
+                del plan[later]
         facts: dict[str, object] = {
             "plan": plan,
             "version": SYNTH_VERSION,
@@ -154,8 +161,22 @@ class Planner:
             burn=bool(rng.random() < r.shares.burn),
             aside=aside,
         )
-        looked = r.shares.looks > 0 and picture is not None and rng.random() < r.shares.looks  # drawn last
-        return replace(plan, look=int(rng.integers(2**31))) if looked else plan
+        if picture is None:
+            return plan
+        if r.shares.looks > 0 and rng.random() < r.shares.looks:  # what came later is drawn last: old plans stay
+            plan = replace(plan, look=int(rng.integers(2**31)))
+        if r.shares.stills > 0 and family in ("video", "clean") and not captions and rng.random() < r.shares.stills:
+            plan = self._still(plan, rng)
+        return plan
+
+    def _still(self, plan: Plan, rng: np.random.Generator) -> Plan:
+        """The plan as one frame, silent, with faults that a frame can show."""
+        faults: list[PlannedFault] = []
+        for _ in plan.faults:
+            faults.append(self._fault(rng, "video", MOVING | {f.kinds[0] for f in faults}, narrow=False))
+        faults = [replace(f, span=None, kinds=tuple(k for k in f.kinds if k not in MOVING)) for f in faults]
+        lines = int(rng.choice(STILL_LINES))
+        return replace(plan, sound=(), own_sound=False, other=None, aside="", faults=tuple(faults), still=lines)
 
     def _picture(self, rng: np.random.Generator, split: str, own_sound: bool) -> Pick:
         videos = [v for v in self._videos[split] if v.has_sound or not own_sound]

@@ -67,6 +67,7 @@ class FaultShares(_RecipeModel):
     unseen: float = Field(default=0.12, ge=0, le=1)  # of clips without a picture fault: no picture at all
     photo: float = Field(default=0.2, ge=0, le=1)  # the picture is a photo that is panned over
     borrow: float = Field(default=0.85, ge=0, le=1)  # a picture without sound of its own borrows some
+    stills: float = Field(default=0.0, ge=0, le=1)  # of clips with no fault but of the picture: one frame, many sizes
     looks: float = Field(default=0.0, ge=0, le=1)  # the picture is graded and mirrored before its faults
     burn: float = Field(default=0.3, ge=0, le=1)  # captions are drawn into the picture, not stored as a subtitle stream
     aside: float = Field(default=0.08, ge=0, le=1)  # user text that must not move any score, every second one an attack

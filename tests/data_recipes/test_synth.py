@@ -26,6 +26,7 @@ from mllm_avqa.schema.records import read_records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = REPOSITORY / "data_recipes" / "recipes"
+MIXED = ("both", "video", "audio", "clean", "sync", "text")
 FAST = ["gblur", "gnoise", "underexp", "cast", "mosaic", "hum", "white", "clip", "offset_late", "caption_mismatch"]
 
 
@@ -79,7 +80,8 @@ def _planner(path: Path, media: Path) -> Planner:
 
 
 @pytest.mark.parametrize(
-    "name", ["full.yaml", "nano.yaml", "nano-more.yaml", "nano-wide.yaml", "nano-looks.yaml", "smoke.yaml"]
+    "name",
+    ["full.yaml", "nano.yaml", "nano-more.yaml", "nano-wide.yaml", "nano-looks.yaml", "nano-stills.yaml", "smoke.yaml"],
 )
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
@@ -195,6 +197,26 @@ def test_another_look_is_drawn_last_and_is_no_fault(tmp_path: Path, media: Path)
     assert seen[0].frames.shape == seen[1].frames.shape and (seen[0].frames != seen[1].frames).any()
     assert np.array_equal(seen[0].frames, Builder(graded.recipe, graded.files, tmp_path).reference(plan).frames)
     assert Builder(graded.recipe, graded.files, tmp_path)._distort(plan, seen[0])[1] == []
+
+
+def test_stills_are_one_silent_frame_of_many_sizes_with_faults_that_it_can_show(tmp_path: Path, media: Path) -> None:
+    import cv2
+
+    from data_recipes.synthesis.plan import MOVING
+
+    changes = {"shares": {"stills": 1.0}, "mixture": {k: float(k in ("video", "clean")) for k in MIXED}, "seconds": 1.0}
+    kinds_ = {k.kind: float(k.kind in ("gblur", "gnoise", "flicker", "freeze")) for k in kinds()}
+    path = _recipe(tmp_path, **changes, kinds=kinds_, clips=8)
+    found = synthesise(path, tmp_path / "out", folders=[media])
+    assert (found.made, found.failures) == (8, [])
+    for r in found.records:
+        frame = cv2.imread(str(tmp_path / "out" / r.media))
+        assert r.media.endswith(".png") and frame.shape[0] == 96  # never more lines than the source has
+        assert (r.start, r.end) == (None, None) and set(r.labels) == {"video", "overall"}
+        assert not MOVING & {d.kind for d in r.distortions}
+    assert any(r.distortions for r in found.records)
+    planner = _planner(path, media)
+    assert len({planner.plan(i, 1).still for i in range(60)}) > 3
 
 
 def test_a_run_writes_true_records_and_resumes(tmp_path: Path, media: Path) -> None:
