@@ -81,7 +81,16 @@ def _planner(path: Path, media: Path) -> Planner:
 
 @pytest.mark.parametrize(
     "name",
-    ["full.yaml", "nano.yaml", "nano-more.yaml", "nano-wide.yaml", "nano-looks.yaml", "nano-stills.yaml", "smoke.yaml"],
+    [
+        "full.yaml",
+        "nano.yaml",
+        "nano-more.yaml",
+        "nano-wide.yaml",
+        "nano-looks.yaml",
+        "nano-stills.yaml",
+        "nano-sounds.yaml",
+        "smoke.yaml",
+    ],
 )
 def test_shipped_recipes_load(name: str) -> None:
     recipe = load_recipe(RECIPES / name)
