@@ -198,4 +198,6 @@ def test_an_adapter_of_an_earlier_base_goes_on_with_todays(tmp_path):
     assert {f.name for f in (tmp_path / "new").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "avqa.yaml",
     }  # fmt: skip
-    assert CliRunner().invoke(app, ["rebase", str(old), str(tmp_path / "x"), "--side", "sync"]).exit_code == 2
+    for wrong in ((old, "x", "sync"), (tmp_path, "x", "audio"), (old, "old", "audio")):
+        run = CliRunner().invoke(app, ["rebase", str(wrong[0]), str(tmp_path / wrong[1]), "--side", wrong[2]])
+        assert run.exit_code == 2 and "Traceback" not in run.output

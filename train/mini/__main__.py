@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mllm_avqa.schema.errors import ConfigError
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -38,7 +40,10 @@ def rebase(
 
     if unknown := set(side) - set(WHOLE):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: audio and video are allowed", param_hint="--side")
-    put(adapter, out, side)
+    try:
+        put(adapter, out, side)
+    except ConfigError as e:
+        raise typer.BadParameter(str(e)) from e
 
 
 @app.command()

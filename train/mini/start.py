@@ -24,6 +24,7 @@ from mllm_avqa.model.backbones import load_backbone
 from mllm_avqa.model.backbones.base import Backbone
 from mllm_avqa.model.checkpoint import open_checkpoint
 from mllm_avqa.schema.card import Card
+from mllm_avqa.schema.errors import ConfigError
 from mllm_avqa.schema.records import read_records
 from train import cache
 from train.schooling.towers import settle
@@ -41,14 +42,12 @@ def make(records: Path, sight: str, clips: int, hearing: Path | None = None) -> 
     language, sound = fetch("smollm2-135m"), fetch("whisper-base")
     told = read_gguf(language)
     own, card, _ = open_checkpoint(sight)
-    start = {"tokens": _tokens(told), **_sight(own), **_projectors(told)}
+    start = {"tokens": _tokens(told), **_sight(own), **_projectors(told), **({} if hearing is None else _ear(hearing))}
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         assemble(language, sound, start, here / "model.safetensors")
         card = Card(name="mini", family=card.family, pixels=card.pixels, views=card.views)
         backbone = load_backbone(here, card)
-        if hearing is not None:
-            start |= _ear(hearing, backbone)
         _settled(backbone, _shown(records, card, clips))
         state = backbone.model.state_dict()
         for name in PROJECTORS.values():
@@ -64,20 +63,26 @@ def rebase(adapter: Path, out: Path, sides: Sequence[str]) -> None:
     """Puts an adapter of an earlier base onto today's, to train on: projectors of `sides` become those of the base.
 
     For towers that were at school again: what the language model learnt stays, what read their tokens begins anew.
+    Raises ConfigError for a folder without an adapter that has these projectors, or one that is its own copy.
     """
     from safetensors.torch import load_file, save_file
 
-    start, told = load_file(DATA / START), load_file(adapter / "adapter_model.safetensors")
-    for key in told:
-        for part in (WHOLE[side] for side in sides if WHOLE[side] in key):
-            told[key] = start[part + key.split(part)[1]].float()
+    file = adapter / "adapter_model.safetensors"
+    if not file.is_file() or out.resolve() == adapter.resolve():
+        raise ConfigError(f"{adapter} holds no adapter to put into another folder than {out} (ADAPTER, OUT)")
+    start, told = load_file(DATA / START), load_file(file)
+    for part in (WHOLE[side] for side in sides):
+        keys = [key for key in told if part in key]
+        if not keys:
+            raise ConfigError(f"{file} holds no {part.rstrip('.')} (--side)")
+        told |= {key: start[part + key.split(part)[1]].float() for key in keys}
     out.mkdir(parents=True, exist_ok=True)
-    for file in adapter.iterdir():
-        if file.suffix == ".json" and file.name != "stage.json":
-            shutil.copy(file, out)
+    for own in adapter.iterdir():
+        if own.suffix == ".json" and own.name != "stage.json":
+            shutil.copy(own, out)
     save_file(told, out / "adapter_model.safetensors", {"format": "pt"})
     card = Card.load(adapter)
-    card.revision = catalogue()["mini-base"]["sha256"]
+    card.revision, card.results = catalogue()["mini-base"]["sha256"], {}  # measured on the base of before
     card.save(out)
 
 
@@ -103,14 +108,13 @@ def _sight(own: Backbone) -> dict[str, torch.Tensor]:
     }
 
 
-def _ear(folder: Path, backbone: Backbone) -> dict[str, torch.Tensor]:
-    """What a schooled sound tower adds to Whisper's; the backbone gets the tower and its projector."""
+def _ear(folder: Path) -> dict[str, torch.Tensor]:
+    """What a schooled sound tower adds to Whisper's, as low-rank factors, and its projector."""
     from safetensors.torch import load_file
 
     added = {f"audio_tower.{n}": t for n, t in load_file(folder / "hearing.low_rank.safetensors").items()}
-    tower = load_backbone(folder, Card.load(folder)).model.model.audio_tower
-    backbone.model.model.audio_tower.load_state_dict(tower.state_dict())
-    return added
+    state = load_backbone(folder, Card.load(folder)).model.model.audio_tower.proj.state_dict()
+    return added | {f"{PROJECTORS['audio']}.{n}": t.bfloat16().contiguous() for n, t in state.items()}
 
 
 def _projectors(told: Gguf) -> dict[str, torch.Tensor]:
