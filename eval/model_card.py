@@ -67,7 +67,7 @@ def compact(results: dict[str, Any]) -> dict[str, Any]:
         "stage1_accuracy": {
             t: s["accuracy"] for t, s in results["stage1"][language].items() if t != "unread" and "/" not in t
         },
-        "claims": {k: told.get(k) for k in ("supported", "contradicted", "unverified", "withdrawn", "ended", "record")},
+        "claims": {k: told[k] for k in ("supported", "contradicted", "unverified", "withdrawn", "ended", "record")},
     }
 
 
@@ -265,13 +265,14 @@ def _explanations(results: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     head = ["language", "claims supported", "contradicted", "unverified", "withdrawn", "texts that end properly"]
-    text = (
-        "What a measured fact refutes is withdrawn before the text is shown; the share is of all claims made. "
+    text = "What a measured fact refutes is withdrawn before the text is shown; the share is of all claims made."
+    against = (
         "By the record: statements (faults, clean sides, levels) against the faults that the clip was made with, and "
-        "the share of its faults of moderate and more (level 3 of 5) that are named. Intervals are Wilson's."
+        "the share of its faults of moderate severity and more (level 3 of 5) that are named. Intervals are Wilson's."
     )
     parts = ["## Explanations", text, table([*head, "claims", "clips"], rows)]
     if known:
+        parts.append(against)
         parts.append(table(["language", "contradicted by the record", "statements", "faults named", "faults"], known))
     return parts
 

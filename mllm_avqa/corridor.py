@@ -227,7 +227,7 @@ class Corridor:
     # ---- held clip -> likelihoods -----------------------------------------------------------------------------------
 
     def likelihoods(self, clip: EncodedClip, asked: Sequence[Branch]) -> list[list[float]]:
-        """Log-probability of each token of the answers, given their questions; one forward for those of an aspect.
+        """Log-probability of each token of the answers, given their questions; an aspect or a few in one forward.
 
         The last token of an answer is its end. The prefix of the clip is left as it was.
         """

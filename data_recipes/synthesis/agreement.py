@@ -116,8 +116,9 @@ def _picture(plan: Plan, record: Record, before: Material, after: Material) -> f
     drawn = (plan.burn and plan.captions) or any(d.kind == "illegible_text" for d in record.distortions)
     if drawn or before.frames is None or after.frames is None:
         return None
-    n, (h, w) = min(len(before.frames), len(after.frames)), before.frames.shape[1:3]
-    return measures.ms_ssim(before.frames[:n], after.frames[:n, :h, :w])  # odd sides were padded
+    first = before.frames if plan.still is None else before.frames[-1:]  # the frame that was kept
+    n, (h, w) = min(len(first), len(after.frames)), first.shape[1:3]
+    return measures.ms_ssim(first[:n], after.frames[:n, :h, :w])  # odd sides were padded
 
 
 def _sound(record: Record, before: Material, after: Material) -> float | None:

@@ -157,8 +157,7 @@ def audit(
 def fills_alone(record: Record, modality: str) -> bool:
     """Whether the clip has exactly one fault of this modality, from its first moment to its last."""
     same = [d for d in record.distortions if d.modality == modality]
-    whole = record.end is not None and len(same) == 1
-    return whole and same[0].start <= 0.05 and same[0].end >= (record.end or 0.0) - 0.05
+    return len(same) == 1 and same[0].start <= 0.05 and same[0].end >= (record.end or 0.0) - 0.05  # a still has no end
 
 
 def relative(record: Record, aspect: str, ceilings: Mapping[str, Mapping[str, float]] | None = None) -> float:

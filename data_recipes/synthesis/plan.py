@@ -171,10 +171,16 @@ class Planner:
 
     def _still(self, plan: Plan, rng: np.random.Generator) -> Plan:
         """The plan as one frame, silent, with faults that a frame can show."""
+        named = self.recipe.kinds
+        left = {k.kind for k in kinds("video", named=named) if named.get(k.kind, 1.0) > 0} - MOVING
+        if plan.faults and not left:
+            raise ConfigError(
+                f"recipe {self.recipe.name!r}: shares.stills, but kinds leaves none that a frame can show"
+            )
         faults: list[PlannedFault] = []
-        for _ in plan.faults:
-            faults.append(self._fault(rng, "video", MOVING | {f.kinds[0] for f in faults}, narrow=False))
-        faults = [replace(f, span=None, kinds=tuple(k for k in f.kinds if k not in MOVING)) for f in faults]
+        for _ in plan.faults[: len(left)]:
+            fault = self._fault(rng, "video", MOVING | {f.kinds[0] for f in faults}, narrow=False)
+            faults.append(replace(fault, span=None))
         lines = int(rng.choice(STILL_LINES))
         return replace(plan, sound=(), own_sound=False, other=None, aside="", faults=tuple(faults), still=lines)
 

@@ -132,13 +132,10 @@ def _check_kinds(recipe: Recipe) -> None:
 
 def _finished(plan: Plan, recipe: Recipe, files: dict[str, Source], out: Path) -> bool:
     row = read_sidecar(out, plan.index)
-    clip = out / "clips" / f"{plan.index:06d}.mp4"
-    return (
-        row is not None
-        and row["key"] == plan.key(recipe, files)
-        and clip.is_file()
-        and clip.stat().st_size == row["bytes"]
-    )
+    if row is None or row["key"] != plan.key(recipe, files):
+        return False
+    clip = out / row["record"]["media"]
+    return clip.is_file() and bool(clip.stat().st_size == row["bytes"])
 
 
 def _chunks(plans: list[Plan], workers: int) -> list[list[Plan]]:

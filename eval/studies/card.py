@@ -37,7 +37,7 @@ class CardStudy(Recorded):
     shown: ClassVar[Heading] = Heading(
         title="Ablations and probes of the model card",
         headline=("SRCC by what is shown", "overall", "full"),
-        lower=frozenset({"mean", "max", "contradicted"}),
+        lower=frozenset({"mean", "max", "contradicted", "withdrawn"}),
         plain=frozenset(
             {"unverified", "audio_change", "video_change", "leak video>audio|video", "leak audio>video|audio"}
         ),

@@ -161,7 +161,7 @@ def _unfound(side: Side, rating: Rating, words: Words, levels: Mapping[str, str]
     hardly = telling(rating, side, FAINT)
     case = ("although" if grave else "clean") if high else "plain" if facts else "hardly" if hardly else "bare"
     told = {"level": levels[side], "tells": _tells(facts, words)} | _texts(rating, words)
-    told["worst"], told["where"] = measured_text(hardly, words), _lowest(side, rating, words)
+    told["worst"], told["window"] = measured_text(hardly, words), _lowest(side, rating, words)
     told["proof"] = measured_text(_proof(side, rating), words)
     return [[t.format(**told) for t in words[case][side]]]
 

@@ -54,7 +54,7 @@ def taught(side: str, rules: FindingRules) -> list[str]:
 def ask(
     likelihoods: Likelihoods, sides: Sequence[str], rules: FindingRules, language: str, seconds: float
 ) -> list[Asked]:
-    """The lists of all sides of a window, in one forward; two where a list begins with the time of a fault."""
+    """The lists of all sides of a window, asked at once; twice where a list begins with the time of a fault."""
     words = load_prompts("questions", language)
     leads = _leads(likelihoods, sides, language, seconds)
     branches: list[Branch] = []

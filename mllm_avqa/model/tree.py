@@ -20,6 +20,7 @@ def together(parts: Sequence[tuple[str, int]], most: int = MOST) -> list[list[in
     """Which parts (name, tokens) go into one forward: those of a name always, names until there are `most` tokens.
 
     What stands in one row is compared with all of it, seen or not: in many small rows a processor has less to do.
+    Tokens are counted before branches share them.
     """
     named: dict[str, list[int]] = {}
     for k, (name, _) in enumerate(parts):

@@ -194,7 +194,8 @@ def test_an_adapter_of_an_earlier_base_goes_on_with_todays(tmp_path):
     assert torch.equal(found[audio], load_file(DATA / START)["audio_tower.proj.bias"].float())
     assert all(torch.equal(found[name], told[name]) for name in kept)
     card = Card.load(tmp_path / "new")
-    assert card.revision == catalogue()["mini-base"]["sha256"] and card.training == {"stage1": {}}
+    assert card.revision == catalogue()["mini-base"]["sha256"]
+    assert card.training == {"stage1": {}, "rebased": {"anew": "audio", "base": f"mini-base@{card.revision}"}}
     assert {f.name for f in (tmp_path / "new").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "avqa.yaml",
     }  # fmt: skip

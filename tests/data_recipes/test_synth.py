@@ -224,8 +224,20 @@ def test_stills_are_one_silent_frame_of_many_sizes_with_faults_that_it_can_show(
         assert (r.start, r.end) == (None, None) and set(r.labels) == {"video", "overall"}
         assert not MOVING & {d.kind for d in r.distortions}
     assert any(r.distortions for r in found.records)
+    again = synthesise(path, tmp_path / "out", folders=[media])
+    assert (again.made, again.kept) == (0, 8)
     planner = _planner(path, media)
     assert len({planner.plan(i, 1).still for i in range(60)}) > 3
+    one = {k.kind: float(k.kind in ("gblur", "freeze")) for k in kinds()}  # two faults planned, one that a frame shows
+    planner = _planner(
+        _recipe(tmp_path, **(changes | {"shares": {"stills": 1.0, "second": 1.0, "clean_captions": 0.0}}), kinds=one),
+        media,
+    )
+    assert {len(planner.plan(i, 1).faults) for i in range(40)} == {0, 1}
+    moving = {k.kind: float(k.kind == "freeze") for k in kinds()}
+    planner = _planner(_recipe(tmp_path, **changes, kinds=moving), media)
+    with pytest.raises(ConfigError, match="stills"):
+        [planner.plan(i, 1) for i in range(20)]
 
 
 def test_a_run_writes_true_records_and_resumes(tmp_path: Path, media: Path) -> None:

@@ -121,8 +121,8 @@ def test_a_side_that_scores_low_without_a_finding_is_not_called_clean():
 @pytest.mark.parametrize(
     ("language", "told"),
     [
-        ("en", "so check from 8 to 16 s, where it is lowest, before you act on the score."),
-        ("zh", "请先核查得分最低的8到16秒再处理。"),
+        ("en", "so check from 8 to 16 s, where the score is lowest, before you act on the score."),
+        ("zh", "请先核查得分最低的第8到16秒再处理。"),
     ],
 )
 def test_a_low_score_without_a_reason_says_which_window_to_look_at(language, told):
@@ -134,7 +134,7 @@ def test_a_low_score_without_a_reason_says_which_window_to_look_at(language, tol
     assert told in text
     assert not [c for c in check_claims(text, rating, language) if c.support == "contradicted"]
     rating.windows[1] = Window(start=8, end=16, scores={"video": score(2.9)})
-    assert "lowest" not in write(first, rating, "en")  # about the same everywhere
+    assert "the score is lowest" not in write(first, rating, "en")  # about the same everywhere
 
 
 class Scripted:

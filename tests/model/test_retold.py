@@ -1,10 +1,14 @@
 """Other facts behind a held prefix give the scores of a window that was encoded with them."""
 
+from functools import partial
+
 import pytest
 from sample_views import make_views
 
 from mllm_avqa.corridor import Corridor
+from mllm_avqa.model.prompting import Branch
 from mllm_avqa.model.retold import Change
+from mllm_avqa.model.tree import together
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.text import TextContext
@@ -50,3 +54,21 @@ def test_what_it_was_not_encoded_with_cannot_be_retold(tiny, tiny_dir):
     corridor = Corridor(tiny, Card.load(tiny_dir))
     _, clip = corridor.hold(corridor.encode(Window([]), "en"))
     assert corridor.otherwise(clip, facts(25.0), [Change("audio", facts(1.0), ["audio"])], "en") is None
+
+
+def test_many_short_rows_tell_what_one_long_row_tells(tiny, tiny_dir, monkeypatch):
+    corridor = Corridor(tiny, Card.load(tiny_dir))
+    held = facts(25.0)
+    _, clip = corridor.hold(corridor.encode(Window(held), "en"))
+    changes = [Change("audio", facts(v), ["audio", "overall"]) for v in (1.0, 9.0)]
+    changes += [Change("video", facts(25.0, 3.0), ["video"]), Change("video", held, [])]
+    asked = [Branch(a, f"Is there {w}?", answer="yes") for a in ("audio", "video", "audio") for w in ("hum", "blur")]
+    found = []
+    for most in (10**6, 1, 10**6):
+        monkeypatch.setattr("mllm_avqa.corridor.together", partial(together, most=most))
+        scores = corridor.otherwise(clip, held, changes, "en")
+        assert scores is not None and [list(s) for s in scores] == [c.aspects for c in changes]
+        values = [d.score for s in scores for d in s.values()]
+        found.append([*values, *(x for told in corridor.likelihoods(clip, asked) for x in told)])
+    assert found[1] == pytest.approx(found[0], abs=2e-4)
+    assert found[2] == pytest.approx(found[0], abs=1e-6)  # the held clip is left as it was

@@ -60,14 +60,16 @@ def test_lessons_hold_what_is_shown_and_what_is_known(shards):
         lessons.read(shards, "audio", "test")
 
 
-def test_a_tower_goes_on_with_lessons_of_more_faults(shards, tmp_path):
+@pytest.mark.parametrize("start", ["fresh", "pretrained"])
+def test_a_tower_goes_on_with_lessons_of_more_faults(shards, tmp_path, start):
     own = tmp_path / "lessons"
     own.mkdir()
     for split in ("train", "val"):
         shutil.copy(shards / f"audio-{split}-000.npz", own)
     config = Schooling(
-        name="pupil", lessons=own, init=NANO, output=tmp_path / "out", hearing={"minutes": 0.01, "batch": 2}, bf16=False
-    )
+        name="pupil", lessons=own, init=NANO, output=tmp_path / "out", bf16=False,
+        hearing={"minutes": 0.01, "batch": 2, "start": start},
+    )  # fmt: skip
     (school(config) / "school.json").unlink()
     before = torch.load(config.output / "audio.state.pt", weights_only=True)
     with np.load(own / "audio-train-000.npz") as z:
@@ -84,6 +86,25 @@ def test_a_tower_goes_on_with_lessons_of_more_faults(shards, tmp_path):
     after = torch.load(config.output / "audio.state.pt", weights_only=True)
     assert after["rest"][0] > before["rest"][0]
     assert len(after["whole"]["heads.token.weight"]) == len(before["whole"]["heads.token.weight"]) + 1
+    (config.output / "school.json").unlink()
+    other = {"rank": 4, "start": "pretrained"}
+    with pytest.raises(ConfigError, match="another tower"):
+        school(config.model_copy(update={"hearing": config.hearing.model_copy(update=other)}))
+
+
+def test_a_frozen_projector_stays_as_the_language_model_reads_it(shards, tmp_path):
+    lesson = {"minutes": 0.01, "batch": 2, "start": "pretrained", "rank": 2, "projector": "frozen"}
+    config = Schooling(name="pupil", lessons=shards, init=NANO, output=tmp_path / "out", hearing=lesson, bf16=False)
+    before, after = (load_backbone(p, Card.load(p)).model.state_dict() for p in (NANO, school(config)))
+    changed = {n for n in before if not torch.equal(before[n], after[n])}
+    assert changed and all("audio_tower.layers" in n for n in changed)
+
+
+def test_what_does_not_fit_is_said(shards, tmp_path):
+    config = Schooling(name="pupil", lessons=shards, init=NANO, output=tmp_path / "out", hearing={"minutes": 0.01})
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="device"):
+            school(config.model_copy(update={"device": "cuda"}))
 
 
 def test_statistics_tell_noise_repeats_and_block_edges_apart():
@@ -161,4 +182,4 @@ def test_a_pretrained_tower_learns_by_adapter_and_is_merged(shards, tmp_path, ti
         for name in factors:
             step = added[f"{name}.up"].float() @ added[f"{name}.down"].float()
             full = f"model.{tower}.{name}.weight"
-            assert torch.allclose(after[full] - before[full], step, atol=0.02 * float(step.abs().max()) + 2e-3)
+            assert torch.allclose(after[full] - before[full], step, atol=0.02 * float(step.abs().max()) + 1e-6)

@@ -83,6 +83,7 @@ def rebase(adapter: Path, out: Path, sides: Sequence[str]) -> None:
     save_file(told, out / "adapter_model.safetensors", {"format": "pt"})
     card = Card.load(adapter)
     card.revision, card.results = catalogue()["mini-base"]["sha256"], {}  # measured on the base of before
+    card.training = card.training | {"rebased": {"anew": ", ".join(sides), "base": f"mini-base@{card.revision}"}}
     card.save(out)
 
 

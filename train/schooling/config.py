@@ -13,10 +13,12 @@ from train.config import Count, Positive, Strict
 class Lesson(Strict):
     """One tower. Time is counted, not steps: towers of different cost are compared at equal minutes."""
 
-    minutes: Positive  # of one core
+    minutes: Positive  # of one core, or of the GPU
     batch: Count = 16
     start: Literal["fresh", "pretrained"] = "fresh"  # new weights, or the tower as it is with LoRA on its layers
-    rank: Count = 16  # of LoRA, for `start: pretrained`; the projector is trained in full
+    rank: Count = 16  # of LoRA, for `start: pretrained`
+    # For `start: pretrained`: trained in full and settled anew, or left as the language model has learnt to read it
+    projector: Literal["full", "frozen"] = "full"
     matrices: Positive = 0.02  # learning rate of Muon, for fresh weights
     rest: Positive = 2e-3  # of AdamW
     energies: bool = True  # sight: log energies before the patch embedding (`Pixels.energies`)

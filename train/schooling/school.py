@@ -41,11 +41,15 @@ def school(config: Schooling) -> Path:
         raise ConfigError(
             f"{config.init}: a visual token is {card.views.patch} pixels wide, in lessons {towers.SPEC.patch} (`sight`)"
         )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda, but torch sees no GPU; cpu is allowed everywhere (`device`)")
     backbone = load_backbone(config.init, card, torch.float32)
     backbone.model.to(config.device)
     fresh = config.sight is not None and config.sight.start == "fresh"  # a pretrained tower keeps its channels
     energies = config.sight is not None and config.sight.energies
-    if fresh and card.pixels is not None:
+    if fresh:
+        if card.pixels is None:
+            raise ConfigError(f"{config.init}: its card says nothing of `pixels`, which a fresh tower needs (`init`)")
         card = card.model_copy(update={"pixels": card.pixels.model_copy(update={"energies": energies})})
     report: dict[str, Any] = {}
     for sense, modality in MODALITIES.items():
@@ -55,7 +59,7 @@ def school(config: Schooling) -> Path:
         torch.manual_seed(config.seed)
         adapter = None
         if lesson.start == "pretrained":
-            tower, adapter = towers.adapted(backbone, modality, lesson.rank)
+            tower, adapter = towers.adapted(backbone, modality, lesson.rank, lesson.projector == "full")
         else:
             tower = towers.fresh(backbone, modality, energies)
             if modality == "video" and not energies:
@@ -135,7 +139,8 @@ class Term:
                 self._save()
                 last = clock()
         self.whole.load_state_dict(self.average, strict=False)
-        return {"held_out": self.held_out(averaged=False), "settled": self._settle(), "curve": self.curve}
+        settled = self._settle() if self.lesson.projector == "full" else None
+        return {"held_out": self.held_out(averaged=False), "settled": settled, "curve": self.curve}
 
     def _now(self) -> dict[str, torch.Tensor]:
         """What is taught, by name: a fresh tower, or adapter and projector of a pretrained one; the heads."""
@@ -240,6 +245,11 @@ class Term:
         if not self.state.is_file():
             return
         state = torch.load(self.state, weights_only=True, map_location=self.device)
+        own, its = (
+            {n: t.shape for n, t in s.items() if n.startswith("tower.")} for s in (self.average, state["average"])
+        )
+        if own != its:
+            raise ConfigError(f"{self.state} is of another tower: `start`, `rank`, `init` or `output` has changed")
         known = {n: t.shape for n, t in self.average.items()} == {n: t.shape for n, t in state["average"].items()}
         for to, of in ((self._now(), state["whole"]), (self.average, state["average"])):
             for name, value in of.items():
@@ -247,6 +257,7 @@ class Term:
                     "tower."
                 ):  # lessons of more faults: the tower goes on, its heads begin anew
                     to[name].copy_(value)
-        for optimizer, saved in list(zip(self.optimizers, state["optimizers"], strict=True))[: None if known else 1]:
+        both = list(zip(self.optimizers, state["optimizers"], strict=True))
+        for optimizer, saved in both if known else both[:-1]:  # the last one holds the heads
             optimizer.load_state_dict(saved)
         self.steps, self.spent, self.curve = state["rest"]

@@ -43,10 +43,10 @@ def fresh(backbone: Backbone, modality: str, energies: bool) -> nn.Module:
     return tower
 
 
-def adapted(backbone: Backbone, modality: str, rank: int) -> tuple[nn.Module, LoraModel]:
-    """Puts LoRA (alpha: twice the rank) on the linear layers of the tower that is there, and frees its projector.
+def adapted(backbone: Backbone, modality: str, rank: int, free: bool = True) -> tuple[nn.Module, LoraModel]:
+    """Puts LoRA (alpha: twice the rank) on the linear layers of the tower that is there.
 
-    Returns the tower and what merges the adapter into it.
+    free: its projector is trained, in full. Returns the tower and what merges the adapter into it.
     """
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
@@ -57,7 +57,7 @@ def adapted(backbone: Backbone, modality: str, rank: int) -> tuple[nn.Module, Lo
     named = [n for n, m in tower.named_modules() if isinstance(m, nn.Linear) and not f"{n}.".startswith(projector)]
     adapter = LoraModel(tower, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=named), "school")
     for name, p in tower.named_parameters():
-        p.requires_grad_("lora_" in name or name.startswith(projector))
+        p.requires_grad_("lora_" in name or (free and name.startswith(projector)))
     return tower, adapter
 
 
@@ -84,9 +84,10 @@ def outputs(backbone: Backbone, modality: str, shown: list[np.ndarray], card: Ca
     """Projector outputs [lessons, tokens, width] of patches (`patches`) or sounds of one length."""
     net = backbone.model.model
     if modality == "video":
-        pixels = _normalised(np.concatenate(shown), backbone).to(backbone.model.device)
+        pixels = _normalised(np.concatenate(shown), backbone)
         if card.pixels is not None and card.pixels.energies:
             pixels = with_energies(pixels, card.pixels, net.visual.patch_size)
+        pixels = pixels.to(backbone.model.device)
         pairs = SPEC.segments * SPEC.frames_per_segment // 2
         rows, columns = (n * net.visual.spatial_merge_size for n in SPEC.fragment_grid)
         found = net.visual(
