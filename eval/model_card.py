@@ -158,13 +158,21 @@ def _aspects(results: dict[str, Any]) -> list[str]:
             if raw["srcc"].get("note")
         }
         parts += [f"Prompts in `{language}`:", table(head, rows), "\n".join(f"- {n}" for n in sorted(notes))]
-    parts += ["### What the scores rest on", "SRCC with a part of the input taken away."]
+    parts += [
+        "### What the scores rest on",
+        "SRCC with a part of the input taken away, and of regressions that learnt from these clips alone, "
+        "cross-validated by content.",
+    ]
     for language, by_condition in results["aspects"].items():
         aspects = list(by_condition["full"])
         rows = [
             [f"{c}: {CONDITION_WORDS[c]}"]
             + [signed(Number.model_validate(by_condition[c][a]["srcc"]), interval=True) for a in aspects]
             for c in CONDITIONS
+        ]
+        rows += [
+            [name] + [signed(Number.model_validate(b[a]["srcc"]), interval=True) if a in b else "–" for a in aspects]
+            for name, b in results["baselines"].items()
         ]
         parts += [f"Prompts in `{language}`:", table(["condition", *aspects], rows)]
     return parts

@@ -82,6 +82,10 @@ class CardStudy(Recorded):
             results["independence"][language] = independence(rows)
         for name in ("crosstalk", "injection", "stage1", "explanations"):
             results[name] = {language: getattr(state, name)[language].report() for language in languages}
+        results["baselines"] = {
+            name: {a: found.model_dump(exclude_defaults=True) for a, found in by_aspect.items()}
+            for name, by_aspect in state.baselines.report(records, self.draws).items()
+        }
         return results
 
     def report(self, found: dict[str, Any]) -> Report:
@@ -118,9 +122,11 @@ class _State:
     """What is kept of the clips: numbers only."""
 
     def __init__(self, every: Sequence[Record], languages: Sequence[str]) -> None:
+        from eval.baselines import Baselines
         from eval.held_out import CONDITIONS
         from eval.probes import CrossTalk, Explanations, FewTexts, StageOne
 
+        self.baselines = Baselines()
         self.scores: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             (language, name): {} for language in languages for name in CONDITIONS
         }
@@ -156,6 +162,8 @@ def _pass(
     probed, told = ({r.id for r in spread(records, n)} if n else set() for n in (study.probes, study.told))
     for chunk in chunks(records, base, rater, study.chunk, state.failures):
         state.count_seconds(chunk)
+        for clip in chunk:
+            state.baselines.add(rater, clip)
         for language in languages:
             for name, condition in CONDITIONS.items():
                 for clip, scores in zip(chunk, clip_scores(rater, chunk, language, condition), strict=True):
@@ -218,6 +226,9 @@ def _lines(result: dict[str, Any], language: str, who: str) -> Iterator[Line]:
     for aspect, full in by_condition["full"].items():
         values = {c: Number.model_validate(a[aspect]["srcc"]) for c, a in by_condition.items() if aspect in a}
         yield Line(what=aspect, who=who, values=values, n=full["n"], of=full["m"], table="SRCC by what is shown")
+        for name, found in ((name, a[aspect]) for name, a in result["baselines"].items() if aspect in a):
+            values, n, m = {"full": Number.model_validate(found["srcc"])}, found["n"], found["m"]
+            yield Line(what=aspect, who=name, values=values, n=n, of=m, table="SRCC by what is shown", baseline=True)
     apart = result["independence"][language]
     if "residual" in apart:
         named = {"audio - video": apart["residual"], **apart["partial"]}

@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from eval import frozen
+from eval import baselines, frozen
 from eval.board.bench import Bench
 from eval.board.run import SuiteCommand
 from eval.measuring import measured
 from eval.samples import select
 from eval.stats import Number, agreement
-from eval.studies.features import LEAST_CLIPS, fit, matrix
+from eval.studies.features import matrix
 from eval.studies.tools import TOOLS, measure_all, open_tools
 from eval.study import FEWER, Context, Heading, Line, Loading, Predicted, argument, option
 from eval.writing import write_text
@@ -31,7 +31,6 @@ from mllm_avqa.schema.records import Record, read_records
 
 log = logging.getLogger(__name__)
 PUBLISHED = Path(__file__).parent.parent / "published.yaml"
-ON_FACTS = "forest on the measured facts (cross-validated)"
 ON_FROZEN = "ridge on frozen EfficientNet-Lite0 (cross-validated)"
 
 
@@ -110,8 +109,8 @@ class People(Predicted, Loading):
             for aspect in aspects:
                 rows = [r for r in records if aspect in r.labels and r.id in facts]
                 names = sorted({m.name for r in rows for m in facts[r.id] if m.modality in SEES[aspect]})
-                forest = lambda x, y, groups: fit("forest", x, y, groups)  # noqa: E731
-                yield ON_FACTS, aspect, _cross(rows, aspect, matrix(rows, facts, names), forest)
+                x = matrix(rows, facts, names)
+                yield baselines.ON_FACTS, aspect, _cross(rows, aspect, x, baselines.forest)
         tools = [t for t in self.tool if TOOLS[t].aspect in aspects]
         if tools:
             key = ["tools", tools, bench.samples.keys(records, base, "none")]
@@ -158,11 +157,8 @@ def _labelled(records: Sequence[Record]) -> list[str]:
 
 def _cross(rows: Sequence[Record], aspect: str, x: np.ndarray, how: Any) -> dict[str, float]:
     """By record id; nothing where there are too few clips to learn from."""
-    if len(rows) < LEAST_CLIPS:
-        return {}
-    y = np.array([r.labels[aspect].mean_five for r in rows])
-    guess = frozen.crossed(how, x, y, [r.group for r in rows])
-    return {r.id: float(g) for r, g in zip(rows, guess, strict=True)}
+    guess = baselines.crossed(rows, aspect, x, how)
+    return {r.id: float(g) for r, g in zip(rows, guess, strict=True) if np.isfinite(g)}
 
 
 def _tools(records: Sequence[Record], base: Path, names: Sequence[str]) -> dict[str, Any]:

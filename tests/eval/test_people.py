@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from eval import frozen
+from eval.baselines import ON_FACTS
 from eval.board.bench import Bench, Stopwatch, SuiteRun
 from eval.board.reading import read_suite
 from eval.samples import Samples
-from eval.studies.people import ON_FACTS, People
+from eval.studies.people import People
 from mllm_avqa.schema.records import Label, Record, write_records
 
 
