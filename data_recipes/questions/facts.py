@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
@@ -97,6 +98,12 @@ def seconds(record: Record) -> float:
     if record.end is not None:
         return record.end - (record.start or 0.0)
     return max((d.end for d in record.distortions), default=0.0)
+
+
+def still(record: Record) -> bool:
+    """Whether the clip is a picture, which has no times."""
+    kind = mimetypes.guess_type(record.media)[0] or ""
+    return kind.startswith("image/") and kind != "image/gif"
 
 
 def impact(record: Record, fault: Distortion) -> float:

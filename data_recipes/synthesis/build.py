@@ -175,7 +175,8 @@ class Builder:
                 length = material.duration
                 span = (round(fault.span[0] * length, 1), min(round(fault.span[1] * length, 1), length))
             before = material
-            material, made = distort(before, kind, fault.level, fault.seed, span)
+            region = fault.region if get(kind).regional else None
+            material, made = distort(before, kind, fault.level, fault.seed, span, region)
             if self.recipe.labels != "dose":
                 made.parameters |= measured(kind, before, material, made.start, made.end)
             done.append(made.model_copy(update={"start": round(made.start, 3), "end": round(made.end, 3)}))

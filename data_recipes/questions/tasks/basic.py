@@ -14,6 +14,7 @@ from data_recipes.questions.facts import (
     make,
     score,
     span_words,
+    still,
     time_span,
 )
 from data_recipes.questions.tasks import of_side, sentence, task
@@ -109,7 +110,7 @@ def worst(record: Record, aspect: str, faults: list[Distortion], rng: Random, wo
 @of_side
 def when(record: Record, aspect: str, faults: list[Distortion], rng: Random, words: Words) -> Question | None:
     """At what time is it there?"""
-    if not faults:
+    if not faults or still(record):
         return None
     one = rng.choice(faults)
     text = sentence("when", rng, words, aspect, kind=kind_name(one.kind, words))

@@ -24,6 +24,7 @@ from data_recipes.questions.facts import (
     rounded,
     seconds,
     span_words,
+    still,
     time_span,
     whole_clip,
 )
@@ -106,7 +107,7 @@ def modality(record: Record, rng: Random, words: Words) -> Question | None:
 def time(record: Record, aspect: str, faults: list[Distortion], rng: Random, words: Words) -> Question | None:
     """Between which times is it there? Four times to choose from."""
     length = seconds(record)
-    if not faults or length < 4 * GRID:
+    if not faults or still(record) or length < 4 * GRID:
         return None
     one = rng.choice(faults)
     if sum(d.kind == one.kind for d in faults) > 1:
