@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllm_avqa.model.prompting import Branch, list_branch, load_prompts
-from mllm_avqa.model.verdicts import hisses, seen_by, verdict
+from mllm_avqa.model.verdicts import hisses, seen_by, unseen, verdict
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity
@@ -112,18 +112,21 @@ def calibrated(raw: np.ndarray, rules: FindingRules) -> np.ndarray:
 
 
 def weighed(asked: Asked, rating: Rating, language: str) -> tuple[np.ndarray, list[Claim | None]]:
-    """Of every kind, how badly the facts that see it say it is there, and what refutes it."""
+    """Of every kind, how badly the facts that see it say it is there, and what refutes it whenever it may be."""
     bearing, refuted = [], list[Claim | None]()
     for kind in asked.kinds:
-        bearing.append(max((bad for _, bad in seen_by(fault_kinds()[kind], rating.evidence)), default=1))
-        f = finding(kind, asked.severity(kind), language)
-        told = verdict(f, rating, language)
-        said = load_prompts("explain", language)["withdrawn"].format(
-            severity=load_prompts("questions", language)["severities"][f.severity], kind=f.name
-        )
-        claim = Claim(text=said, support="contradicted", because=told.because)
-        refuted.append(claim if told.support == "contradicted" else None)
+        entry, severity = fault_kinds()[kind], asked.severity(kind)
+        bearing.append(max((bad for _, bad in seen_by(entry, rating.evidence)), default=1))
+        told = unseen(entry, SEVERITIES.index(severity), rating, language)
+        f = finding(kind, severity, language)
+        refuted.append(_withdrawn(f, told.because, language) if told.support == "contradicted" else None)
     return np.array(bearing, float), refuted
+
+
+def _withdrawn(f: Finding, because: str, language: str) -> Claim:
+    severity = load_prompts("questions", language)["severities"][f.severity]
+    said = load_prompts("explain", language)["withdrawn"].format(severity=severity, kind=f.name)
+    return Claim(text=said, support="contradicted", because=because)
 
 
 def kept(asked: Asked, rating: Rating, rules: FindingRules) -> tuple[np.ndarray, list[Claim | None]]:
@@ -143,7 +146,9 @@ def possible(asked: Asked, rating: Rating, rules: FindingRules) -> list[tuple[st
     expected = weights @ np.arange(1, len(SEVERITIES)) / weights.sum(1)
     out = []
     for kind, p, own, against, severity in zip(asked.kinds, there, alone, refuted, expected, strict=True):
-        borne = against is None or any(bad >= BEARING for _, bad in measures(kind, rating.evidence))
+        throughout = verdict(finding(kind, asked.severity(kind), rating.language), rating, rating.language)
+        held = against is None and throughout.support != "contradicted"
+        borne = held or any(bad >= BEARING for _, bad in measures(kind, rating.evidence))
         out.append((kind, float(max(p, own)) if borne else 0.0, float(severity)))
     return out
 
@@ -234,18 +239,25 @@ def _seen_first(kind: str, m: Measurement) -> bool:
     return first and any(bad for seen, bad in seen_by(entry, [m]) if seen is m)
 
 
-def settled(found: Sequence[Finding], rating: Rating) -> list[Finding]:
-    """Findings with the facts that bear on them, at the time that these show, and what each costs its side."""
-    out = []
+def settled(found: Sequence[Finding], rating: Rating) -> tuple[list[Finding], list[Claim]]:
+    """Findings with the facts that bear on them, at the time that these show, and what each costs its side.
+
+    And what is withdrawn: those that the facts refute at the time that they were said to be there.
+    """
+    out, withdrawn = [], []
     for f in found:
         seen = [(m, bad) for m, bad in seen_by(fault_kinds()[f.kind], rating.evidence) if bad >= BEARING]
         seen.sort(key=lambda s: -s[1])
         facts = [m for m, _ in seen]
+        told = verdict(f, rating, rating.language)
+        if told.support == "contradicted" and not facts:
+            withdrawn.append(_withdrawn(f, told.because, rating.language))
+            continue
         f = f.model_copy(update={"severity": _as_measured(f, rating.evidence)})
         if verdict(f, rating, rating.language).support == "contradicted":  # at another time
             f = f.model_copy(update=_measured_times(facts))
         out.append(f.model_copy(update={"facts": [m.name for m in facts]}))
-    return _gains(out, rating)
+    return _gains(out, rating), withdrawn
 
 
 def _as_measured(f: Finding, evidence: Sequence[Measurement]) -> Severity:

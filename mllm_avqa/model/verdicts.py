@@ -195,7 +195,20 @@ def _elsewhere(seen: Sequence[tuple[Measurement, int]], language: str) -> ClaimV
 
 def _refutes(kind: FaultKind, m: Measurement) -> bool:
     """Whether the fact would have found the fault, had it been there: a hint misses it too often."""
-    return any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
+    return not kind.missed and any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
+
+
+def unseen(kind: FaultKind, degree: int, rating: Rating, language: str) -> ClaimVerdict:
+    """What refutes a fault whose time is not known: a fact that would have found it in any part of the clip.
+
+    One that averages over the clip says that it is not there throughout, and one that sees it less badly that it is
+    less bad: neither says that it is not there.
+    """
+    seen = seen_by(kind, rating.evidence)
+    if not seen or degree - _worst(seen)[1] <= SEVERITY_TOLERANCE or _worst(seen)[1] > 1:
+        return OPEN
+    local = [m for m, _ in seen if _refutes(kind, m) and m.name in FACTS and FACTS[m.name].local]
+    return ClaimVerdict("contradicted", _told(local[0], language)) if local else OPEN
 
 
 def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Measurement, int]]:

@@ -56,6 +56,7 @@ class FaultKind(BaseModel):
     measures: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    missed: bool = False  # by its measures, too often for them to refute it
     form: Literal["mass", "countable", "property"] = "mass"
 
     def name(self, language: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, CAPTION_FACTS, FACTS, WHOLE_FACTS
-from mllm_avqa.model.verdicts import check_claims
+from mllm_avqa.model.verdicts import check_claims, unseen
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
@@ -202,13 +202,31 @@ def test_a_hint_bears_out_and_never_refutes():
 
 @pytest.mark.parametrize(
     ("span", "support", "because"),
-    [("5 to 6", "supported", "blockiness"), ("0 to 1", "supported", "freeze"), ("2.5 to 3", "contradicted", "freeze")],
+    [("5 to 6", "supported", "blockiness"), ("0 to 1", "supported", "freeze"), ("2.5 to 3", "unverified", "")],
 )
 def test_every_fact_that_sees_a_fault_can_place_it(span, support, because):
     rating = clip(fact("freeze", 0.9, "strong", [(0.0, 1.0)]), fact("blockiness", 2.0, "moderate", [(5.0, 6.0)]))
     (claim,) = check_claims(f"The picture has strong packet loss from {span} s.", rating)
     assert claim.support == support
     assert because in claim.because
+
+
+def test_what_its_measures_miss_too_often_is_borne_out_by_them_and_not_refuted():
+    assert supports("The sound has a severe telephone effect.", clip(fact("bandwidth", 24000.0, "none"))) == [
+        "unverified"
+    ]
+    assert supports("The sound has a severe telephone effect.", clip(fact("bandwidth", 3000.0, "strong"))) == [
+        "supported"
+    ]
+
+
+def test_of_a_fault_at_no_known_time_only_a_fact_of_every_part_says_that_it_is_not_there():
+    kinds = fault_kinds()
+    nothing = clip(fact("dropouts", 0.0, "none"), fact("hum", 0.0, "none"), fact("blur", 1.7, "slight"))
+    assert unseen(kinds["dropout"], 5, nothing, "en").support == "contradicted"
+    assert unseen(kinds["dropout"], 2, nothing, "en").support == "unverified"  # so faint that it may be missed
+    assert unseen(kinds["hum"], 5, nothing, "en").support == "unverified"  # an average: it may be there for a part
+    assert unseen(kinds["gblur"], 5, nothing, "en").support == "unverified"  # seen, if less badly
 
 
 def test_a_hint_elsewhere_refutes_no_time():
