@@ -199,6 +199,14 @@ def test_an_adapter_of_an_earlier_base_goes_on_with_todays(tmp_path):
     assert {f.name for f in (tmp_path / "new").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "avqa.yaml",
     }  # fmt: skip
+    # Again, with towers that only learnt longer: projectors stay, and what comes last is what it lies on now.
+    card.model_copy(update={"training": card.training | {"hear": {"base": "mini-base@before"}}}).save(tmp_path / "new")
+    run = CliRunner().invoke(app, ["rebase", str(tmp_path / "new"), str(tmp_path / "again")])
+    assert run.exit_code == 0, run.output
+    again = load_file(tmp_path / "again" / "adapter_model.safetensors")
+    assert again.keys() == found.keys() and all(torch.equal(again[name], found[name]) for name in found)
+    trained = Card.load(tmp_path / "again").training
+    assert list(trained.items())[-1] == ("rebased_2", {"anew": "nothing", "base": f"mini-base@{card.revision}"})
     for wrong in ((old, "x", "sync"), (tmp_path, "x", "audio"), (old, "old", "audio")):
         run = CliRunner().invoke(app, ["rebase", str(wrong[0]), str(tmp_path / wrong[1]), "--side", wrong[2]])
         assert run.exit_code == 2 and "Traceback" not in run.output

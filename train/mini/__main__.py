@@ -32,16 +32,20 @@ def start(
 def rebase(
     adapter: Annotated[Path, typer.Argument(help="checkpoint trained on an earlier base")],
     out: Annotated[Path, typer.Argument(help="folder for what training goes on from")],
-    side: Annotated[list[str], typer.Option(help="audio, video: sides whose tower is another now")],
+    side: Annotated[
+        list[str] | None,
+        typer.Option(help="audio, video: sides whose tower is another now; not one that only learnt longer"),
+    ] = None,
 ) -> None:
     """Put an adapter of an earlier base onto today's: the projectors of the given sides begin anew."""
     from train.mini.start import WHOLE
     from train.mini.start import rebase as put
 
-    if unknown := set(side) - set(WHOLE):
+    sides = side or []
+    if unknown := set(sides) - set(WHOLE):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: audio and video are allowed", param_hint="--side")
     try:
-        put(adapter, out, side)
+        put(adapter, out, sides)
     except ConfigError as e:
         raise typer.BadParameter(str(e)) from e
 

@@ -70,20 +70,22 @@ def rebase(adapter: Path, out: Path, sides: Sequence[str]) -> None:
     file = adapter / "adapter_model.safetensors"
     if not file.is_file() or out.resolve() == adapter.resolve():
         raise ConfigError(f"{adapter} holds no adapter to put into another folder than {out} (ADAPTER, OUT)")
-    start, told = load_file(DATA / START), load_file(file)
+    start, tensors = load_file(DATA / START), load_file(file)
     for part in (WHOLE[side] for side in sides):
-        keys = [key for key in told if part in key]
+        keys = [key for key in tensors if part in key]
         if not keys:
             raise ConfigError(f"{file} holds no {part.rstrip('.')} (--side)")
-        told |= {key: start[part + key.split(part)[1]].float() for key in keys}
+        tensors |= {key: start[part + key.split(part)[1]].float() for key in keys}
     out.mkdir(parents=True, exist_ok=True)
     for own in adapter.iterdir():
         if own.suffix == ".json" and own.name != "stage.json":
             shutil.copy(own, out)
-    save_file(told, out / "adapter_model.safetensors", {"format": "pt"})
+    save_file(tensors, out / "adapter_model.safetensors", {"format": "pt"})
     card = Card.load(adapter)
     card.revision, card.results = catalogue()["mini-base"]["sha256"], {}  # measured on the base of before
-    card.training = card.training | {"rebased": {"anew": ", ".join(sides), "base": f"mini-base@{card.revision}"}}
+    told = {"anew": ", ".join(sides) or "nothing", "base": f"mini-base@{card.revision}"}
+    times = sum(name.startswith("rebased") for name in card.training)
+    card.training = card.training | {f"rebased_{times + 1}" if times else "rebased": told}
     card.save(out)
 
 
