@@ -17,10 +17,12 @@ from eval.stats import Agreement, agreement
 from eval.studies.features import LEAST_CLIPS, fit, matrix
 from mllm_avqa.model.backbones.qwen2_5_omni import Qwen25Omni
 from mllm_avqa.model.prompting import SEES
+from mllm_avqa.model.scoring import on_device
 from mllm_avqa.rater import Rater
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.rating import ASPECTS
 from mllm_avqa.schema.records import Record
+from mllm_avqa.windows import worst_evidence
 
 ON_FACTS = "forest on the measured facts (cross-validated)"
 ON_TOWERS = "ridge on what the towers hand over (cross-validated)"
@@ -35,11 +37,13 @@ class Baselines:
         self.tokens: dict[str, dict[str, np.ndarray]] = {}
 
     def add(self, rater: Rater, clip: HeldOut) -> None:
-        window, backbone = clip.windows[0], rater.backbone
-        self.facts[clip.record.id] = window.evidence
+        backbone = rater.backbone
+        self.facts[clip.record.id] = worst_evidence(w.evidence for w in clip.windows)
         given: dict[str, torch.Tensor] = {}
         if isinstance(backbone, Qwen25Omni):  # other families cannot run their towers alone
-            given = backbone.media_tokens(backbone.media_tensors(window.views))
+            media = [on_device(backbone.media_tensors(w.views), backbone) for w in clip.windows]
+            tokens = [backbone.media_tokens(m) for m in media]
+            given = {p: torch.cat([t[p] for t in tokens if p in t]) for p in {p for t in tokens for p in t}}
         self.tokens[clip.record.id] = {part: _summary(t) for part, t in given.items() if len(t)}
 
     def report(self, records: Sequence[Record], draws: int) -> dict[str, dict[str, Agreement]]:

@@ -163,11 +163,14 @@ class RatingTruth:
         kinds = self.item.kinds
         if all(self._score(fault_kinds()[k].side) is None for k in kinds):
             return self._missing(fault_kinds()[kinds[0]].side) or self._polarity(False)
-        there = any(f.kind in kinds for f in self.rating.findings)
+        there, filmed = any(f.kind in kinds for f in self.rating.findings), False
         for kind in (fault_kinds()[k] for k in kinds):
             own = {n.rstrip("+-") for n in kind.measures}
-            seen = [s for s in seen_by(kind, self.rating.evidence) if speaks(s[0], self.rating.evidence)]
-            there |= any(bad >= SLIGHT for m, bad in seen if m.name in own)
+            seen = [m for m, bad in seen_by(kind, self.rating.evidence) if m.name in own and bad >= SLIGHT]
+            spoken = [m for m in seen if speaks(m, self.rating.evidence)]
+            there, filmed = there or bool(spoken), filmed or bool(seen)
+        if filmed and not there:  # what was filmed or played can be like that: neither yes nor no
+            return not self._polarity(True) and not self._polarity(False)
         return self._polarity(there)
 
     def why(self) -> bool:

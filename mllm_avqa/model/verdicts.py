@@ -155,13 +155,13 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Claim
     """A named fault must show in the measures that can see it, at the time and as badly as claimed."""
     seen = seen_by(kind, rating.evidence)
     if claim.denied:  # hints neither refute a denial nor bear it out
-        seen = [s for s in seen if _refutes(kind, s[0])]
+        seen = [s for s in seen if _measures(kind, s[0])]
     if not seen:
         return OPEN
     worst, measured = _worst(seen)
     reason = _told(worst, language, other_way=measured < SEVERITIES.index(worst.severity))
     if claim.denied:
-        clear = measured == 0 or measured > SEVERITY_TOLERANCE
+        clear = (measured == 0 and not kind.missed) or measured > SEVERITY_TOLERANCE
         return ClaimVerdict("contradicted" if measured else "supported", reason) if clear else OPEN
     timed = claim.span is not None and claim.span != WHOLE
     if measured > 1:
@@ -169,14 +169,14 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Claim
             there = [s for s in seen if s[1] > 1 and s[0].spans]
             then = [s for s in there if _overlaps(claim.span or WHOLE, s[0])]
             if not then:
-                return _elsewhere([s for s in there if _refutes(kind, s[0])], language)
+                return _elsewhere([s for s in there if _finds(kind, s[0])], language)
             worst, measured = _worst(then)
             reason = _told(worst, language)
         if claim.severity is None or abs(claim.severity - measured) <= SEVERITY_TOLERANCE:
             return ClaimVerdict("supported", reason)
-        return ClaimVerdict("contradicted", reason) if _refutes(kind, worst) else OPEN
+        return ClaimVerdict("contradicted", reason) if _measures(kind, worst) else OPEN
     degree = UNSAID if claim.severity is None else claim.severity
-    sees = any(_refutes(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
+    sees = any(_finds(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
     return ClaimVerdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
 
 
@@ -193,9 +193,14 @@ def _elsewhere(seen: Sequence[tuple[Measurement, int]], language: str) -> ClaimV
     return ClaimVerdict("contradicted", say("reasons.elsewhere", language, fact=_told(m, language), at=at))
 
 
-def _refutes(kind: FaultKind, m: Measurement) -> bool:
-    """Whether the fact would have found the fault, had it been there: a hint misses it too often."""
-    return not kind.missed and any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
+def _measures(kind: FaultKind, m: Measurement) -> bool:
+    """Whether the fact measures the fault; a hint does not."""
+    return any(name.rstrip("+-") == m.name for name in (*kind.measures, *kind.instead))
+
+
+def _finds(kind: FaultKind, m: Measurement) -> bool:
+    """Whether it would have found the fault, had it been there: some measures miss a kind too often."""
+    return _measures(kind, m) and not kind.missed
 
 
 def unseen(kind: FaultKind, degree: int, rating: Rating, language: str) -> ClaimVerdict:
@@ -207,7 +212,7 @@ def unseen(kind: FaultKind, degree: int, rating: Rating, language: str) -> Claim
     seen = seen_by(kind, rating.evidence)
     if not seen or degree - _worst(seen)[1] <= SEVERITY_TOLERANCE or _worst(seen)[1] > 1:
         return OPEN
-    local = [m for m, _ in seen if _refutes(kind, m) and m.name in FACTS and FACTS[m.name].local]
+    local = [m for m, _ in seen if _finds(kind, m) and m.name in FACTS and FACTS[m.name].local]
     return ClaimVerdict("contradicted", _told(local[0], language)) if local else OPEN
 
 
@@ -226,7 +231,9 @@ def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Meas
 
 def speaks(m: Measurement, evidence: Iterable[Measurement]) -> bool:
     """Whether a bad value speaks of a fault by itself, and not of what was filmed or played."""
-    return not (m.name in FACTS and FACTS[m.name].content) and hisses(m, evidence)
+    content = FACTS[m.name].content if m.name in FACTS else None
+    filmed = content is not None and SEVERITIES.index(m.severity) <= SEVERITIES.index(content)
+    return not filmed and hisses(m, evidence)
 
 
 def hisses(m: Measurement, evidence: Iterable[Measurement]) -> bool:

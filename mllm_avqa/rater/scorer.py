@@ -155,10 +155,12 @@ class Scorer:
         if rating.whole is not None and rating.coverage is not None and not rating.coverage.whole:
             known = {f.kind for f in found}  # the whole file's faults, which the window need not show
             found += [f for f in measured(rating, rules, rating.whole.facts) if f.kind not in known]
+        several = len(rating.windows) > 1
+        if several:  # "throughout" was said of one window
+            found = [f.model_copy(update={"span": f.span or span}) if f.origin == "model" else f for f in found]
         found, refuted = settled(found, rating)
         rating.withdrawn = [*rating.withdrawn, *refuted]
-        if len(rating.windows) > 1:  # "throughout" was said of one window
-            found = [f.model_copy(update={"span": f.span or span}) if f.origin == "model" else f for f in found]
+        if several:
             found = [lasting(f, parts, rating, rules) for f in found]
         rating.findings = found
 

@@ -13,10 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.__main__ import app
+from eval.baselines import ON_FACTS, ON_TOWERS
 from eval.held_out import CONDITIONS
+from eval.model_card import render
 from eval.probes import Explanations, independence, lines, with_text
 from eval.samples import spread
 from eval.stats import wilson
+from eval.studies.card import _lines
 from mllm_avqa.schema.card import Card
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.rating import Claim
@@ -208,6 +211,20 @@ def test_the_card_is_written_and_readable(measured):
     assert str(checkpoint.parent) not in text  # no machine paths
     assert str(checkpoint.parent) not in json.dumps(results)
     assert json.loads(run.stdout)["aspects"].keys() == card.results["aspects"].keys()
+
+
+def test_baselines_stand_beside_the_rows_that_they_belong_to(measured):
+    results, checkpoint, _ = measured
+    found = {"srcc": {"value": 0.42}, "n": 30, "m": 30}
+    told = results | {"baselines": {ON_FACTS: {"video": found}, ON_TOWERS: {"video": found}}}
+    own = [line for line in _lines(told, "en", "mine") if line.who in (ON_FACTS, ON_TOWERS)]
+    assert [(line.who, line.what, line.beside) for line in own] == [
+        (ON_FACTS, "video", ""), (ON_TOWERS, "video", "mine"),
+    ]  # fmt: skip
+    assert all(line.baseline and line.values["full"].value == 0.42 for line in own)
+    card = render(Card.load(checkpoint), told, 0)
+    (row,) = [line for line in card.splitlines() if ON_TOWERS in line]
+    assert "0.420" in row and row.count("–") == len(results["aspects"]["en"]["full"]) - 1
 
 
 def test_unknown_split_names_those_there_are(measured, tmp_path):

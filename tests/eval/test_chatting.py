@@ -5,6 +5,7 @@ import pytest
 from eval.chatting import BankItem, RatingTruth, bank, outcome
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.rating import Finding, Rating, ScoreDistribution
 
 
@@ -21,6 +22,7 @@ def rated():
                 side="audio", kind="hum", name="hum", severity="strong", span=(1, 2.5), gain=2.0, remedy=hum.remedy.en
             )
         ],
+        evidence=[Measurement(name="clicks", modality="audio", value=7.0, unit="1/s", severity="moderate")],
         media=MediaInfo(path="c.mp4", container="mp4", size_bytes=1, duration=4.0),
     )  # fmt: skip
 
@@ -34,6 +36,8 @@ def rated():
         ({"want": "limit", "of": "video", "limit": 4}, "Yes, it is 3.42.", "wrong"),
         ({"want": "presence", "kinds": ["hum"]}, "Yes, there is.", "right"),
         ({"want": "presence", "kinds": ["echo"]}, "Yes, there is.", "wrong"),
+        ({"want": "presence", "kinds": ["clicks"]}, "Hard to tell: drums click.", "right"),
+        ({"want": "presence", "kinds": ["clicks"]}, "No.", "wrong"),
         ({"want": "worst"}, "Hum is worst.", "right"),
         ({"want": "when"}, "From 1 to 2.5 s.", "right"),
         ({"want": "when"}, "Throughout.", "wrong"),

@@ -7,7 +7,7 @@ import pytest
 from mllm_avqa.model.claims import read_claims
 from mllm_avqa.model.findings import calibrated, measured, read, settled
 from mllm_avqa.schema.card import FindingRules
-from mllm_avqa.schema.clip import MediaInfo
+from mllm_avqa.schema.clip import MediaInfo, VideoInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
 from mllm_avqa.schema.measurement import Measurement
@@ -102,6 +102,18 @@ def test_without_that_training_severe_facts_speak():
     clip = rated(fact("hum", "audio", 25.0, "strong"), fact("blur", "video", 1.7, "slight"), audio=2.0, video=3.0)
     found = measured(clip, RULES)
     assert [(f.kind, f.origin, f.probability) for f in found] == [("hum", "measured", None)]
+    filmed = rated(fact("overexposure", "video", 60.0, "severe"), video=2.0)  # a white wall, as often as a fault
+    assert measured(filmed, FindingRules(kinds=("overexp",))) == []
+
+
+def test_a_still_has_no_part_in_which_an_average_could_have_missed_a_fault():
+    sharp = rated(fact("blur", "video", 0.9, "none"), video=2.0)
+    model = saying("severe Gaussian blur throughout", "strong noise throughout")
+    rules = RULES.model_copy(update={"threshold": 0.2, "bearing": 0.0})
+    assert {f.kind for f in read(model, sharp, rules, (0.0, 4.0))[0]} == {"gnoise", "gblur"}
+    sharp.media.video = VideoInfo(codec="png", width=64, height=64, pixel_format="rgb24", still=True)
+    found, withdrawn = read(model, sharp, rules, (0.0, 0.0))
+    assert [f.kind for f in found] == ["gnoise"] and [c.text for c in withdrawn] == ["severe Gaussian blur"]
 
 
 def test_a_temperature_moves_probabilities_towards_even_odds():

@@ -3,7 +3,7 @@
 import pytest
 
 from mllm_avqa.evidence.catalogue import ALL_FACTS, CAPTION_FACTS, FACTS, WHOLE_FACTS
-from mllm_avqa.model.verdicts import check_claims, unseen
+from mllm_avqa.model.verdicts import check_claims, speaks, unseen
 from mllm_avqa.schema.clip import MediaInfo
 from mllm_avqa.schema.faults import fault_kinds
 from mllm_avqa.schema.levels import word
@@ -212,12 +212,17 @@ def test_every_fact_that_sees_a_fault_can_place_it(span, support, because):
 
 
 def test_what_its_measures_miss_too_often_is_borne_out_by_them_and_not_refuted():
-    assert supports("The sound has a severe telephone effect.", clip(fact("bandwidth", 24000.0, "none"))) == [
-        "unverified"
-    ]
-    assert supports("The sound has a severe telephone effect.", clip(fact("bandwidth", 3000.0, "strong"))) == [
-        "supported"
-    ]
+    said, denied = "The sound has a severe telephone effect.", "The sound has no telephone effect."
+    assert supports(f"{said} {denied}", clip(fact("bandwidth", 24000.0, "none"))) == ["unverified"] * 2
+    assert supports(said, clip(fact("bandwidth", 3000.0, "strong"))) == ["supported"]
+    assert supports(denied, clip(fact("bandwidth", 3000.0, "strong"))) == ["contradicted"]
+
+
+@pytest.mark.parametrize(("severity", "told"), [("moderate", False), ("strong", True)])
+def test_drums_click_and_only_more_than_they_do_speaks_of_a_fault(severity, told):
+    assert speaks(fact("clicks", 7.0, severity), []) is told
+    assert speaks(fact("contrast", 10.0, severity), []) is False
+    assert speaks(fact("hum", 20.0, severity), []) is True
 
 
 def test_of_a_fault_at_no_known_time_only_a_fact_of_every_part_says_that_it_is_not_there():

@@ -226,6 +226,9 @@ class Answering(Particulars):
         if there:
             told = [say["graded"].format(fact=told_fact(m, self.explain), severity=self._grade(m)) for m in there[:2]]
             return str(say["measured"].format(facts=self._list(told)))
+        bad = [m for m, bad in seen if bad >= THERE]
+        if bad:
+            return str(say["unsure"].format(measured=measured_text(bad[:2], self.explain)))
         if seen:
             return str(say["clear"].format(measured=measured_text([m for m, _ in seen[:2]], self.explain)))
         sides = dict.fromkeys(fault_kinds()[k].side for k in self.kinds)

@@ -9,6 +9,7 @@ from mllm_avqa.model.talk.answers import answer
 from mllm_avqa.model.talk.reading import read
 from mllm_avqa.rater import ChatSession
 from mllm_avqa.schema.errors import ConfigError
+from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.text import SourceStatus, TextContext, TextItem
 
 
@@ -119,6 +120,18 @@ def test_without_a_fault_it_says_so():
     clean = talked(findings=[], evidence=[], remedies=[])
     assert ask("What is the worst fault?", rating=clean) == "No fault was found."
     assert ask("How do I fix the sound?", rating=clean) == "No fault that would need mending was found in the sound."
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "Hard to tell:"), ("zh", "说不准")])
+def test_a_bad_value_that_content_can_have_is_neither_a_yes_nor_a_no(language, told):
+    from mllm_avqa.model.talk.reading import Query
+
+    clicking = Measurement(name="clicks", modality="audio", value=7.0, unit="1/s", severity="moderate")
+    rating = talked().model_copy(update={"evidence": [clicking], "findings": [], "language": language})
+    asked = Query("", language, "presence", kinds=("clicks",))
+    assert answer(asked, rating).text.startswith(told)
+    severe = clicking.model_copy(update={"value": 30.0, "severity": "severe"})
+    assert not answer(asked, rating.model_copy(update={"evidence": [severe]})).text.startswith(told)
 
 
 def test_every_topic_has_an_answer_in_both_languages():
