@@ -255,7 +255,7 @@ class Answering(Particulars):
         found, told = self._found()[:2], list[str]()
         told += [self._fault(f, self.say["say"]) for f in found]
         if not found and not self.q.sides:
-            told.append(self.words["topics"]["faults"]["none"].format(where=""))
+            told.append(self._nothing())
         of = self._of()
         scored = [(w, s.score) for w in self.rating.windows if (s := w.scores.get(of)) is not None]
         if len(scored) > 1 and not self.kinds:

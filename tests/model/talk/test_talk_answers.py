@@ -134,6 +134,13 @@ def test_a_bad_value_that_content_can_have_is_neither_a_yes_nor_a_no(language, t
     assert not answer(asked, rating.model_copy(update={"evidence": [severe]})).text.startswith(told)
 
 
+def test_a_clip_without_a_finding_has_a_worst_fact_whatever_way_it_is_asked_for():
+    quiet = Measurement(name="loudness", modality="audio", value=-43.0, unit="LUFS", severity="strong")
+    rating = talked().model_copy(update={"evidence": [quiet], "findings": []})
+    for question in ("What is the worst fault?", "What is the worst fault and when does it happen?"):
+        assert "-43" in ask(question, rating=rating)
+
+
 def test_every_topic_has_an_answer_in_both_languages():
     from mllm_avqa.model.prompting import load_prompts
     from mllm_avqa.model.talk.reading import Query
