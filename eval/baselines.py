@@ -29,7 +29,7 @@ ON_TOWERS = "ridge on what the towers hand over (cross-validated)"
 TOWERS = {"video": ("vision",), "audio": ("audio",), "overall": ("vision", "audio")}  # whose tokens tell of an aspect
 
 
-class Baselines:
+class CardBaselines:
     """Facts and tokens of the clips that are added; regressions on them in `report`."""
 
     def __init__(self) -> None:

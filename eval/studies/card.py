@@ -122,11 +122,11 @@ class _State:
     """What is kept of the clips: numbers only."""
 
     def __init__(self, every: Sequence[Record], languages: Sequence[str]) -> None:
-        from eval.baselines import Baselines
+        from eval.baselines import CardBaselines
         from eval.held_out import CONDITIONS
         from eval.probes import CrossTalk, Explanations, FewTexts, StageOne
 
-        self.baselines = Baselines()
+        self.baselines = CardBaselines()
         self.scores: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             (language, name): {} for language in languages for name in CONDITIONS
         }

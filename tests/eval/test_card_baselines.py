@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval.baselines import ON_FACTS, ON_TOWERS, Baselines
+from eval.baselines import ON_FACTS, ON_TOWERS, CardBaselines
 from mllm_avqa.schema.measurement import Measurement
 from mllm_avqa.schema.records import Label, Record
 
@@ -25,7 +25,7 @@ def fact(name, modality, value):
 
 def told(rows):
     """A fact that knows the picture, a tower that knows the sound."""
-    made, rng = Baselines(), np.random.default_rng(1)
+    made, rng = CardBaselines(), np.random.default_rng(1)
     for r in rows:
         made.facts[r.id] = [
             fact("blur", "video", r.labels["video"].mean),

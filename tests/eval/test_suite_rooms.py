@@ -153,7 +153,7 @@ def test_descriptions(board, world, monkeypatch):
     repeated(line, monkeypatch, "--threads", "1")
     result = json.loads(next((world / "out/descriptions").glob("*.json")).read_text())
     same = result["languages"]["en"]["claims"]["type"]
-    assert (line.values["claimed"].value, line.values["true"].value) == (same["claimed"], same["true"]) == (5, 2)
+    assert (line.values["claimed"].value, line.values["true"].value) == (same["claimed"], same["true"]) == (3, 2)
     assert any("different texts for 5 clips" in n for n in board[0].results[3].notes)
 
 
