@@ -142,15 +142,16 @@ def possible(asked: Asked, rating: Rating, rules: FindingRules) -> list[tuple[st
 
     What a fact refutes is left out, unless a fact says that something of the kind is there.
     """
-    there, refuted = kept(asked, rating, rules)
-    alone = calibrated(shares(asked, np.zeros(len(there)), np.ones(len(refuted), bool), rules), rules)
+    there, _ = kept(asked, rating, rules)
+    alone = calibrated(shares(asked, np.zeros(len(there)), np.ones(len(there), bool), rules), rules)
     weights = np.exp(asked.log_probs - asked.log_probs.max(1, keepdims=True))
     expected = weights @ np.arange(1, len(SEVERITIES)) / weights.sum(1)
     out = []
-    for kind, p, own, against, severity in zip(asked.kinds, there, alone, refuted, expected, strict=True):
+    for kind, p, own, severity in zip(asked.kinds, there, alone, expected, strict=True):
         throughout = verdict(finding(kind, asked.severity(kind), rating.language), rating, rating.language)
-        held = against is None and throughout.support != "contradicted"
-        borne = held or any(bad >= BEARING for _, bad in measures(kind, rating.evidence))
+        borne = throughout.support != "contradicted" or any(
+            bad >= BEARING for _, bad in measures(kind, rating.evidence)
+        )
         out.append((kind, float(max(p, own)) if borne else 0.0, float(severity)))
     return out
 
@@ -219,9 +220,9 @@ def measured(rating: Rating, rules: FindingRules, facts: Sequence[Measurement] |
     facts: of the whole file, with exact spans, in place of the rating's evidence; they name kinds of any teaching.
     """
     found: dict[str, Finding] = {}
-    for m in sorted(rating.evidence if facts is None else facts, key=lambda m: -SEVERITIES.index(m.severity)):
-        bad = SEVERITIES.index(m.severity) >= SEVERE and speaks(m, rating.evidence if facts is None else facts)
-        if m.modality in scored(rating) and bad:
+    known = rating.evidence if facts is None else facts
+    for m in sorted(known, key=lambda m: -SEVERITIES.index(m.severity)):
+        if m.modality in scored(rating) and SEVERITIES.index(m.severity) >= SEVERE and speaks(m, known):
             kind = plainest(m, rules if facts is None else FindingRules())
             if kind is not None:
                 told = finding(kind, m.severity, rating.language, origin="measured", **_measured_times([m]))

@@ -176,8 +176,15 @@ def _kind(claim: Fault, kind: FaultKind, rating: Rating, language: str) -> Claim
             return ClaimVerdict("supported", reason)
         return ClaimVerdict("contradicted", reason) if _measures(kind, worst) else OPEN
     degree = UNSAID if claim.severity is None else claim.severity
-    sees = any(_finds(kind, m) and (not timed or (m.name in FACTS and FACTS[m.name].local)) for m, _ in seen)
-    return ClaimVerdict("contradicted", reason) if sees and degree - measured > SEVERITY_TOLERANCE else OPEN
+    return ClaimVerdict("contradicted", reason) if _blind(kind, seen, degree, local=timed) else OPEN
+
+
+def _blind(kind: FaultKind, seen: Sequence[tuple[Measurement, int]], degree: int, local: bool) -> list[Measurement]:
+    """The facts that would have found a fault of this degree and hardly see it. local: in whatever part of the clip."""
+    if degree - _worst(seen)[1] <= SEVERITY_TOLERANCE:
+        return []
+    finding = [m for m, _ in seen if _finds(kind, m)]
+    return [m for m in finding if not local or (m.name in FACTS and FACTS[m.name].local)]
 
 
 def _worst(seen: Sequence[tuple[Measurement, int]]) -> tuple[Measurement, int]:
@@ -210,10 +217,8 @@ def unseen(kind: FaultKind, degree: int, rating: Rating, language: str) -> Claim
     less bad: neither says that it is not there.
     """
     seen = seen_by(kind, rating.evidence)
-    if not seen or degree - _worst(seen)[1] <= SEVERITY_TOLERANCE or _worst(seen)[1] > 1:
-        return OPEN
-    local = [m for m, _ in seen if _finds(kind, m) and m.name in FACTS and FACTS[m.name].local]
-    return ClaimVerdict("contradicted", _told(local[0], language)) if local else OPEN
+    blind = _blind(kind, seen, degree, local=True) if seen and _worst(seen)[1] <= 1 else []
+    return ClaimVerdict("contradicted", _told(blind[0], language)) if blind else OPEN
 
 
 def seen_by(kind: FaultKind, evidence: Iterable[Measurement]) -> list[tuple[Measurement, int]]:

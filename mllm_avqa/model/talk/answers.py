@@ -222,11 +222,11 @@ class Answering(Particulars):
             told = [self._fault(f, item, doubt) for f in found]
             return str(say["maybe" if doubt else "found"].format(faults=self.words["semicolon"].join(told)))
         seen = [s for s in self._seen() if s[0].value is not None]
-        there = [m for m, bad in seen if bad >= THERE and speaks(m, self.rating.evidence)]
+        bad = [m for m, severity in seen if severity >= THERE]
+        there = [m for m in bad if speaks(m, self.rating.evidence)]
         if there:
             told = [say["graded"].format(fact=told_fact(m, self.explain), severity=self._grade(m)) for m in there[:2]]
             return str(say["measured"].format(facts=self._list(told)))
-        bad = [m for m, bad in seen if bad >= THERE]
         if bad:
             return str(say["unsure"].format(measured=measured_text(bad[:2], self.explain)))
         if seen:
